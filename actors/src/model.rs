@@ -1,0 +1,213 @@
+//! The words that actors and the rest of the program share: names, plans, reports, failures.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as it stands in the catalog.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self(name.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(name: String) -> Self {
+                Self(name.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// Name of a sync in the catalog.
+    SyncName
+}
+name_type! {
+    /// Name of a database in the catalog (not its `dbname`).
+    DbName
+}
+
+/// Which KID: the pair of one source and one target of a sync.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct KidId {
+    /// The sync that the KID works for.
+    pub sync: SyncName,
+    /// Where it reads.
+    pub source: DbName,
+    /// Where it writes.
+    pub target: DbName,
+}
+
+impl fmt::Display for KidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}->{}", self.sync, self.source, self.target)
+    }
+}
+
+/// Whether the same work, tried again, may succeed without anyone's help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Failure {
+    /// A deadlock, a lost connection, a full disk: time may heal it.
+    Transient,
+    /// A missing table, a missing right, a bad setting: a person must act.
+    Permanent,
+}
+
+/// An error as actors see it: already told in words, with its class and a next step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Whether trying again can help.
+    pub failure: Failure,
+    /// What was being done and why it failed: the whole chain of causes, on one line.
+    pub message: String,
+    /// What the operator can do, where we know.
+    pub hint: Option<String>,
+    /// The database that is to blame, where one is.
+    pub db: Option<DbName>,
+}
+
+impl Fault {
+    /// A fault that time may heal.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { failure: Failure::Transient, message: message.into(), hint: None, db: None }
+    }
+
+    /// A fault that waits for a person.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { failure: Failure::Permanent, message: message.into(), hint: None, db: None }
+    }
+
+    /// The same fault with a next step for the operator.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same fault, blamed on `db`.
+    #[must_use]
+    pub fn at(mut self, db: DbName) -> Self {
+        self.db = Some(db);
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What the catalog says should happen with a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Intent {
+    /// Replicate.
+    Active,
+    /// Stay as it is until resumed; lost at a restart.
+    Paused,
+    /// Not run at all.
+    Inactive,
+}
+
+/// Why a sync is looked at. A reason never says *what* changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// The daemon, the sync or the KID just started.
+    Start,
+    /// A source said that something changed, or its listener came back.
+    Change,
+    /// Somebody asked for it by name.
+    Request,
+    /// The sync's own timer.
+    Check,
+    /// The last round left work behind.
+    More,
+}
+
+/// What the actors need to know of a sync. Goats, columns and connections stay outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncPlan {
+    /// Name of the sync.
+    pub name: SyncName,
+    /// Active or not.
+    pub intent: Intent,
+    /// Databases with role source, the preferred one first.
+    pub sources: Vec<DbName>,
+    /// Databases that are only written to.
+    pub targets: Vec<DbName>,
+    /// Whether changes kick it.
+    pub autokick: bool,
+    /// Looked at this often even when nobody kicks (`checktime`); `None`: the daemon's own period.
+    pub check_every: Option<Duration>,
+    /// The CTL lives on when there is nothing to do.
+    pub stayalive: bool,
+    /// KIDs keep their connections between rounds; else each ends after the rounds of a kick.
+    pub kidsalive: bool,
+    /// Something in the catalog that keeps it from running, and what to do; it is then not started.
+    pub problem: Option<Fault>,
+    /// Changes whenever anything changes that a KID has read from the catalog; KIDs are then replaced.
+    pub fingerprint: u64,
+}
+
+/// What one round did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RoundReport {
+    /// Rows deleted on the target (changed keys that were there before).
+    pub deletes: u64,
+    /// Rows written to the target.
+    pub inserts: u64,
+    /// Tables truncated because the source truncated them.
+    pub truncates: u64,
+    /// Keys that more than one source had changed.
+    pub conflicts: u64,
+    /// Changed keys taken from the source.
+    pub keys: u64,
+    /// The backlog was cut: there is more to do at once.
+    pub more: bool,
+    /// A whole copy (`onetimecopy`) was made in this round.
+    pub copied: bool,
+    /// Age of the oldest change that this round delivered, at its commit.
+    pub lag: Option<Duration>,
+    /// How long the round took.
+    pub took: Duration,
+}
+
+impl RoundReport {
+    /// Whether the round found nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.deletes == 0 && self.inserts == 0 && self.truncates == 0 && self.keys == 0 && !self.copied
+    }
+}

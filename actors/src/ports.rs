@@ -1,0 +1,176 @@
+//! The ports: what the daemon supplies to the actors, and the [`Watch`] that work reports through.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
+
+/// What a fault-injection hook may do at a step: return a fault, panic, or wait.
+pub type StepHook = Arc<dyn Fn(&str) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
+
+/// How work that runs elsewhere tells its owner that it moves, and learns that it should stop.
+#[derive(Clone, Default)]
+pub struct Watch {
+    progress: Arc<AtomicU64>,
+    doing: Arc<Mutex<String>>,
+    stop: CancellationToken,
+    hook: Option<StepHook>,
+}
+
+impl Watch {
+    /// A watch whose work ends when `stop` is cancelled.
+    #[must_use]
+    pub fn new(stop: CancellationToken) -> Self {
+        Self { stop, ..Self::default() }
+    }
+
+    /// The same watch, with `hook` called at every step. Only tests have one.
+    #[must_use]
+    pub fn with_hook(mut self, hook: StepHook) -> Self {
+        self.hook = Some(hook);
+        self
+    }
+
+    /// Says that a step begins: raises the progress counter and sets the text operators see.
+    ///
+    /// # Errors
+    ///
+    /// Only what a test's hook asks for.
+    pub async fn at(&self, step: &str) -> Result<(), Fault> {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+            doing.clear();
+            doing.push_str(step);
+        }
+        match &self.hook {
+            Some(hook) => hook(step).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Says that `n` more pieces (rows, bytes) moved within the present step.
+    pub fn moved(&self, n: u64) {
+        self.progress.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Everything that moved so far; only its growth means anything.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// The step that is running, as operators see it.
+    #[must_use]
+    pub fn doing(&self) -> String {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Cancelled when the work should stop at its next safe point.
+    #[must_use]
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+}
+
+/// What one run of a KID ended with, for the run history (`syncrun`).
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    /// The KID that ran.
+    pub kid: KidId,
+    /// When the round began.
+    pub started: SystemTime,
+    /// When it ended.
+    pub ended: SystemTime,
+    /// What it did, or why it failed.
+    pub outcome: Result<RoundReport, Fault>,
+}
+
+/// What the daemon tells the outside by NOTIFY; the adapter knows the channels of both styles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The MCP is coming up.
+    Boot,
+    /// All syncs are up.
+    Started,
+    /// The MCP is gone.
+    Stopped,
+    /// There is no active sync.
+    NoSyncs,
+    /// Answer to a ping of the MCP.
+    McpPong,
+    /// Answer to a whole reload.
+    ReloadedMcp,
+    /// Answer to a reload of the settings.
+    ReloadedConfig,
+    /// A sync is up.
+    Activated(SyncName),
+    /// A sync is down.
+    Deactivated(SyncName),
+    /// Answer to the reload of one sync.
+    Reloaded(SyncName),
+    /// The reload of one sync failed.
+    ReloadError(SyncName),
+    /// A run of the sync ended well: every KID that was due has committed.
+    SyncDone(SyncName),
+    /// A run of the sync failed.
+    SyncKill(SyncName),
+    /// A kick of a sync that is unknown, inactive or paused.
+    SyncError(SyncName),
+}
+
+/// The control database, as far as actors need it.
+pub trait Catalog: Send + Sync + 'static {
+    /// Takes the lease: the right to be the one daemon of this control database.
+    ///
+    /// Permanent fault: another daemon holds it. Transient: the database cannot be reached.
+    fn lease(&self) -> BoxFuture<'static, Result<(), Fault>>;
+
+    /// Resolves, with the cause, when the lease or its connection is lost.
+    fn lease_lost(&self) -> BoxFuture<'static, Fault>;
+
+    /// Reads the settings and every sync.
+    fn load(&self) -> BoxFuture<'static, Result<Vec<SyncPlan>, Fault>>;
+
+    /// Writes the end of a run to the run history.
+    fn record(&self, run: RunRecord) -> BoxFuture<'static, Result<(), Fault>>;
+
+    /// Writes `sync.status` (`active` or `inactive`), as an operator asked by NOTIFY.
+    fn set_active(&self, sync: SyncName, active: bool) -> BoxFuture<'static, Result<(), Fault>>;
+
+    /// Tells the outside.
+    fn notify(&self, notice: Notice) -> BoxFuture<'static, Result<(), Fault>>;
+}
+
+/// The rounds of one KID. It may keep connections from one round to the next; dropping it closes them.
+pub trait Rounds: Send {
+    /// Runs one round. After an error, or when dropped half-way, the value must not be used again:
+    /// connections are closed and the servers roll back; nothing is half delivered.
+    fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>>;
+}
+
+/// Makes the rounds of KIDs.
+pub trait Replicator: Send + Sync + 'static {
+    /// Cannot fail: connecting is part of the first round.
+    fn open(&self, kid: &KidId) -> Box<dyn Rounds>;
+}
+
+/// What one purge did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PurgeReport {
+    /// Delta rows deleted.
+    pub rows: u64,
+    /// Delta rows that stay because some target has not read them yet.
+    pub held_back: u64,
+}
+
+/// Deletes what every target has read.
+pub trait Purger: Send + Sync + 'static {
+    /// Purges all active sources, in bounded batches; a source that cannot be reached is a fault
+    /// that names it, after the others have been purged.
+    fn purge(&self, watch: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>>;
+}

@@ -1,0 +1,142 @@
+//! A sync with everything that the engine needs to know of it: databases, goats, settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bucardo_actors::model::{DbName, SyncName};
+
+use crate::pg::Access;
+
+/// What a database does in a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Read from, and written to when there are several.
+    Source,
+    /// Written to.
+    Target,
+    /// Written to by whole copies only.
+    Fullcopy,
+}
+
+/// One database of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Db {
+    /// Its name in the catalog.
+    pub name: DbName,
+    /// How to reach it.
+    pub access: Access,
+    /// Kind of server: `postgres` and others.
+    pub kind: String,
+    /// False: `status` is `inactive`; it is left alone.
+    pub active: bool,
+}
+
+/// A database in its role.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// The database.
+    pub db: Arc<Db>,
+    /// What it does here.
+    pub role: Role,
+    /// Higher comes first.
+    pub priority: i32,
+}
+
+/// Table or sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GoatKind {
+    /// A table.
+    Table,
+    /// A sequence.
+    Sequence,
+}
+
+/// A table or sequence of a sync.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Goat {
+    /// Its id in the catalog.
+    pub id: i32,
+    /// Schema, case-exact and unquoted.
+    pub schema: String,
+    /// Name, case-exact and unquoted.
+    pub name: String,
+    /// Table or sequence.
+    pub kind: GoatKind,
+    /// Key columns in the order of the key's index; empty: no key.
+    pub key: Vec<String>,
+    /// Overrides the sync's `autokick`.
+    pub autokick: Option<bool>,
+    /// And-ed with the sync's.
+    pub strict_checking: bool,
+    /// And-ed with the sync's.
+    pub analyze_after_copy: bool,
+    /// Not copied by whole copies.
+    pub ghost: bool,
+}
+
+/// How a table is emptied before a whole copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeleteMethod {
+    /// `DELETE`.
+    Delete,
+    /// `TRUNCATE`, and `DELETE` where that is refused.
+    Truncate,
+    /// `TRUNCATE … CASCADE`.
+    TruncateCascade,
+}
+
+/// A sync as the engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SyncDetail {
+    /// Its name.
+    pub name: SyncName,
+    /// `sync.status`.
+    pub status: String,
+    /// Databases: sources first, then by priority (higher first) and name.
+    pub members: Vec<Member>,
+    /// Tables and sequences, in the order in which they are processed.
+    pub goats: Vec<Goat>,
+    /// Whether changes kick it.
+    pub autokick: bool,
+    /// `checktime`.
+    pub checktime: Option<Duration>,
+    /// The CTL lives on when idle.
+    pub stayalive: bool,
+    /// KIDs live on between rounds.
+    pub kidsalive: bool,
+    /// 0 none, 1 copy, 2 copy where the target is empty.
+    pub onetimecopy: i16,
+    /// Which request `onetimecopy` is; a target that has recorded this number has copied.
+    pub copy_request: i64,
+    /// How tables are emptied before a whole copy.
+    pub deletemethod: DeleteMethod,
+    /// `ANALYZE` the target after a whole copy.
+    pub analyze_after_copy: bool,
+    /// Differences in nullability, default, position and extra columns are faults.
+    pub strict_checking: bool,
+    /// Rows that one round takes at most, whole transactions (`batch_rows_max`).
+    pub batch_rows_max: i64,
+}
+
+impl SyncDetail {
+    /// The databases with this role, in order.
+    pub fn dbs(&self, role: Role) -> impl Iterator<Item = &Arc<Db>> {
+        self.members.iter().filter(move |member| member.role == role).map(|member| &member.db)
+    }
+
+    /// The database of this name.
+    #[must_use]
+    pub fn db(&self, name: &DbName) -> Option<&Arc<Db>> {
+        self.members.iter().map(|member| &member.db).find(|db| db.name == *name)
+    }
+
+    /// The tables, in order.
+    pub fn tables(&self) -> impl Iterator<Item = &Goat> {
+        self.goats.iter().filter(|goat| goat.kind == GoatKind::Table)
+    }
+
+    /// The sequences, in order.
+    pub fn sequences(&self) -> impl Iterator<Item = &Goat> {
+        self.goats.iter().filter(|goat| goat.kind == GoatKind::Sequence)
+    }
+}

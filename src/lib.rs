@@ -1,0 +1,4 @@
+//! Bucardo: asynchronous replication between PostgreSQL databases.
+
+pub mod catalog;
+pub mod pg;

@@ -1,0 +1,2 @@
+//! Bucardo.
+fn main() {}
