@@ -1,0 +1,18 @@
+//! What the tests stand on: servers, databases, waits, the program as a process, a network that can fail.
+#![allow(dead_code, unused_imports, reason = "each test uses the part that it needs")]
+
+pub(crate) mod compare;
+pub(crate) mod daemon;
+pub(crate) mod database;
+pub(crate) mod log;
+pub(crate) mod program;
+pub(crate) mod proxy;
+pub(crate) mod server;
+pub(crate) mod wait;
+
+pub(crate) use compare::{assert_same, difference};
+pub(crate) use daemon::Daemon;
+pub(crate) use database::{Database, fresh_database};
+pub(crate) use program::{Bucardo, Output};
+pub(crate) use proxy::Proxy;
+pub(crate) use server::server;

@@ -1,0 +1,100 @@
+//! The program, run as an operator runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bucardo::lab::Folder;
+
+use super::Database;
+
+/// What one call of the program did.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Its exit code; -1 after a signal.
+    pub(crate) code: i32,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// What it complained of.
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// The output of a call that succeeded.
+    pub(crate) fn ok(self) -> String {
+        assert!(self.code == 0, "exit {}: {}{}", self.code, self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// The complaint of a call that failed.
+    pub(crate) fn failed(self) -> String {
+        assert!(self.code != 0, "succeeded: {}{}", self.stdout, self.stderr);
+        self.stderr
+    }
+}
+
+/// The program with the options that reach one control database, and a home of its own.
+pub(crate) struct Bucardo {
+    options: Vec<String>,
+    home: Folder,
+}
+
+impl Bucardo {
+    /// For the control database in `control`, which need not be installed yet.
+    pub(crate) fn on(control: &Database) -> Self {
+        let options = [
+            ("--dbhost", control.host.clone()),
+            ("--dbport", control.port.to_string()),
+            ("--dbuser", control.user.clone()),
+            ("--dbname", control.name.clone()),
+        ];
+        let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+        Self { options, home: Folder::new("bucardo-home").expect("a home folder") }
+    }
+
+    /// Where PID file, log and rc file of this control database are.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The log of a daemon that was started here.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.home().join("bucardo.log")
+    }
+
+    /// A call, ready to run: nothing of the caller's environment and home directory counts.
+    pub(crate) fn command<S: AsRef<str>>(&self, words: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bucardo"));
+        let foreign = |name: &str| name.starts_with("PG") || name.starts_with("BUCARDO");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| foreign(&name.to_string_lossy())) {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.home()).current_dir(self.home()).stdin(Stdio::null());
+        command.args(&self.options).args(words.iter().map(AsRef::as_ref));
+        command
+    }
+
+    /// Runs one call to its end.
+    pub(crate) fn call<S: AsRef<str>>(&self, words: &[S]) -> Output {
+        let output = self.command(words).output().expect("the program runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        Output { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// Runs one call, given as words with blanks between, that shall succeed; returns what it printed.
+    pub(crate) fn run(&self, words: &str) -> String {
+        self.call(&words.split_whitespace().collect::<Vec<_>>()).ok()
+    }
+
+    /// Runs one call, given as words with blanks between, that shall fail; returns what it complained of.
+    pub(crate) fn fails(&self, words: &str) -> String {
+        self.call(&words.split_whitespace().collect::<Vec<_>>()).failed()
+    }
+
+    /// `add db NAME …` for a database.
+    pub(crate) fn add_db(&self, name: &str, database: &Database) -> String {
+        let mut words = vec!["add".to_owned(), "db".to_owned(), name.to_owned()];
+        words.extend(database.words());
+        self.call(&words).ok()
+    }
+}
