@@ -1,12 +1,21 @@
 //! PostgreSQL as a service to the rest: connections, quoting, SQL templates, error classes.
 //! Knows the meaning of no table.
 
+mod access;
 mod classify;
-mod sql;
-
-pub use classify::{causes, classify};
-pub use sql::{Sql, SqlFile};
-
 mod connect;
+mod connect_error;
+mod connection;
+mod conninfo;
+mod passfile;
+mod resolve;
+mod service;
+mod sql;
+mod tls;
 
-pub use connect::Access;
+pub use access::Access;
+pub use classify::{causes, classify};
+pub use connect::connect;
+pub use connect_error::ConnectError;
+pub use connection::Connection;
+pub use sql::{Sql, SqlFile};

@@ -1,0 +1,174 @@
+//! One open connection and the task that moves its bytes.
+
+use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio_postgres::{AsyncMessage, Client, Notification};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::debug;
+
+/// A cancel request is a courtesy; it is not waited for longer than this.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the server said of itself when the session began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Server {
+    pub version: u32,
+    pub backend_pid: i32,
+}
+
+/// Where notifications go.
+#[derive(Debug, Default)]
+enum Inbox {
+    /// Nobody asked; they are dropped, so that they do not pile up.
+    #[default]
+    Unwanted,
+    Open(mpsc::UnboundedSender<Notification>),
+    /// The connection is gone.
+    Closed,
+}
+
+type SharedInbox = Arc<Mutex<Inbox>>;
+
+/// One open session. Dropping it closes the socket at once; the server rolls back what is open.
+pub struct Connection {
+    client: Client,
+    driver: AbortHandle,
+    inbox: SharedInbox,
+    closed: CancellationToken,
+    server: Server,
+    tls: MakeRustlsConnect,
+}
+
+impl Connection {
+    /// Starts the task that moves the bytes, on the present runtime.
+    pub(super) fn start<S, T>(client: Client, driver: tokio_postgres::Connection<S, T>, tls: MakeRustlsConnect) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let inbox = SharedInbox::default();
+        let closed = CancellationToken::new();
+        let end = End { inbox: Arc::clone(&inbox), _closed: closed.clone().drop_guard() };
+        let driver = tokio::spawn(drive(driver, end)).abort_handle();
+        Self { client, driver, inbox, closed, server: Server::default(), tls }
+    }
+
+    pub(super) fn know(&mut self, server: Server) {
+        self.server = server;
+    }
+
+    /// The channels this session listens to, from now on; closes when the connection is gone. The second
+    /// call answers `None`.
+    pub fn notifications(&mut self) -> Option<mpsc::UnboundedReceiver<Notification>> {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        match *inbox {
+            Inbox::Open(_) => None,
+            Inbox::Unwanted => {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                *inbox = Inbox::Open(sender);
+                Some(receiver)
+            }
+            // The sender is dropped here, so the receiver says at once that it is closed.
+            Inbox::Closed => Some(mpsc::unbounded_channel().1),
+        }
+    }
+
+    /// Version of the server, as `150004` for 15.4.
+    #[must_use]
+    pub fn server_version(&self) -> u32 {
+        self.server.version
+    }
+
+    /// Process id of the server's backend.
+    #[must_use]
+    pub fn backend_pid(&self) -> i32 {
+        self.server.backend_pid
+    }
+
+    /// Resolves when the connection is gone.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// Asks the server to cancel what this session runs. That the request was heard is not certain.
+    pub async fn cancel(&self) {
+        let request = self.client.cancel_token();
+        match tokio::time::timeout(CANCEL_WITHIN, request.cancel_query(self.tls.clone())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(error = %super::causes(&error), "cannot send a cancel request"),
+            Err(_) => debug!("a cancel request was not taken within {CANCEL_WITHIN:?}"),
+        }
+    }
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// Tells everybody, however the driver ends.
+struct End {
+    inbox: SharedInbox,
+    _closed: DropGuard,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) = Inbox::Closed;
+    }
+}
+
+async fn drive<S, T>(mut driver: tokio_postgres::Connection<S, T>, end: End)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        match poll_fn(|cx| driver.poll_message(cx)).await {
+            None => return,
+            Some(Ok(AsyncMessage::Notification(notification))) => {
+                if let Inbox::Open(sender) = &*end.inbox.lock().unwrap_or_else(PoisonError::into_inner) {
+                    // A receiver that is gone wants nothing more.
+                    let _ = sender.send(notification);
+                }
+            }
+            Some(Ok(AsyncMessage::Notice(notice))) => {
+                debug!(severity = notice.severity(), "server: {}", notice.message());
+            }
+            Some(Ok(_)) => {}
+            // Whoever uses the connection gets this error too, and tells what it was doing.
+            Some(Err(error)) => {
+                debug!(error = %super::causes(&error), "connection lost");
+                return;
+            }
+        }
+    }
+}
