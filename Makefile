@@ -1,0 +1,50 @@
+# The commands of the project. Each installs what it needs and is missing; see .ci/prepare.
+#
+#   make demo     three throwaway clusters, replication under load, a comparison; ARGS="--keep --seconds 60"
+#   make test     every check and test
+#   make bench    measures speed; ARGS="latency backlog --only bucardo" for parts of it
+#   make build    the optimised program, target/release/bucardo
+
+SHELL := /bin/sh
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+CARGO ?= cargo
+ARGS ?=
+
+.PHONY: test demo bench build prepare fmt lint doc boundary unit
+
+test: prepare fmt boundary lint doc unit
+
+fmt: prepare
+	$(CARGO) fmt --all --check
+
+# Actors decide, and never touch a socket or a row: the compiler proves it as long as they cannot reach a client.
+boundary: prepare
+	@if $(CARGO) tree --locked -p bucardo-actors -e normal --prefix none | grep postgres; then \
+		echo 'bucardo-actors must not depend on PostgreSQL' >&2; exit 1; \
+	else \
+		echo 'bucardo-actors depends on no PostgreSQL client'; \
+	fi
+
+lint: prepare
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+doc: prepare
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --no-deps
+
+# After the checks, so that the summary of the tests comes last.
+unit: prepare | fmt boundary lint doc
+	$(CARGO) test --locked --workspace
+
+demo: prepare
+	$(CARGO) build --locked --release
+	target/release/bucardo demo $(ARGS)
+
+bench: prepare
+	$(CARGO) bench --locked --bench speed -- $(ARGS)
+
+build: prepare
+	$(CARGO) build --locked --release
+
+prepare:
+	@sh .ci/prepare
