@@ -1,5 +1,7 @@
 //! Bucardo: asynchronous replication between PostgreSQL databases.
 
 pub mod catalog;
+pub mod cli;
 pub mod lab;
 pub mod pg;
+pub mod report;

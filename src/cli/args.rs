@@ -1,0 +1,292 @@
+//! The options of the command line, declared once. They may stand anywhere among the words, and may be abbreviated.
+
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+
+use super::error::CliError;
+use super::rc::RcFile;
+
+/// Every option, as given on the command line or else in the rc file.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(
+    name = "bucardo",
+    disable_help_flag = true,
+    disable_version_flag = true,
+    infer_long_args = true,
+    args_override_self = true
+)]
+pub struct Options {
+    /// Name of the control database, or a whole connection string.
+    #[arg(short = 'd', long = "dbname", alias = "db-name")]
+    pub dbname: Option<String>,
+    /// User of the control database.
+    #[arg(short = 'U', long = "dbuser", alias = "db-user")]
+    pub dbuser: Option<String>,
+    /// Password of that user.
+    #[arg(short = 'P', long = "dbpass", alias = "db-pass")]
+    pub dbpass: Option<String>,
+    /// Host of the control database.
+    #[arg(short = 'h', long = "dbhost", alias = "db-host")]
+    pub dbhost: Option<String>,
+    /// Port of the control database.
+    #[arg(short = 'p', long = "dbport", alias = "db-port")]
+    pub dbport: Option<String>,
+    /// The rc file to read, instead of looking for one.
+    #[arg(long)]
+    pub bucardorc: Option<String>,
+    /// Read no rc file.
+    #[arg(long)]
+    pub no_bucardorc: bool,
+    /// More output; repeatable.
+    #[arg(short = 'v', long, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// As `--verbose --verbose`.
+    #[arg(long)]
+    pub vv: bool,
+    /// As `--verbose` three times.
+    #[arg(long)]
+    pub vvv: bool,
+    /// As `--verbose` four times.
+    #[arg(long)]
+    pub vvvv: bool,
+    /// No output but errors; repeatable.
+    #[arg(long, action = ArgAction::Count)]
+    pub quiet: u8,
+    /// Output of `list`, `show` and `status` as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Start in the foreground, for a service manager.
+    #[arg(long)]
+    pub foreground: bool,
+    /// The daemon skips the check of the targets' columns.
+    #[arg(long)]
+    pub quickstart: bool,
+    /// No running counter in `kick NAME SECONDS`.
+    #[arg(long)]
+    pub notimer: bool,
+    /// Print the manual's section.
+    #[arg(short = '?', long)]
+    pub help: bool,
+    /// Print the version.
+    #[arg(long)]
+    pub version: bool,
+    /// Debug output; repeatable.
+    #[arg(long, action = ArgAction::Count)]
+    pub debug: u8,
+    /// Sort column of `status`; negative: descending.
+    #[arg(long, allow_hyphen_values = true)]
+    pub sort: Option<String>,
+    /// Accepted for old scripts; no effect.
+    #[arg(long, alias = "showdays")]
+    pub show_days: bool,
+    /// Shorter durations.
+    #[arg(long)]
+    pub compress: bool,
+    /// Kick again up to this many times when the sync was killed.
+    #[arg(long, default_value_t = 0)]
+    pub retry: u32,
+    /// Seconds between these kicks.
+    #[arg(long, default_value_t = 0)]
+    pub retry_sleep: u32,
+    /// Ask nothing.
+    #[arg(long)]
+    pub batch: bool,
+    /// Do everything but commit.
+    #[arg(long, alias = "dryrun")]
+    pub dry_run: bool,
+    /// Ask before a commit.
+    #[arg(long)]
+    pub confirm: bool,
+    /// Separator of thousands in counts.
+    #[arg(long)]
+    pub tsep: Option<String>,
+    /// The daemon ends when no sync is active.
+    #[arg(long, overrides_with = "no_exit_on_nosync")]
+    pub exit_on_nosync: bool,
+    /// The daemon stays when no sync is active.
+    #[arg(long, overrides_with = "exit_on_nosync")]
+    pub no_exit_on_nosync: bool,
+    /// Whether the daemon logs at all.
+    #[arg(long)]
+    pub bcverbose: Option<String>,
+    /// Whether the daemon sends mail.
+    #[arg(long)]
+    pub sendmail: Option<String>,
+    /// Added to the process titles.
+    #[arg(long, alias = "extraname")]
+    pub extra_name: Option<String>,
+    /// `none`, `syslog`, `stdout`, `stderr` or a directory; repeatable.
+    #[arg(long, aliases = ["log-dest", "logdest"])]
+    pub log_destination: Vec<String>,
+    /// One log file a process.
+    #[arg(long, aliases = ["log-sep", "logseparate", "debugfilesep"])]
+    pub log_separate: bool,
+    /// Extension of the log file.
+    #[arg(long, aliases = ["log-ext", "debugname"])]
+    pub log_extension: Option<String>,
+    /// Delete old log files at start.
+    #[arg(long, aliases = ["logclean", "cleandebugs"])]
+    pub log_clean: bool,
+    /// `terse`, `normal`, `verbose` or `debug`.
+    #[arg(long, alias = "loglevel")]
+    pub log_level: Option<String>,
+    /// Show the source line in the log.
+    #[arg(long, alias = "logshowline")]
+    pub log_showline: bool,
+    /// `add db` although the test fails; `remove` with everything that refers to it.
+    #[arg(long)]
+    pub force: bool,
+    /// Only this schema (`add all …`); repeatable, wildcards.
+    #[arg(short = 'n', long)]
+    pub schema: Vec<String>,
+    /// Not this schema; repeatable, wildcards.
+    #[arg(short = 'N', long)]
+    pub exclude_schema: Vec<String>,
+    /// Only this table; repeatable, wildcards.
+    #[arg(short = 't', long)]
+    pub table: Vec<String>,
+    /// Not this table; repeatable, wildcards.
+    #[arg(short = 'T', long)]
+    pub exclude_table: Vec<String>,
+    /// As `db=` of `add all …`.
+    #[arg(long, alias = "database")]
+    pub db: Option<String>,
+    /// As `relgroup=` of `add all …`.
+    #[arg(long, alias = "relgroup")]
+    pub herd: Option<String>,
+    /// Directory of PID and stop files.
+    #[arg(long, alias = "pid-dir")]
+    pub piddir: Option<String>,
+    /// Leave what `demo` has built running.
+    #[arg(long)]
+    pub keep: bool,
+    /// Verb, nouns and `key=value` words.
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+}
+
+impl Options {
+    /// How much more to say: 0 to 4.
+    #[must_use]
+    pub fn verbosity(&self) -> u8 {
+        let named = [(self.vv, 2), (self.vvv, 3), (self.vvvv, 4)];
+        named.iter().filter(|(given, _)| *given).map(|(_, level)| *level).max().unwrap_or(0).max(self.verbose)
+    }
+
+    /// Reads the command line, without any rc file.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that names the option.
+    pub fn read(args: &[String]) -> Result<Self, CliError> {
+        let matches = Self::command().try_get_matches_from(args).map_err(|error| refusal(&error))?;
+        Self::from_arg_matches(&matches).map_err(|error| refusal(&error))
+    }
+
+    /// Reads the command line again, with the lines of an rc file that name options; what the command line gives wins.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that names the option and says that it stands in the rc file.
+    pub fn read_with_rc(args: &[String], rc: &RcFile) -> Result<Self, CliError> {
+        let command = Self::command();
+        let matches = Self::command().try_get_matches_from(args).map_err(|error| refusal(&error))?;
+        let mut all: Vec<String> = args.iter().take(1).cloned().collect();
+        for (name, value) in &rc.entries {
+            let Some(arg) = option_named(&command, name) else { continue };
+            let given = matches.value_source(arg.get_id().as_str());
+            if given != Some(clap::parser::ValueSource::CommandLine) {
+                all.extend(as_arguments(arg, value));
+            }
+        }
+        all.extend(args.iter().skip(1).cloned());
+        let matches = Self::command().try_get_matches_from(&all).map_err(|error| {
+            let refused = refusal(&error);
+            CliError {
+                message: format!("{} (options of rc file \"{}\" included)", refused.message, rc.path),
+                ..refused
+            }
+        })?;
+        Self::from_arg_matches(&matches).map_err(|error| refusal(&error))
+    }
+}
+
+/// The option that an rc line means: a long name or alias, with dashes or underscores.
+fn option_named<'a>(command: &'a clap::Command, name: &str) -> Option<&'a clap::Arg> {
+    let wanted = name.replace('_', "-").to_lowercase();
+    command.get_arguments().find(|arg| {
+        arg.get_long() == Some(&wanted)
+            || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&wanted.as_str()))
+    })
+}
+
+fn as_arguments(arg: &clap::Arg, value: &str) -> Vec<String> {
+    let Some(long) = arg.get_long() else { return Vec::new() };
+    match arg.get_action() {
+        ArgAction::SetTrue => {
+            let on = !matches!(value.to_lowercase().as_str(), "" | "0" | "f" | "false" | "no" | "off");
+            if on { vec![format!("--{long}")] } else { Vec::new() }
+        }
+        ArgAction::Count => vec![format!("--{long}"); value.parse::<usize>().unwrap_or(1).min(4)],
+        ArgAction::Append => value.split_whitespace().map(|piece| format!("--{long}={piece}")).collect(),
+        _ => vec![format!("--{long}={value}")],
+    }
+}
+
+/// The first line of clap's message; its usage lines know nothing of our verbs.
+fn refusal(error: &clap::Error) -> CliError {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or("wrong option").trim_start_matches("error: ").to_owned();
+    CliError::refuse(line).hint("\"bucardo help\" lists the options")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Vec<String> {
+        std::iter::once("bucardo").chain(line.split_whitespace()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn options_stand_anywhere_and_may_be_abbreviated() {
+        let options = Options::read(&args("add --dbh localhost db A -p 5433 dbname=x --dry --quie")).unwrap();
+        assert_eq!(options.words, ["add", "db", "A", "dbname=x"]);
+        assert_eq!(options.dbhost.as_deref(), Some("localhost"));
+        assert_eq!(options.dbport.as_deref(), Some("5433"));
+        assert!(options.dry_run);
+        assert_eq!(options.quiet, 1);
+    }
+
+    #[test]
+    fn an_ambiguous_or_unknown_option_is_refused_by_name() {
+        let error = Options::read(&args("list --nonsense")).unwrap_err();
+        assert_eq!(error.code, 1);
+        assert!(error.message.contains("--nonsense"), "{}", error.message);
+        assert!(Options::read(&args("list --dbp x")).is_err(), "--dbpass or --dbport");
+    }
+
+    #[test]
+    fn verbosity_takes_the_loudest() {
+        assert_eq!(Options::read(&args("list -vv")).unwrap().verbosity(), 2);
+        assert_eq!(Options::read(&args("list --vvv")).unwrap().verbosity(), 3);
+        assert_eq!(Options::read(&args("list --verbose --verbose")).unwrap().verbosity(), 2);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_rc_file() {
+        let rc = RcFile::parse("x", "dbport = 1\ndbhost: here\nlog_dest = /a\nquiet=1\nkid_sleep = 3\nbatch = 0\n").0;
+        let options = Options::read_with_rc(&args("list -p 2"), &rc).unwrap();
+        assert_eq!(options.dbport.as_deref(), Some("2"));
+        assert_eq!(options.dbhost.as_deref(), Some("here"));
+        assert_eq!(options.log_destination, ["/a"]);
+        assert_eq!(options.quiet, 1);
+        assert!(!options.batch);
+        let options = Options::read_with_rc(&args("list --logdest /b"), &rc).unwrap();
+        assert_eq!(options.log_destination, ["/b"]);
+    }
+
+    #[test]
+    fn sort_takes_a_negative_column() {
+        assert_eq!(Options::read(&args("status --sort -3")).unwrap().sort.as_deref(), Some("-3"));
+    }
+}

@@ -1,0 +1,114 @@
+//! The command line: reads words and options, runs one command, and ends with its exit code.
+//!
+//! A command edits what is wanted in the control database and works while the daemon is down. One module per verb or
+//! noun, each with `pub async fn run(ctx: &Context) -> Outcome`.
+
+mod args;
+mod error;
+mod help;
+mod output;
+mod rc;
+pub mod words;
+
+pub use args::Options;
+pub use error::{CliError, EXIT_DIED, EXIT_USAGE};
+pub use help::section;
+pub use output::{Output, quoted};
+pub use rc::RcFile;
+
+/// What a command ends with: its exit code, or why it failed.
+pub type Outcome = Result<u8, CliError>;
+
+/// Everything that a command knows of its call.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Name of the program, as it was called.
+    pub program: String,
+    /// Options of the command line and the rc file.
+    pub options: Options,
+    /// The rc file; entries that are no options are settings for the daemon and win over the table.
+    pub rc: RcFile,
+    /// The verb, in its one spelling.
+    pub verb: String,
+    /// The words after the verb, as typed.
+    pub words: Vec<String>,
+    /// Where the output goes.
+    pub out: Output,
+}
+
+/// Runs the command line `args` (with the program's name first) and returns the exit code.
+#[must_use]
+pub fn main(args: &[String]) -> u8 {
+    match Context::read(args).and_then(|ctx| start(&ctx)) {
+        Ok(code) => code,
+        Err(error) => {
+            crate::report::failed(&error.message, error.hint.as_deref());
+            error.code
+        }
+    }
+}
+
+impl Context {
+    /// Reads the command line and the rc file.
+    ///
+    /// # Errors
+    ///
+    /// Usage errors, with exit code 1.
+    pub fn read(args: &[String]) -> Result<Self, CliError> {
+        let given = Options::read(args)?;
+        let (rc, warnings) = RcFile::find(&given)?;
+        let options = Options::read_with_rc(args, &rc)?;
+        let out = Output::new(options.quiet > 0, options.verbosity(), options.json);
+        for warning in warnings {
+            out.warn(warning);
+        }
+        let program = args.first().map_or("bucardo", |path| path.rsplit('/').next().unwrap_or(path)).to_owned();
+        let mut words = options.words.clone().into_iter();
+        let (verb, noun) = words.next().map(|word| words::verb(&word)).unwrap_or_default();
+        let words = noun.into_iter().chain(words).collect();
+        Ok(Self { program, options, rc, verb, words, out })
+    }
+
+    /// The environment or an option asks for `--confirm`.
+    fn confirms(&self) -> bool {
+        let asked = std::env::var("BUCARDO_CONFIRM").is_ok_and(|value| words::boolean(&value) == Some(true));
+        self.options.confirm || asked
+    }
+}
+
+/// Answers what needs no runtime, and starts one for the rest.
+fn start(ctx: &Context) -> Outcome {
+    if ctx.options.version {
+        ctx.out.always(format!("{} version {}", ctx.program, env!("CARGO_PKG_VERSION")));
+        return Ok(0);
+    }
+    if ctx.options.help || ctx.verb == "help" {
+        let asked: Vec<String> = if ctx.verb == "help" { ctx.words.clone() } else { ctx.options.words.clone() };
+        let text = help::lookup(&asked)
+            .ok_or_else(|| CliError::refuse(format!("There is no help on \"{}\"", asked.join(" "))))?;
+        ctx.out.always(text);
+        return Ok(0);
+    }
+    if ctx.verb.is_empty() {
+        let usage = CliError::usage("overview");
+        let options_only = std::env::args().count() > 1;
+        return Err(if options_only { CliError::refuse("Missing required command") } else { usage });
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
+    runtime.block_on(dispatch(ctx))
+}
+
+/// One arm a verb; each future is boxed, so that the sum of them does not lie on the stack.
+async fn dispatch(ctx: &Context) -> Outcome {
+    match ctx.verb.as_str() {
+        other => Err(unknown(other)),
+    }
+}
+
+fn unknown(verb: &str) -> CliError {
+    let usage = CliError::usage("overview");
+    CliError::refuse(format!("Unknown command \"{verb}\"\n{}", usage.message))
+}

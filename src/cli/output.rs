@@ -1,0 +1,115 @@
+//! What a command prints: results on stdout, problems on stderr, all of it bowing to `--quiet`, `--verbose`, `--json`.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::error::CliError;
+
+/// Where the output of one command goes, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    quiet: bool,
+    verbosity: u8,
+    json: bool,
+}
+
+impl Output {
+    /// An output of this loudness.
+    #[must_use]
+    pub fn new(quiet: bool, verbosity: u8, json: bool) -> Self {
+        Self { quiet, verbosity, json }
+    }
+
+    /// Whether `--json` was given.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether `--quiet` was given.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// How often `--verbose` was given.
+    #[must_use]
+    pub fn verbosity(&self) -> u8 {
+        self.verbosity
+    }
+
+    /// Prints a line, unless `--quiet` or `--json` was given.
+    pub fn say(&self, line: impl AsRef<str>) {
+        if !self.quiet && !self.json {
+            line_to(&mut std::io::stdout().lock(), line.as_ref());
+        }
+    }
+
+    /// Prints a line when `--verbose` was given.
+    pub fn detail(&self, line: impl AsRef<str>) {
+        if self.verbosity > 0 {
+            self.say(line);
+        }
+    }
+
+    /// Prints a line whatever was given; stdout.
+    pub fn always(&self, line: impl AsRef<str>) {
+        line_to(&mut std::io::stdout().lock(), line.as_ref());
+    }
+
+    /// Prints part of a line and flushes it, unless `--quiet` or `--json` was given.
+    pub fn part(&self, text: impl AsRef<str>) {
+        if !self.quiet && !self.json {
+            let mut out = std::io::stdout().lock();
+            // A closed pipe takes no more output; the command itself goes on.
+            let _ = out.write_all(text.as_ref().as_bytes()).and_then(|()| out.flush());
+        }
+    }
+
+    /// Prints a problem that does not end the command; stderr.
+    pub fn warn(&self, line: impl AsRef<str>) {
+        line_to(&mut std::io::stderr().lock(), line.as_ref());
+    }
+
+    /// Prints a value as JSON, indented.
+    ///
+    /// # Errors
+    ///
+    /// The value does not serialize: a fault of the program.
+    pub fn json(&self, value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| CliError::die(format!("cannot write the result as JSON: {error}")))?;
+        line_to(&mut std::io::stdout().lock(), &text);
+        Ok(())
+    }
+
+    /// Asks for a line on stdin. `None`: there is nobody to answer.
+    #[must_use]
+    pub fn ask(&self, prompt: &str) -> Option<String> {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(prompt.as_bytes()).and_then(|()| out.flush());
+        let mut answer = String::new();
+        match std::io::stdin().lock().read_line(&mut answer) {
+            Ok(read) if read > 0 => Some(answer.trim().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether stdout is a terminal, so that a running counter makes sense.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+}
+
+fn line_to(out: &mut impl Write, line: &str) {
+    // A closed pipe (`bucardo list all | head`) is no fault of the command.
+    let _ = writeln!(out, "{line}");
+}
+
+/// `"A"`, or `"A","B"`: names as messages list them.
+#[must_use]
+pub fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+    names.iter().map(|name| format!("\"{}\"", name.as_ref())).collect::<Vec<_>>().join(",")
+}
