@@ -48,7 +48,10 @@ impl Bucardo {
             ("--dbname", control.name.clone()),
         ];
         let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
-        Self { options, home: Folder::new("bucardo-home").expect("a home folder") }
+        let home = Folder::new("bucardo-home").expect("a home folder");
+        // The first rc file that exists is the only one: this one hides the machine's.
+        std::fs::write(home.path().join(".bucardorc"), "").expect("an empty rc file");
+        Self { options, home }
     }
 
     /// Where PID file, log and rc file of this control database are.
