@@ -1,0 +1,44 @@
+-- What a source database keeps for itself, in schema bucardo. Safe to run again.
+CREATE SCHEMA IF NOT EXISTS bucardo;
+
+-- Tables whose changes are captured. "id" names the functions; "deltaname" the delta table.
+CREATE TABLE IF NOT EXISTS bucardo.captured (
+    id          serial      PRIMARY KEY,
+    relation    oid         NOT NULL UNIQUE,
+    schemaname  text        NOT NULL,
+    tablename   text        NOT NULL,
+    deltaname   text        NOT NULL UNIQUE,
+    key_columns text[]      NOT NULL,
+    cdate       timestamptz NOT NULL DEFAULT now()
+);
+
+-- Which syncs want to hear of which captured table, and whether a change kicks them.
+CREATE TABLE IF NOT EXISTS bucardo.captured_sync (
+    captured int     NOT NULL REFERENCES bucardo.captured (id) ON DELETE CASCADE,
+    sync     text    NOT NULL,
+    kick     boolean NOT NULL,
+    PRIMARY KEY (captured, sync)
+);
+
+-- TRUNCATE statements, a row each; read like delta rows.
+CREATE TABLE IF NOT EXISTS bucardo.truncated (
+    captured int         NOT NULL REFERENCES bucardo.captured (id) ON DELETE CASCADE,
+    txntime  timestamptz NOT NULL DEFAULT now(),
+    txid     bigint      NOT NULL DEFAULT txid_current()
+);
+CREATE INDEX IF NOT EXISTS truncated_txid ON bucardo.truncated (txid);
+ALTER TABLE bucardo.truncated REPLICA IDENTITY FULL;
+
+-- The tracks: how far each target has read this source, as far as the source knows. The truth is the
+-- target's own bucardo.position; this copy serves purging, status and the check that neither side went back in time.
+CREATE TABLE IF NOT EXISTS bucardo.track (
+    sync     text        NOT NULL,
+    target   text        NOT NULL,
+    source   text        NOT NULL,
+    snapshot text        NOT NULL,
+    round    bigint      NOT NULL DEFAULT 0,
+    deletes  bigint      NOT NULL DEFAULT 0,
+    inserts  bigint      NOT NULL DEFAULT 0,
+    updated  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (sync, target)
+) WITH (fillfactor = 50)

@@ -1,0 +1,3 @@
+-- Syncs that a change of a captured table kicks.
+--   $1 int captured
+SELECT sync FROM bucardo.captured_sync WHERE captured = $1 AND kick ORDER BY sync

@@ -1,0 +1,3 @@
+-- Forgets a sync: nothing is kept for it any more.
+--   $1 text sync
+DELETE FROM bucardo.track WHERE sync = $1

@@ -1,0 +1,18 @@
+-- What a target database keeps: how far it has read each source, committed together with the data. Safe to run again.
+--   snapshot      what is visible in it has been delivered (txid_snapshot of the source)
+--   round         counts up with every committed round; the source's track holds the same number, or one less after a crash
+--   system_id     the source's cluster (pg_control_system), so that a re-created source is noticed
+--   copy_request  the last onetimecopy request that this target has answered
+CREATE SCHEMA IF NOT EXISTS bucardo;
+CREATE TABLE IF NOT EXISTS bucardo.position (
+    sync         text        NOT NULL,
+    source       text        NOT NULL,
+    snapshot     text        NOT NULL,
+    round        bigint      NOT NULL DEFAULT 0,
+    system_id    bigint      NOT NULL,
+    copy_request bigint      NOT NULL DEFAULT 0,
+    deletes      bigint      NOT NULL DEFAULT 0,
+    inserts      bigint      NOT NULL DEFAULT 0,
+    updated      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (sync, source)
+) WITH (fillfactor = 50)

@@ -1,0 +1,4 @@
+BEGIN
+    INSERT INTO bucardo.truncated (captured) VALUES ({captured});{kicks}
+    RETURN NULL;
+END

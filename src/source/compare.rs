@@ -1,0 +1,194 @@
+//! Whether a table of a target can take the rows of a source's table: pure, so that every rule has a test.
+//!
+//! The rules are those of Bucardo 5 (the reference, daemon validation): a missing column or another type is
+//! always a fault; `NOT NULL`, defaults, order and extra columns only under `strict_checking`.
+
+use super::relation::{Column, Relation};
+
+/// A difference between two tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Difference {
+    /// Rows cannot be copied, or only under `strict_checking = false`.
+    Fault(String),
+    /// Rows can be copied; somebody should know.
+    Warning(String),
+}
+
+/// Compares the columns of `source` with those of `target`.
+#[must_use]
+pub(super) fn compare(source: &Relation, target: &Relation, strict: bool) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for column in &source.columns {
+        match target.column(&column.name) {
+            None if column.generated => {}
+            None => found.push(Difference::Fault(format!("column \"{}\" is missing", column.name))),
+            Some(other) => compare_columns(column, other, strict, &mut found),
+        }
+    }
+    if !strict {
+        return found;
+    }
+    for column in &target.columns {
+        if source.column(&column.name).is_none() {
+            found.push(Difference::Fault(format!("column \"{}\" does not exist on the source", column.name)));
+        }
+    }
+    let order = |of: &Relation, other: &Relation| -> Vec<String> {
+        of.columns.iter().filter(|it| other.column(&it.name).is_some()).map(|it| it.name.clone()).collect()
+    };
+    if order(source, target) != order(target, source) {
+        found.push(Difference::Fault("the columns are in another order".to_owned()));
+    }
+    found
+}
+
+fn compare_columns(source: &Column, target: &Column, strict: bool, found: &mut Vec<Difference>) {
+    let name = &source.name;
+    if source.type_name != target.type_name {
+        let text = format!("column \"{name}\" has type {} instead of {}", target.type_name, source.type_name);
+        found.push(if is_wider(&source.type_name, &target.type_name) {
+            Difference::Warning(text)
+        } else {
+            Difference::Fault(text)
+        });
+    }
+    if target.generated && !source.generated {
+        found
+            .push(Difference::Warning(format!("column \"{name}\" is generated on the target and keeps its own value")));
+    }
+    if !strict {
+        return;
+    }
+    if source.not_null != target.not_null {
+        let has = if target.not_null { "is" } else { "is not" };
+        found.push(Difference::Fault(format!("column \"{name}\" {has} NOT NULL, unlike the source")));
+    }
+    match (&source.default, &target.default) {
+        (None, None) => {}
+        (Some(_), None) => found.push(Difference::Fault(format!("column \"{name}\" has no default"))),
+        (None, Some(_)) => {
+            found.push(Difference::Fault(format!("column \"{name}\" has a default, the source has none")))
+        }
+        (Some(source), Some(target)) if bare_default(source) != bare_default(target) => {
+            found.push(Difference::Fault(format!("column \"{name}\" has the default {target} instead of {source}")));
+        }
+        (Some(_), Some(_)) => {}
+    }
+}
+
+/// Types that differ but take every value of the source's.
+fn is_wider(source: &str, target: &str) -> bool {
+    let text = |name: &str| matches!(name, "text" | "character varying");
+    let stamp = |name: &str| name.starts_with("timestamp");
+    (text(source) && text(target))
+        || (stamp(source) && stamp(target))
+        || matches!((source, target), ("smallint", "integer" | "bigint") | ("integer", "bigint"))
+        || (target == "text" && source.starts_with("character varying"))
+        || grows("character varying", source, target)
+}
+
+/// `name(n)` on both sides with the target's `n` no smaller, or the target unlimited.
+fn grows(name: &str, source: &str, target: &str) -> bool {
+    let length =
+        |text: &str| -> Option<u32> { text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')?.parse().ok() };
+    match (length(source), length(target)) {
+        (Some(source), Some(target)) => target >= source,
+        (Some(_), None) => target == name,
+        (None, _) => false,
+    }
+}
+
+/// A default without what differs between server versions: outer parentheses and quotes around numbers.
+fn bare_default(text: &str) -> String {
+    let mut text = text.trim();
+    while let Some(inner) = text.strip_prefix('(').and_then(|it| it.strip_suffix(')')) {
+        if inner.contains(['(', ')']) {
+            break;
+        }
+        text = inner.trim();
+    }
+    let number = text.split("::").next().unwrap_or(text).trim_matches('\'');
+    if number.parse::<f64>().is_ok() { number.to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(columns: &[(&str, &str)]) -> Relation {
+        let columns = columns.iter().map(|(name, kind)| Column {
+            name: (*name).to_owned(),
+            type_name: (*kind).to_owned(),
+            bare_type: (*kind).to_owned(),
+            not_null: false,
+            default: None,
+            generated: false,
+        });
+        Relation { kind: "r".to_owned(), columns: columns.collect(), ..Relation::default() }
+    }
+
+    fn faults(source: &Relation, target: &Relation, strict: bool) -> Vec<String> {
+        let only = |it| match it {
+            Difference::Fault(text) => Some(text),
+            Difference::Warning(_) => None,
+        };
+        compare(source, target, strict).into_iter().filter_map(only).collect()
+    }
+
+    #[test]
+    fn a_missing_column_and_another_type_are_always_faults() {
+        let source = table(&[("id", "integer"), ("note", "text"), ("mood", "mood")]);
+        let target = table(&[("id", "text"), ("mood", "other.mood")]);
+        assert_eq!(
+            faults(&source, &target, false),
+            [
+                "column \"id\" has type text instead of integer",
+                "column \"note\" is missing",
+                "column \"mood\" has type other.mood instead of mood"
+            ]
+        );
+    }
+
+    #[test]
+    fn wider_types_are_warnings() {
+        for (source, target) in [
+            ("character varying", "text"),
+            ("character varying(10)", "character varying(20)"),
+            ("character varying(10)", "character varying"),
+            ("integer", "bigint"),
+            ("timestamp with time zone", "timestamp without time zone"),
+        ] {
+            let found = compare(&table(&[("a", source)]), &table(&[("a", target)]), true);
+            assert!(matches!(found[..], [Difference::Warning(_)]), "{source} -> {target}: {found:?}");
+        }
+        for (source, target) in [
+            ("character varying(20)", "character varying(10)"),
+            ("bigint", "integer"),
+            ("numeric(5,2)", "numeric(6,2)"),
+        ] {
+            assert_eq!(
+                faults(&table(&[("a", source)]), &table(&[("a", target)]), false).len(),
+                1,
+                "{source} -> {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn order_and_extra_columns_matter_only_when_strict() {
+        let source = table(&[("a", "text"), ("b", "text")]);
+        let target = table(&[("b", "text"), ("a", "text"), ("c", "text")]);
+        assert!(faults(&source, &target, false).is_empty());
+        assert_eq!(
+            faults(&source, &target, true),
+            ["column \"c\" does not exist on the source", "the columns are in another order"]
+        );
+    }
+
+    #[test]
+    fn defaults_of_other_server_versions_are_the_same() {
+        assert_eq!(bare_default("('-1'::integer)"), bare_default("(-1)"));
+        assert_eq!(bare_default("5"), bare_default("'5'::bigint"));
+        assert_ne!(bare_default("nextval('a'::regclass)"), bare_default("nextval('b'::regclass)"));
+    }
+}

@@ -1,0 +1,379 @@
+//! Puts what captures changes into a source database, and the position table into a target.
+//!
+//! Everything here may be run again: what is in place stays untouched and takes no lock on a table. Each table
+//! is done in a transaction of its own with a short `lock_timeout`, tried again a few times, so that writers
+//! never queue for long behind us waiting for a long transaction.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use postgres_types::Oid;
+use tokio_postgres::Transaction;
+
+use super::names;
+use super::relation::Relation;
+use super::triggers::{Captured, Place, TRIGGER_PREFIX};
+use super::validate::ValidateError;
+use crate::catalog::{Goat, SyncDetail};
+use crate::pg::{Connection, Sql, SqlFile, classify};
+use bucardo_actors::model::{DbName, Failure, KidId, SyncName};
+
+const BOOKKEEPING: SqlFile = SqlFile::new(include_str!("../../sql/source/bookkeeping.sql"));
+const POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/position.sql"));
+const FIND: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_find.sql"));
+const INSERT: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_insert.sql"));
+const RENAME: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_rename.sql"));
+const DELETE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_delete.sql"));
+const NAME_TAKEN: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_name_taken.sql"));
+const DELTA_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_table.sql"));
+const KICK: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kick.sql"));
+const KICKS: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kicks.sql"));
+const INSTALLED: SqlFile = SqlFile::new(include_str!("../../sql/source/installed.sql"));
+const OUR_TRIGGERS: SqlFile = SqlFile::new(include_str!("../../sql/source/our_triggers.sql"));
+const PARTITIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/partitions.sql"));
+const GATE: SqlFile = SqlFile::new(include_str!("../../sql/source/gate_create.sql"));
+const TRACK_REGISTER: SqlFile = SqlFile::new(include_str!("../../sql/source/track_register.sql"));
+const TRACK_FIND: SqlFile = SqlFile::new(include_str!("../../sql/source/track_find.sql"));
+const FORGET_SYNC: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_sync.sql"));
+const FORGET_POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_position.sql"));
+const TRACK_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/track_prune.sql"));
+const CAPTURED_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_prune.sql"));
+const POSITION_REGISTER: SqlFile = SqlFile::new(include_str!("../../sql/source/position_register.sql"));
+
+/// How long one attempt waits for a table's lock; everybody who writes to the table waits behind us that long.
+const LOCK_TIMEOUT: &str = "2s";
+/// How often a table that is locked by others is tried.
+const LOCK_TRIES: u32 = 5;
+/// Pause between two tries, growing with each.
+const LOCK_PAUSE: Duration = Duration::from_millis(500);
+
+/// What an installation found worth telling.
+#[derive(Debug, Default)]
+pub(crate) struct Installed {
+    /// From this snapshot on every change of the sync's tables is captured.
+    pub(crate) baseline: String,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Installs capture for the tables of `sync` in `source`. `relations` are those of `sync.goats`, in order.
+pub(crate) async fn source(
+    conn: &mut Connection,
+    source: &DbName,
+    sync: &SyncDetail,
+    relations: &[Relation],
+) -> Result<Installed, ValidateError> {
+    let at = |what: String| move |error| ValidateError::sql(source, what, error);
+    create_once(conn, "bucardo.track", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
+    create_gate(conn, &sync.name).await.map_err(at(format!("creating the gate of sync \"{}\"", sync.name)))?;
+    let mut installed = Installed::default();
+    let mut captured = Vec::new();
+    for (goat, relation) in sync.goats.iter().zip(relations) {
+        if !relation.is_table() {
+            continue;
+        }
+        let what = || format!("capturing changes of table \"{}.{}\"", goat.schema, goat.name);
+        let done = capture_with_retries(conn, sync, goat, relation).await.map_err(at(what()))?;
+        captured.push(done.id);
+        if installed.baseline.is_empty() {
+            installed.baseline = done.snapshot;
+        }
+        installed.warnings.extend(done.warning);
+    }
+    if installed.baseline.is_empty() {
+        let row = conn
+            .query_one("SELECT txid_current_snapshot()::text", &[])
+            .await
+            .map_err(at("reading a snapshot".into()))?;
+        installed.baseline = row.get(0);
+    }
+    prune(conn, sync, &captured).await.map_err(at("forgetting tables that left the sync".into()))?;
+    Ok(installed)
+}
+
+/// Creates `script`'s objects unless `probe` exists, one session at a time.
+async fn create_once(conn: &mut Connection, probe: &str, script: &str) -> Result<(), tokio_postgres::Error> {
+    let txn = conn.transaction().await?;
+    txn.batch_execute("SELECT pg_advisory_xact_lock(hashtext('bucardo bookkeeping'))").await?;
+    let exists: bool = txn.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&probe]).await?.get(0);
+    if !exists {
+        let schema: bool = txn.query_one("SELECT to_regnamespace('bucardo') IS NOT NULL", &[]).await?.get(0);
+        // CREATE SCHEMA IF NOT EXISTS wants the right to create one even when there is nothing to do.
+        let script =
+            if schema { script.replace("CREATE SCHEMA IF NOT EXISTS bucardo;", "") } else { script.to_owned() };
+        txn.batch_execute(&script).await?;
+    }
+    txn.commit().await
+}
+
+async fn create_gate(conn: &Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
+    let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));
+    let exists: bool = conn.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&gate.as_str()]).await?.get(0);
+    if exists {
+        return Ok(());
+    }
+    conn.batch_execute(&GATE.fill(&[("gate", &gate), ("name", &Sql::literal(gate.as_str()))])).await
+}
+
+struct Done {
+    id: i32,
+    snapshot: String,
+    warning: Option<String>,
+}
+
+async fn capture_with_retries(
+    conn: &mut Connection,
+    sync: &SyncDetail,
+    goat: &Goat,
+    relation: &Relation,
+) -> Result<Done, tokio_postgres::Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match capture(conn, sync, goat, relation).await {
+            Err(error) if tries < LOCK_TRIES && classify(&error) == Failure::Transient && !error.is_closed() => {
+                tokio::time::sleep(LOCK_PAUSE * tries).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// One table, one transaction.
+async fn capture(
+    conn: &mut Connection,
+    sync: &SyncDetail,
+    goat: &Goat,
+    relation: &Relation,
+) -> Result<Done, tokio_postgres::Error> {
+    let txn = conn.transaction().await?;
+    txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
+    txn.batch_execute("SELECT pg_advisory_xact_lock(hashtext('bucardo bookkeeping'))").await?;
+    let oid = relation.oid.unwrap_or_default();
+    let (mut table, warning) = register(&txn, goat, oid).await?;
+    let kick = goat.autokick.unwrap_or(sync.autokick);
+    txn.execute(KICK.text(), &[&table.id, &sync.name.as_str(), &kick]).await?;
+    table.kicks = kicks(&txn, table.id).await?;
+
+    let places = places(&txn, goat, relation, oid).await?;
+    let oids: Vec<Oid> = places.iter().map(|(oid, ..)| *oid).collect();
+    let functions = table.functions();
+    let missing = missing(&txn, &functions, &oids, &places, &table).await?;
+    if missing.functions {
+        for function in &functions {
+            txn.batch_execute(function).await?;
+        }
+    }
+    if missing.triggers {
+        drop_triggers(&txn, &places, &oids).await?;
+        for (_, name, place) in &places {
+            txn.batch_execute(&table.triggers(name, *place).join(";\n")).await?;
+        }
+    }
+    // Taken after the triggers' locks were granted: whoever wrote before them is visible in it, whoever
+    // writes after them is captured and is not.
+    let snapshot = txn.query_one("SELECT txid_current_snapshot()::text", &[]).await?.get(0);
+    txn.commit().await?;
+    Ok(Done { id: table.id, snapshot, warning })
+}
+
+/// The registry's row for a table and its delta table, made when missing, made anew when the key is another.
+async fn register(
+    txn: &Transaction<'_>,
+    goat: &Goat,
+    oid: Oid,
+) -> Result<(Captured, Option<String>), tokio_postgres::Error> {
+    let mut warning = None;
+    for row in txn.query(FIND.text(), &[&oid, &goat.schema, &goat.name]).await? {
+        let (id, delta): (i32, String) = (row.get("id"), row.get("deltaname"));
+        let key: Vec<String> = row.get("key_columns");
+        if row.get::<_, Oid>("relation") == oid && key == goat.key {
+            txn.execute(RENAME.text(), &[&id, &goat.schema, &goat.name]).await?;
+            let delta = Sql::qualified("bucardo", &delta);
+            return Ok((Captured { id, delta, key, kicks: Vec::new() }, None));
+        }
+        let why = if key == goat.key { "was made anew" } else { "has another key" };
+        warning = Some(format!(
+            "table \"{}.{}\" {why}: changes captured before are gone, copy it to the targets again (onetimecopy=1)",
+            goat.schema, goat.name
+        ));
+        txn.execute(DELETE.text(), &[&id]).await?;
+        txn.batch_execute(&format!("DROP TABLE IF EXISTS {}", Sql::qualified("bucardo", &delta))).await?;
+    }
+    let name = delta_name(txn, goat).await?;
+    let id: i32 = txn.query_one(INSERT.text(), &[&oid, &goat.schema, &goat.name, &name, &goat.key]).await?.get("id");
+    let delta = Sql::qualified("bucardo", &name);
+    let columns = goat
+        .key
+        .iter()
+        .map(|column| Sql::trusted(format!("{} AS {}", Sql::ident(column), Sql::ident(&names::delta_column(column)))));
+    let script = DELTA_TABLE.fill(&[
+        ("delta", &delta),
+        ("columns", &Sql::join(columns, ", ")),
+        ("table", &Sql::qualified(&goat.schema, &goat.name)),
+        ("index", &Sql::ident(&format!("delta_{id}_txid"))),
+    ]);
+    txn.batch_execute(&script).await?;
+    Ok((Captured { id, delta, key: goat.key.clone(), kicks: Vec::new() }, warning))
+}
+
+async fn delta_name(txn: &Transaction<'_>, goat: &Goat) -> Result<String, tokio_postgres::Error> {
+    if let Some(base) = names::plain_base(&goat.schema, &goat.name) {
+        let name = format!("delta_{base}");
+        let taken: bool = txn.query_one(NAME_TAKEN.text(), &[&name]).await?.get("taken");
+        if !taken {
+            return Ok(name);
+        }
+    }
+    Ok(format!("delta_{}", names::hashed_base(&goat.schema, &goat.name)))
+}
+
+async fn kicks(txn: &Transaction<'_>, captured: i32) -> Result<Vec<String>, tokio_postgres::Error> {
+    Ok(txn.query(KICKS.text(), &[&captured]).await?.iter().map(|row| row.get("sync")).collect())
+}
+
+/// The tables that get triggers: the table itself, and every partition below it.
+async fn places(
+    txn: &Transaction<'_>,
+    goat: &Goat,
+    relation: &Relation,
+    oid: Oid,
+) -> Result<Vec<(Oid, Sql, Place)>, tokio_postgres::Error> {
+    let own = if relation.kind == "p" {
+        Place::Partitioned
+    } else if relation.is_partition {
+        Place::Partition
+    } else {
+        Place::Table
+    };
+    let mut places = vec![(oid, Sql::qualified(&goat.schema, &goat.name), own)];
+    if own == Place::Partitioned {
+        for row in txn.query(PARTITIONS.text(), &[&oid]).await? {
+            let name = Sql::qualified(row.get("schema"), row.get("name"));
+            let place = if row.get::<_, &str>("relkind") == "p" { Place::Partitioned } else { Place::Partition };
+            places.push((row.get("oid"), name, place));
+        }
+    }
+    Ok(places)
+}
+
+struct Missing {
+    functions: bool,
+    triggers: bool,
+}
+
+/// Compares what should be there with what is.
+async fn missing(
+    txn: &Transaction<'_>,
+    functions: &[String],
+    oids: &[Oid],
+    places: &[(Oid, Sql, Place)],
+    table: &Captured,
+) -> Result<Missing, tokio_postgres::Error> {
+    let names: Vec<String> = table.function_names();
+    let row = txn.query_one(INSTALLED.text(), &[&names, &oids, &TRIGGER_PREFIX]).await?;
+    let bodies: HashMap<String, String> =
+        serde_json::from_value(row.get::<_, serde_json::Value>("bodies")).unwrap_or_default();
+    let same = names.iter().zip(functions).all(|(name, function)| {
+        bodies.get(name).is_some_and(|body| function.ends_with(&format!("AS {}", Sql::literal(body))))
+    });
+    let expected: usize = places.iter().map(|(_, name, place)| table.triggers(name, *place).len()).sum();
+    let triggers: i64 = row.get("triggers");
+    // Triggers call functions by name: when the functions are new, so are the triggers.
+    Ok(Missing { functions: !same, triggers: bodies.is_empty() || usize::try_from(triggers) != Ok(expected) })
+}
+
+async fn drop_triggers(
+    txn: &Transaction<'_>,
+    places: &[(Oid, Sql, Place)],
+    oids: &[Oid],
+) -> Result<(), tokio_postgres::Error> {
+    for row in txn.query(OUR_TRIGGERS.text(), &[&oids, &TRIGGER_PREFIX]).await? {
+        let oid: Oid = row.get("oid");
+        if let Some((_, name, _)) = places.iter().find(|(place, ..)| *place == oid) {
+            let trigger = Sql::ident(row.get("name"));
+            txn.batch_execute(&format!("DROP TRIGGER {trigger} ON {name}")).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets tables and targets that are no longer part of the sync, so that they hold back no purge.
+async fn prune(conn: &mut Connection, sync: &SyncDetail, captured: &[i32]) -> Result<(), tokio_postgres::Error> {
+    let txn = conn.transaction().await?;
+    let left = txn.query(CAPTURED_PRUNE.text(), &[&sync.name.as_str(), &captured]).await?;
+    for row in left {
+        rewrite_kicks(&txn, row.get("captured")).await?;
+    }
+    let targets: Vec<&str> = sync
+        .members
+        .iter()
+        .filter(|it| it.role != crate::catalog::Role::Source)
+        .map(|it| it.db.name.as_str())
+        .collect();
+    txn.execute(TRACK_PRUNE.text(), &[&sync.name.as_str(), &targets]).await?;
+    txn.commit().await
+}
+
+/// Writes the functions of a captured table anew after its set of syncs changed. Takes no lock on the table.
+pub(crate) async fn rewrite_kicks(txn: &Transaction<'_>, captured: i32) -> Result<(), tokio_postgres::Error> {
+    let sql = "SELECT deltaname, key_columns FROM bucardo.captured WHERE id = $1";
+    let row = txn.query_one(sql, &[&captured]).await?;
+    let delta = Sql::qualified("bucardo", row.get("deltaname"));
+    let table = Captured { id: captured, delta, key: row.get("key_columns"), kicks: kicks(txn, captured).await? };
+    for function in table.functions() {
+        txn.batch_execute(&function).await?;
+    }
+    Ok(())
+}
+
+/// Makes the position table in a target, and registers the target at the source from `baseline` on, if it is new.
+///
+/// The position is written first: a crash in between leaves a position without a track, which the next
+/// validation overwrites.
+pub(crate) async fn target(
+    source: &Connection,
+    target: &mut Connection,
+    pair: &KidId,
+    baseline: &str,
+    system_id: i64,
+) -> Result<(), tokio_postgres::Error> {
+    create_once(target, "bucardo.position", POSITION.text()).await?;
+    let (sync, from, to) = (pair.sync.as_str(), pair.source.as_str(), pair.target.as_str());
+    let known = source.query_opt(TRACK_FIND.text(), &[&sync, &to]).await?;
+    let round = known.as_ref().map(|row| row.get::<_, i64>("round"));
+    let snapshot = known.map_or_else(|| baseline.to_owned(), |row| row.get("snapshot"));
+    // A target that the source knows well, but that has lost its position, is left for its KID to report.
+    if round.unwrap_or_default() == 0 {
+        target.execute(POSITION_REGISTER.text(), &[&sync, &from, &snapshot, &system_id, &round.is_none()]).await?;
+    }
+    if round.is_none() {
+        source.execute(TRACK_REGISTER.text(), &[&sync, &from, &to, &snapshot]).await?;
+    }
+    Ok(())
+}
+
+/// Takes a sync out of a source: nothing is kept for it, and its changes kick nobody. Triggers and delta tables stay.
+pub(crate) async fn forget_source(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
+    let exists: bool = conn.query_one("SELECT to_regclass('bucardo.track') IS NOT NULL", &[]).await?.get(0);
+    if !exists {
+        return Ok(());
+    }
+    let txn = conn.transaction().await?;
+    let none: [i32; 0] = [];
+    for row in txn.query(CAPTURED_PRUNE.text(), &[&sync.as_str(), &none.as_slice()]).await? {
+        rewrite_kicks(&txn, row.get("captured")).await?;
+    }
+    txn.execute(FORGET_SYNC.text(), &[&sync.as_str()]).await?;
+    let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));
+    txn.batch_execute(&format!("DROP SEQUENCE IF EXISTS {gate}")).await?;
+    txn.commit().await
+}
+
+/// Takes a sync out of a target.
+pub(crate) async fn forget_target(conn: &Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
+    let exists: bool = conn.query_one("SELECT to_regclass('bucardo.position') IS NOT NULL", &[]).await?.get(0);
+    if exists {
+        conn.execute(FORGET_POSITION.text(), &[&sync.as_str()]).await?;
+    }
+    Ok(())
+}

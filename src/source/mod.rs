@@ -1,0 +1,11 @@
+//! What lives on the databases of a sync: capture on sources, positions on targets, and the checks before both.
+
+mod compare;
+mod install;
+mod names;
+mod relation;
+mod triggers;
+pub mod validate;
+
+pub use relation::{Column, Relation, relations};
+pub use validate::{ValidateError, Validated, forget_sync, validate_sync};

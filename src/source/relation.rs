@@ -1,0 +1,127 @@
+//! What a database says of the relations of a sync: kind, rights, columns.
+
+use std::collections::HashMap;
+
+use postgres_types::Oid;
+
+use crate::catalog::Goat;
+use crate::pg::SqlFile;
+
+const RELATIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/relations.sql"));
+const COLUMNS: SqlFile = SqlFile::new(include_str!("../../sql/source/columns.sql"));
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Type with modifiers, as `format_type` writes it.
+    pub type_name: String,
+    /// Type without modifiers, for casts that must not cut values.
+    pub bare_type: String,
+    /// `NOT NULL`.
+    pub not_null: bool,
+    /// Text of the default.
+    pub default: Option<String>,
+    /// `GENERATED ALWAYS AS … STORED` (or virtual): never written.
+    pub generated: bool,
+}
+
+/// A relation as one database has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relation {
+    /// Whether its schema exists.
+    pub schema_exists: bool,
+    /// Its oid; `None`: there is no such relation.
+    pub oid: Option<Oid>,
+    /// `pg_class.relkind`; empty when absent.
+    pub kind: String,
+    /// It is a partition of another table.
+    pub is_partition: bool,
+    /// We may read it.
+    pub may_select: bool,
+    /// We may insert and delete (for a sequence: set it).
+    pub may_write: bool,
+    /// We may put triggers on it.
+    pub may_trigger: bool,
+    /// Another table's foreign key points at it, so that `TRUNCATE` alone is refused.
+    pub is_referenced: bool,
+    /// Its columns, in order; empty for a sequence.
+    pub columns: Vec<Column>,
+}
+
+impl Relation {
+    /// An ordinary or a partitioned table.
+    #[must_use]
+    pub fn is_table(&self) -> bool {
+        matches!(self.kind.as_str(), "r" | "p")
+    }
+
+    /// The kind in words.
+    #[must_use]
+    pub fn kind_words(&self) -> &'static str {
+        match self.kind.as_str() {
+            "r" => "table",
+            "p" => "partitioned table",
+            "S" => "sequence",
+            "v" => "view",
+            "m" => "materialized view",
+            "f" => "foreign table",
+            "i" | "I" => "index",
+            "c" => "composite type",
+            _ => "relation of another kind",
+        }
+    }
+
+    /// The column of this name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// Reads the relations that the goats name, in the goats' order: two round trips however many there are.
+///
+/// # Errors
+///
+/// The server's, for the caller to put into context.
+pub async fn relations(
+    client: &tokio_postgres::Client,
+    goats: &[Goat],
+) -> Result<Vec<Relation>, tokio_postgres::Error> {
+    let schemas: Vec<&str> = goats.iter().map(|goat| goat.schema.as_str()).collect();
+    let names: Vec<&str> = goats.iter().map(|goat| goat.name.as_str()).collect();
+    let rows = client.query(RELATIONS.text(), &[&schemas, &names]).await?;
+    let mut relations: Vec<Relation> = rows
+        .iter()
+        .map(|row| Relation {
+            schema_exists: row.get("schema_exists"),
+            oid: row.get("oid"),
+            kind: row.get::<_, Option<String>>("relkind").unwrap_or_default(),
+            is_partition: row.get::<_, Option<bool>>("is_partition").unwrap_or_default(),
+            may_select: row.get("may_select"),
+            may_write: row.get("may_write"),
+            may_trigger: row.get("may_trigger"),
+            is_referenced: row.get("is_referenced"),
+            columns: Vec::new(),
+        })
+        .collect();
+    let tables: Vec<Oid> = relations.iter().filter(|it| it.is_table()).filter_map(|it| it.oid).collect();
+    let mut columns: HashMap<Oid, Vec<Column>> = HashMap::with_capacity(tables.len());
+    for row in client.query(COLUMNS.text(), &[&tables]).await? {
+        columns.entry(row.get("oid")).or_default().push(Column {
+            name: row.get("name"),
+            type_name: row.get("type"),
+            bare_type: row.get("bare_type"),
+            not_null: row.get("not_null"),
+            default: row.get("default_text"),
+            generated: row.get("generated"),
+        });
+    }
+    for relation in &mut relations {
+        if let Some(found) = relation.oid.and_then(|oid| columns.get(&oid)) {
+            relation.columns = found.clone();
+        }
+    }
+    Ok(relations)
+}

@@ -1,0 +1,140 @@
+//! The text of what captures changes: functions and triggers of one table (see `replication.md` section 2
+//! of the design: statement triggers with transition tables, PostgreSQL manual, chapter "Triggers").
+
+use super::names;
+use crate::pg::{Sql, SqlFile};
+
+const FUNCTION: SqlFile = SqlFile::new(include_str!("../../sql/source/trigger_function.sql"));
+const CAPTURE: SqlFile = SqlFile::new(include_str!("../../sql/source/capture_body.sql"));
+const CAPTURE_ALL: SqlFile = SqlFile::new(include_str!("../../sql/source/capture_all_body.sql"));
+const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/source/truncate_body.sql"));
+const KICK: SqlFile = SqlFile::new(include_str!("../../sql/source/kick.sql"));
+
+/// Prefix of every trigger that this program puts on a table.
+pub(crate) const TRIGGER_PREFIX: &str = "bucardo_delta_";
+
+/// A table whose changes are captured.
+#[derive(Clone, Debug)]
+pub(crate) struct Captured {
+    /// Id in `bucardo.captured`.
+    pub(crate) id: i32,
+    /// Its delta table.
+    pub(crate) delta: Sql,
+    /// Key columns of the table.
+    pub(crate) key: Vec<String>,
+    /// Syncs that a change kicks.
+    pub(crate) kicks: Vec<String>,
+}
+
+/// What kind of table the triggers go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// An ordinary table.
+    Table,
+    /// A partitioned table: its statements may move rows between partitions.
+    Partitioned,
+    /// A partition, written to directly.
+    Partition,
+}
+
+impl Captured {
+    /// The functions, as statements.
+    pub(crate) fn functions(&self) -> Vec<String> {
+        let keys = names::delta_columns(&self.key);
+        let of = |alias: &str| {
+            let columns = self.key.iter().map(|column| Sql::trusted(format!("{alias}.{}", Sql::ident(column))));
+            Sql::join(columns, ", ")
+        };
+        let kicks = self.kick_text();
+        let create = |name: &str, body: String| {
+            FUNCTION.fill(&[("function", &self.function(name)), ("body", &Sql::literal(&body))])
+        };
+        let capture = |name: &str, rows: String, kicks: &Sql| {
+            let rows = Sql::trusted(rows);
+            create(name, CAPTURE.fill(&[("delta", &self.delta), ("keys", &keys), ("rows", &rows), ("kicks", kicks)]))
+        };
+        vec![
+            capture("new", format!("SELECT {} FROM n", of("n")), &kicks),
+            capture("old", format!("SELECT {} FROM o", of("o")), &kicks),
+            capture("moved", format!("SELECT {} FROM n UNION SELECT {} FROM o", of("n"), of("o")), &kicks),
+            // The statement trigger of the same UPDATE kicks.
+            capture("key", format!("VALUES ({})", of("OLD")), &Sql::default()),
+            create("truncate", TRUNCATED.fill(&[("captured", &Sql::trusted(self.id.to_string())), ("kicks", &kicks)])),
+            create(
+                "all",
+                CAPTURE_ALL.fill(&[
+                    ("delta", &Sql::literal(self.delta.as_str())),
+                    ("keys", &Sql::literal(keys.as_str())),
+                    ("columns", &Sql::literal(Sql::idents(self.key.iter().map(String::as_str)).as_str())),
+                    ("kicks", &kicks),
+                ]),
+            ),
+        ]
+    }
+
+    /// Names of the functions, in the order of [`Self::functions`].
+    pub(crate) fn function_names(&self) -> Vec<String> {
+        ["new", "old", "moved", "key", "truncate", "all"].map(|what| self.function_name(what)).to_vec()
+    }
+
+    /// The triggers of `table`, as statements. Existing ones of the same names must be gone.
+    pub(crate) fn triggers(&self, table: &Sql, place: Place) -> Vec<String> {
+        let statement = |event: &str, tables: &str, what: &str| {
+            let function = self.function(what);
+            format!("AFTER {event} ON {table} REFERENCING {tables} FOR EACH STATEMENT EXECUTE PROCEDURE {function}()")
+        };
+        let update = match place {
+            Place::Partitioned => statement("UPDATE", "NEW TABLE AS n OLD TABLE AS o", "moved"),
+            Place::Table | Place::Partition => statement("UPDATE", "NEW TABLE AS n", "new"),
+        };
+        let mut triggers = vec![
+            trigger("insert", &statement("INSERT", "NEW TABLE AS n", "new")),
+            trigger("update", &update),
+            trigger("delete", &statement("DELETE", "OLD TABLE AS o", "old")),
+        ];
+        // A row trigger on a partitioned table would be cloned to its partitions, which have their own.
+        if place != Place::Partitioned {
+            let changed = self.key.iter().map(|column| {
+                let column = Sql::ident(column);
+                Sql::trusted(format!("OLD.{column} IS DISTINCT FROM NEW.{column}"))
+            });
+            triggers.push(trigger(
+                "key",
+                &format!(
+                    "AFTER UPDATE ON {table} FOR EACH ROW WHEN ({}) EXECUTE PROCEDURE {}()",
+                    Sql::join(changed, " OR "),
+                    self.function("key")
+                ),
+            ));
+        }
+        let (when, function) = if place == Place::Partition { ("BEFORE", "all") } else { ("AFTER", "truncate") };
+        triggers.push(trigger(
+            "truncate",
+            &format!("{when} TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE PROCEDURE {}()", self.function(function)),
+        ));
+        triggers
+    }
+
+    fn function_name(&self, what: &str) -> String {
+        format!("capture_{}_{what}", self.id)
+    }
+
+    fn function(&self, what: &str) -> Sql {
+        Sql::qualified("bucardo", &self.function_name(what))
+    }
+
+    fn kick_text(&self) -> Sql {
+        let kicks = self.kicks.iter().map(|sync| {
+            let gate = Sql::qualified("bucardo", &names::gate(sync));
+            Sql::trusted(KICK.fill(&[
+                ("gate", &Sql::literal(gate.as_str())),
+                ("payload", &Sql::literal(&format!("kick_sync_{sync}"))),
+            ]))
+        });
+        Sql::join(kicks, "")
+    }
+}
+
+fn trigger(name: &str, rest: &str) -> String {
+    format!("CREATE TRIGGER {TRIGGER_PREFIX}{name} {rest}")
+}

@@ -1,0 +1,339 @@
+//! Can this sync run, and if so: put what it needs into its databases.
+//!
+//! Everything is checked first, in all databases, and every problem found is told; only then is anything changed.
+
+use futures_util::future::try_join_all;
+
+use bucardo_actors::model::{DbName, Failure, KidId, SyncName};
+
+use super::compare::{Difference, compare};
+use super::install;
+use super::relation::{Relation, relations};
+use crate::catalog::{Db, Goat, GoatKind, Role, SyncDetail};
+use crate::pg::{ConnectError, Connection, SqlFile, causes, classify, connect};
+
+const RIGHTS: SqlFile = SqlFile::new(include_str!("../../sql/source/rights.sql"));
+
+/// What a validation that passed has to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validated {
+    /// Things that a person should know; none keeps the sync from running.
+    pub warnings: Vec<String>,
+}
+
+/// Why a sync cannot run. Nothing was changed, except by [`ValidateError::Sql`], which stopped half-way: what it had
+/// installed stays and is found in place the next time.
+#[derive(Debug, thiserror::Error)]
+pub enum ValidateError {
+    /// A database cannot be reached.
+    #[error("cannot connect to database \"{db}\"")]
+    Connect {
+        /// The database.
+        db: DbName,
+        /// Why.
+        source: ConnectError,
+    },
+    /// A statement failed.
+    #[error("{what} failed on database \"{db}\"")]
+    Sql {
+        /// What was being done.
+        what: String,
+        /// Where.
+        db: DbName,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
+    /// The sync as described cannot run; all that was found.
+    #[error("{}", .problems.join("\n"))]
+    Problems {
+        /// One sentence each.
+        problems: Vec<String>,
+    },
+}
+
+impl ValidateError {
+    pub(crate) fn sql(db: &DbName, what: String, source: tokio_postgres::Error) -> Self {
+        Self::Sql { what, db: db.clone(), source }
+    }
+
+    fn problem(text: impl Into<String>) -> Self {
+        Self::Problems { problems: vec![text.into()] }
+    }
+
+    /// Whether trying again may help without anyone's help.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Connect { source, .. } => source.failure(),
+            Self::Sql { source, .. } => classify(source),
+            Self::Problems { .. } => Failure::Permanent,
+        }
+    }
+
+    /// The whole chain of causes, and the next step where we know one.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Problems { problems } => problems.join("\n"),
+            _ => causes(self),
+        }
+    }
+
+    /// What the operator can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { source, .. } => source.hint(),
+            Self::Sql { source, .. } if classify(source) == Failure::Transient => {
+                Some("nothing is lost; run the same command again".to_owned())
+            }
+            Self::Sql { .. } | Self::Problems { .. } => None,
+        }
+    }
+}
+
+/// One database of the sync, connected and looked at.
+struct Site<'a> {
+    db: &'a Db,
+    role: Role,
+    conn: Connection,
+    relations: Vec<Relation>,
+    may_create: bool,
+    role_name: String,
+    database: String,
+    is_standby: bool,
+    system_id: i64,
+}
+
+/// Checks that `sync` can run and installs what it needs: capture on its source, positions on its targets.
+///
+/// May be run again at any time, also while the sync runs: what is in place is left alone.
+///
+/// # Errors
+///
+/// See [`ValidateError`].
+pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError> {
+    let (sources, targets): (Vec<_>, Vec<_>) =
+        sync.members.iter().filter(|member| member.db.active).partition(|member| member.role == Role::Source);
+    check_shape(sync, sources.len(), targets.len())?;
+    let sites = sync.members.iter().filter(|member| member.db.active).map(|member| open(sync, &member.db, member.role));
+    let mut sites = try_join_all(sites).await?;
+    let mut validated = Validated::default();
+    let mut problems = Vec::new();
+    // Members are sorted: the source is first.
+    if let Some((source, targets)) = sites.split_first() {
+        check_site(sync, source, &mut problems);
+        for target in targets {
+            check_site(sync, target, &mut problems);
+            check_columns(sync, source, target, &mut problems, &mut validated.warnings);
+            check_replica_role(target, &mut problems).await?;
+        }
+    }
+    if !problems.is_empty() {
+        return Err(ValidateError::Problems { problems });
+    }
+    if sync.goats.is_empty() {
+        validated
+            .warnings
+            .push(format!("the relgroup of sync \"{}\" is empty: there is nothing to replicate", sync.name));
+    }
+    if let Some((source, targets)) = sites.split_first_mut() {
+        let name = source.db.name.clone();
+        let installed = install::source(&mut source.conn, &name, sync, &source.relations).await?;
+        validated.warnings.extend(installed.warnings);
+        for target in targets {
+            let pair = KidId { sync: sync.name.clone(), source: name.clone(), target: target.db.name.clone() };
+            install::target(&source.conn, &mut target.conn, &pair, &installed.baseline, source.system_id)
+                .await
+                .map_err(|error| ValidateError::sql(&target.db.name, "registering the position".to_owned(), error))?;
+        }
+    }
+    Ok(validated)
+}
+
+/// Takes a removed sync out of its databases, so that nothing is kept for it. A database that cannot be reached is
+/// named in the answer; the others are done.
+pub async fn forget_sync(sync: &SyncDetail) -> Vec<String> {
+    let mut left = Vec::new();
+    for member in sync.members.iter().filter(|member| member.db.active) {
+        if let Err(error) = forget(&sync.name, &member.db, member.role).await {
+            left.push(format!(
+                "sync \"{}\" is still registered in database \"{}\": {}",
+                sync.name,
+                member.db.name,
+                causes(&error)
+            ));
+        }
+    }
+    left
+}
+
+async fn forget(sync: &SyncName, db: &Db, role: Role) -> Result<(), ValidateError> {
+    let mut conn = dial(db).await?;
+    let done = match role {
+        Role::Source => install::forget_source(&mut conn, sync).await,
+        Role::Target | Role::Fullcopy => install::forget_target(&conn, sync).await,
+    };
+    done.map_err(|error| ValidateError::sql(&db.name, format!("forgetting sync \"{sync}\""), error))
+}
+
+fn check_shape(sync: &SyncDetail, sources: usize, targets: usize) -> Result<(), ValidateError> {
+    let name = &sync.name;
+    if sources == 0 {
+        return Err(ValidateError::problem(format!("sync \"{name}\" has no active source database")));
+    }
+    if sources > 1 {
+        return Err(ValidateError::problem(format!(
+            "sync \"{name}\" has {sources} source databases: several sources are not supported yet, use one source and targets"
+        )));
+    }
+    if targets == 0 {
+        return Err(ValidateError::problem(format!("sync \"{name}\" has no active target database")));
+    }
+    let mut problems = Vec::new();
+    for member in &sync.members {
+        if member.role == Role::Fullcopy {
+            problems.push(format!(
+                "database \"{}\" has role fullcopy, which is not supported yet: use role target",
+                member.db.name
+            ));
+        }
+        if member.db.kind != "postgres" {
+            problems.push(format!(
+                "database \"{}\" is of type {}, only postgres is supported yet",
+                member.db.name, member.db.kind
+            ));
+        }
+    }
+    for goat in sync.tables().filter(|goat| goat.key.is_empty()) {
+        problems.push(format!("Table \"{}.{}\" must specify a primary key!", goat.schema, goat.name));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ValidateError::Problems { problems }) }
+}
+
+async fn dial(db: &Db) -> Result<Connection, ValidateError> {
+    connect(&db.access, "bucardo validate")
+        .await
+        .map_err(|source| ValidateError::Connect { db: db.name.clone(), source })
+}
+
+async fn open<'a>(sync: &SyncDetail, db: &'a Db, role: Role) -> Result<Site<'a>, ValidateError> {
+    let conn = dial(db).await?;
+    let at = |what: &str| {
+        let what = what.to_owned();
+        move |error| ValidateError::sql(&db.name, what, error)
+    };
+    let rights = conn.query_one(RIGHTS.text(), &[]).await.map_err(at("reading the role's rights"))?;
+    let relations = relations(&conn, &sync.goats).await.map_err(at("reading tables and columns"))?;
+    Ok(Site {
+        db,
+        role,
+        relations,
+        may_create: rights.get("may_create"),
+        role_name: rights.get("role"),
+        database: rights.get("database"),
+        is_standby: rights.get("is_standby"),
+        system_id: rights.get("system_id"),
+        conn,
+    })
+}
+
+fn check_site(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<String>) {
+    let db = &site.db.name;
+    if site.is_standby {
+        problems.push(format!("database \"{db}\" is a standby and cannot be written to"));
+    }
+    if !site.may_create {
+        problems.push(format!(
+            "role \"{}\" may not create in database \"{db}\": run GRANT CREATE ON DATABASE \"{}\" TO \"{}\", or make it the owner of schema bucardo",
+            site.role_name, site.database, site.role_name
+        ));
+    }
+    for (goat, relation) in sync.goats.iter().zip(&site.relations) {
+        check_relation(goat, relation, site, problems);
+    }
+}
+
+fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, problems: &mut Vec<String>) {
+    let (db, schema, name, role) = (&site.db.name, &goat.schema, &goat.name, &site.role_name);
+    if !relation.schema_exists {
+        problems.push(format!("Could not find schema \"{schema}\" in database \"{db}\"!"));
+        return;
+    }
+    if relation.oid.is_none() {
+        problems.push(format!("Could not find \"{name}\" inside the \"{schema}\" schema on database \"{db}\"!"));
+        return;
+    }
+    let (fits, expected) = match goat.kind {
+        GoatKind::Table => (relation.is_table(), "table"),
+        GoatKind::Sequence => (relation.kind == "S", "sequence"),
+    };
+    if !fits {
+        let kind = relation.kind_words();
+        problems.push(format!("\"{schema}.{name}\" on database \"{db}\" is a {kind}, not a {expected}!"));
+        return;
+    }
+    for column in goat.key.iter().filter(|_| goat.kind == GoatKind::Table) {
+        if relation.column(column).is_none() {
+            problems.push(format!("table \"{schema}.{name}\" on database \"{db}\" has no key column \"{column}\""));
+        }
+    }
+    let mut wants: Vec<&str> = Vec::new();
+    if !relation.may_select {
+        wants.push("SELECT");
+    }
+    match site.role {
+        Role::Source if goat.kind == GoatKind::Table && !relation.may_trigger => wants.push("TRIGGER"),
+        Role::Target | Role::Fullcopy if !relation.may_write => {
+            wants.push(if goat.kind == GoatKind::Table { "INSERT, UPDATE, DELETE, TRUNCATE" } else { "UPDATE" });
+        }
+        Role::Source | Role::Target | Role::Fullcopy => {}
+    }
+    if !wants.is_empty() {
+        let (wants, kind) = (wants.join(", "), if goat.kind == GoatKind::Table { "TABLE" } else { "SEQUENCE" });
+        problems.push(format!(
+            "role \"{role}\" lacks rights on \"{schema}.{name}\" in database \"{db}\": run GRANT {wants} ON {kind} \"{schema}\".\"{name}\" TO \"{role}\""
+        ));
+    }
+}
+
+fn check_columns(
+    sync: &SyncDetail,
+    source: &Site<'_>,
+    target: &Site<'_>,
+    problems: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) {
+    for (place, goat) in sync.goats.iter().enumerate() {
+        let (from, to) = (&source.relations[place], &target.relations[place]);
+        if !from.is_table() || !to.is_table() {
+            continue;
+        }
+        for difference in compare(from, to, sync.strict_checking && goat.strict_checking) {
+            let place = format!("table \"{}.{}\" on database \"{}\"", goat.schema, goat.name, target.db.name);
+            match difference {
+                Difference::Fault(text) => problems.push(format!("{place}: {text} (source is \"{}\")", source.db.name)),
+                Difference::Warning(text) => warnings.push(format!("{place}: {text}")),
+            }
+        }
+    }
+}
+
+/// Rows are written with triggers, rules and foreign keys quiet; that takes a right of its own.
+async fn check_replica_role(site: &Site<'_>, problems: &mut Vec<String>) -> Result<(), ValidateError> {
+    let set = "SET session_replication_role = replica; RESET session_replication_role";
+    match site.conn.batch_execute(set).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) => {
+            let (role, db) = (&site.role_name, &site.db.name);
+            let how = if site.conn.server_version() >= 150_000 {
+                format!("run GRANT SET ON PARAMETER session_replication_role TO \"{role}\"")
+            } else {
+                format!("servers before version 15 ask for a superuser: run ALTER ROLE \"{role}\" SUPERUSER")
+            };
+            problems.push(format!("role \"{role}\" may not set session_replication_role in database \"{db}\": {how}"));
+            Ok(())
+        }
+        Err(error) => Err(ValidateError::sql(&site.db.name, "setting session_replication_role".to_owned(), error)),
+    }
+}
