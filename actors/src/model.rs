@@ -171,14 +171,30 @@ pub struct SyncPlan {
     pub autokick: bool,
     /// Looked at this often even when nobody kicks (`checktime`); `None`: the daemon's own period.
     pub check_every: Option<Duration>,
-    /// The CTL lives on when there is nothing to do.
-    pub stayalive: bool,
     /// KIDs keep their connections between rounds; else each ends after the rounds of a kick.
     pub kidsalive: bool,
     /// Something in the catalog that keeps it from running, and what to do; it is then not started.
     pub problem: Option<Fault>,
     /// Changes whenever anything changes that a KID has read from the catalog; KIDs are then replaced.
     pub fingerprint: u64,
+}
+
+impl SyncPlan {
+    /// The plan of a sync that does not run.
+    #[must_use]
+    pub fn inactive(name: SyncName) -> Self {
+        Self {
+            name,
+            intent: Intent::Inactive,
+            sources: Vec::new(),
+            targets: Vec::new(),
+            autokick: false,
+            check_every: None,
+            kidsalive: true,
+            problem: None,
+            fingerprint: 0,
+        }
+    }
 }
 
 /// What one round did.
@@ -209,5 +225,18 @@ impl RoundReport {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.deletes == 0 && self.inserts == 0 && self.truncates == 0 && self.keys == 0 && !self.copied
+    }
+
+    /// Adds what a later round of the same run did.
+    pub fn absorb(&mut self, later: &Self) {
+        self.deletes += later.deletes;
+        self.inserts += later.inserts;
+        self.truncates += later.truncates;
+        self.conflicts += later.conflicts;
+        self.keys += later.keys;
+        self.more = later.more;
+        self.copied |= later.copied;
+        self.lag = self.lag.max(later.lag);
+        self.took += later.took;
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
+use crate::policy::Settings;
 
 /// What a fault-injection hook may do at a step: return a fault, panic, or wait.
 pub type StepHook = Arc<dyn Fn(&str) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
@@ -133,10 +134,14 @@ pub trait Catalog: Send + Sync + 'static {
     /// Resolves, with the cause, when the lease or its connection is lost.
     fn lease_lost(&self) -> BoxFuture<'static, Fault>;
 
-    /// Reads the settings and every sync.
+    /// Reads every sync.
     fn load(&self) -> BoxFuture<'static, Result<Vec<SyncPlan>, Fault>>;
 
-    /// Writes the end of a run to the run history.
+    /// Reads the settings again, all layers of them: an operator asked for it by NOTIFY.
+    fn settings(&self) -> BoxFuture<'static, Result<Settings, Fault>>;
+
+    /// Writes the end of a run to the run history. A run sums up the rounds of one KID, see
+    /// [`Schedule::run_max`](crate::policy::Schedule::run_max).
     fn record(&self, run: RunRecord) -> BoxFuture<'static, Result<(), Fault>>;
 
     /// Writes `sync.status` (`active` or `inactive`), as an operator asked by NOTIFY.

@@ -1,0 +1,175 @@
+//! The board: the latest snapshot of every actor, written by actors and read by anybody, without asking an actor.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use dashmap::DashMap;
+use serde::Serialize;
+
+use crate::model::{Fault, KidId, RoundReport, SyncName};
+use crate::ports::Watch;
+
+/// Whose snapshot it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorId {
+    /// The master.
+    Mcp,
+    /// The purger.
+    Vac,
+    /// The controller of a sync.
+    Ctl(SyncName),
+    /// The worker of a source-target pair.
+    Kid(KidId),
+}
+
+/// What an actor does, in the words of the status command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Doing {
+    /// Up, with nothing more to say.
+    Active,
+    /// A round or a purge is under way.
+    Running,
+    /// Waits for work.
+    Idle,
+    /// An operator has paused it.
+    Paused,
+    /// Given up, and tried again only rarely or on request; see `fault` and `next_try`.
+    Stalled,
+    /// Not running: not started, stopped, or about to be started again (`next_try`).
+    #[default]
+    Down,
+}
+
+/// Running totals since the start of the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Rounds (VAC: purges) that ended well.
+    pub rounds: u64,
+    /// Rounds (VAC: purges) that failed.
+    pub failures: u64,
+    /// Rows deleted on the target.
+    pub deletes: u64,
+    /// Rows written to the target.
+    pub inserts: u64,
+    /// Truncated tables.
+    pub truncates: u64,
+    /// Keys that more than one source had changed.
+    pub conflicts: u64,
+    /// Changes purged (VAC).
+    pub purged: u64,
+}
+
+/// What is known of one actor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// State word.
+    pub state: Doing,
+    /// When it came into this state.
+    pub since: Option<SystemTime>,
+    /// Why it is stalled or down; the last failure otherwise, until a success.
+    pub fault: Option<Fault>,
+    /// When it is tried again.
+    pub next_try: Option<SystemTime>,
+    /// Totals.
+    pub counters: Counters,
+    /// The last round that ended well.
+    pub last: Option<RoundReport>,
+    /// When that was.
+    pub last_at: Option<SystemTime>,
+    /// The step that is running.
+    pub step: String,
+}
+
+impl Snapshot {
+    /// Notes a state; `since` moves only when it is another one.
+    pub fn enter(&mut self, state: Doing) {
+        if self.since.is_none() || self.state != state {
+            self.since = Some(SystemTime::now());
+        }
+        self.state = state;
+        self.next_try = None;
+    }
+
+    /// Notes a failure, after which the actor is in `state` until it is tried again `after`.
+    pub fn fail(&mut self, state: Doing, fault: Option<Fault>, after: Option<Duration>) {
+        self.enter(state);
+        self.counters.failures += 1;
+        self.fault = fault;
+        self.next_try = after.and_then(|after| SystemTime::now().checked_add(after));
+    }
+
+    /// Notes a round that ended well.
+    pub fn succeed(&mut self, report: &RoundReport) {
+        self.counters.rounds += 1;
+        self.counters.deletes += report.deletes;
+        self.counters.inserts += report.inserts;
+        self.counters.truncates += report.truncates;
+        self.counters.conflicts += report.conflicts;
+        self.fault = None;
+        self.last = Some(report.clone());
+        self.last_at = Some(SystemTime::now());
+    }
+}
+
+#[derive(Default)]
+struct Entry {
+    snapshot: Snapshot,
+    watch: Option<Watch>,
+}
+
+/// The latest snapshot of every actor.
+#[derive(Default)]
+pub struct Board {
+    entries: DashMap<ActorId, Entry>,
+}
+
+impl Board {
+    /// The snapshot of one actor.
+    #[must_use]
+    pub fn get(&self, id: &ActorId) -> Option<Snapshot> {
+        self.entries.get(id).map(|entry| entry.view())
+    }
+
+    /// All snapshots, in order.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<ActorId, Snapshot> {
+        self.entries.iter().map(|entry| (entry.key().clone(), entry.view())).collect()
+    }
+
+    /// Changes the snapshot of one actor, which is created if need be.
+    pub(crate) fn note(&self, id: &ActorId, change: impl FnOnce(&mut Snapshot)) {
+        // Looked up first: the id is cloned only once in the life of an actor.
+        if let Some(mut entry) = self.entries.get_mut(id) {
+            return change(&mut entry.snapshot);
+        }
+        change(&mut self.entries.entry(id.clone()).or_default().snapshot);
+    }
+
+    /// Where readers find the step that is running.
+    pub(crate) fn follow(&self, id: &ActorId, watch: &Watch) {
+        self.entries.entry(id.clone()).or_default().watch = Some(watch.clone());
+    }
+
+    pub(crate) fn remove(&self, id: &ActorId) {
+        self.entries.remove(id);
+    }
+
+    /// Removes all KIDs of a sync.
+    pub(crate) fn remove_kids(&self, sync: &SyncName) {
+        self.entries.retain(|id, _| !matches!(id, ActorId::Kid(kid) if kid.sync == *sync));
+    }
+}
+
+impl Entry {
+    fn view(&self) -> Snapshot {
+        let mut snapshot = self.snapshot.clone();
+        if snapshot.state == Doing::Running
+            && let Some(watch) = &self.watch
+        {
+            snapshot.step = watch.doing();
+        }
+        snapshot
+    }
+}

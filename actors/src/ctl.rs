@@ -1,0 +1,375 @@
+//! The CTL: decides when each KID of one sync runs a round, and what happens when one fails.
+//!
+//! A kick only sets a bit per KID. A KID that has the bit and is idle gets a round at once; pairs never wait for each
+//! other. The bits live here and not in the KIDs, so work that a failed KID leaves behind is not forgotten.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::agenda::{Agenda, Served};
+use crate::board::{ActorId, Board, Doing};
+use crate::kid::Kid;
+use crate::lifeline::Lifeline;
+use crate::messages::{Brake, ChildExited, Look, Ping, Pong, Replan, Retry, RoundEnded, RunRound, Stop};
+use crate::model::{KidId, Reason, SyncName, SyncPlan};
+use crate::nursery::{Nursery, Parent, Standing};
+use crate::outbox::{Answer, Outbox};
+use crate::policy::{Exit, Settings, Verdict};
+use crate::ports::{Replicator, RunRecord};
+use crate::runs::Runs;
+use crate::work::Workers;
+
+/// What all CTLs share.
+pub(crate) struct Shared {
+    pub(crate) replicator: Arc<dyn Replicator>,
+    pub(crate) workers: Workers,
+    pub(crate) board: Arc<Board>,
+    pub(crate) outbox: Outbox,
+}
+
+/// Steers the KIDs of one sync.
+pub struct Ctl {
+    plan: SyncPlan,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    kids: Nursery<KidId, Kid>,
+    agenda: Agenda<Answer>,
+    runs: Runs,
+    brake: Brake,
+    stopping: bool,
+    check: Option<SpawnHandle>,
+    flush: Option<SpawnHandle>,
+    life: Lifeline<SyncName>,
+}
+
+impl Ctl {
+    pub(crate) fn new(
+        life: Lifeline<SyncName>,
+        shared: Arc<Shared>,
+        settings: Arc<Settings>,
+        plan: SyncPlan,
+        kids: BTreeSet<KidId>,
+        brake: Brake,
+    ) -> Self {
+        let mut agenda = Agenda::new();
+        for kid in kids {
+            agenda.add(kid);
+        }
+        Self {
+            kids: Nursery::new(settings.supervision.kid, life.stop().clone()),
+            runs: Runs::default(),
+            stopping: false,
+            check: None,
+            flush: None,
+            plan,
+            settings,
+            shared,
+            agenda,
+            brake,
+            life,
+        }
+    }
+
+    /// Gives a round to every KID that has work and is free. The only place where rounds begin.
+    fn grant(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping || self.brake.paused || self.brake.held {
+            return;
+        }
+        for kid in self.agenda.due() {
+            if self.kids.standing(&kid) == Standing::Absent {
+                self.start_child(&kid, ctx);
+            }
+            let Some(addr) = self.kids.get(&kid) else { continue };
+            let Some(reason) = self.agenda.begin(&kid) else { continue };
+            addr.do_send(RunRound { reason });
+            self.runs.begin(&kid);
+            self.shared.board.note(&ActorId::Kid(kid), |snapshot| snapshot.enter(Doing::Running));
+        }
+        self.show();
+    }
+
+    fn look(&mut self, reason: Reason, retry: bool, answer: Answer, ctx: &mut Context<Self>) {
+        if self.stopping || self.brake.paused {
+            return; // the answer is dropped: SyncKill
+        }
+        if retry {
+            self.retry_children(ctx);
+        }
+        let kids = &self.kids;
+        let able = |kid: &KidId| !matches!(kids.standing(kid), Standing::Waiting | Standing::Stalled);
+        if let Some(answer) = self.agenda.kick(reason, able, answer) {
+            answer.forgo(); // shared with an earlier kick, or no KID can run: the one that restarts will look
+        }
+        self.grant(ctx);
+    }
+
+    /// Records what is ready, then answers kicks, in this order: who hears of the end can read the history.
+    fn report(&mut self, records: impl IntoIterator<Item = RunRecord>, served: Served<Answer>) {
+        records.into_iter().for_each(|record| self.shared.outbox.record(record));
+        if served.asked {
+            let rest = self.runs.take_all(Instant::now());
+            rest.into_iter().for_each(|record| self.shared.outbox.record(record));
+        }
+        served.answers.into_iter().for_each(Answer::done);
+    }
+
+    fn flush_later(&mut self, ctx: &mut Context<Self>) {
+        if self.runs.waiting() && self.flush.is_none() {
+            self.flush = Some(ctx.run_later(self.settings.schedule.run_max, |ctl, _| {
+                ctl.flush = None;
+                let records = ctl.runs.take_all(Instant::now());
+                ctl.report(records, Served::none());
+            }));
+        }
+    }
+
+    /// Looks at the sync now and then although nobody kicks: a lost notification must not cost more than that.
+    fn set_check(&mut self, ctx: &mut Context<Self>) {
+        if let Some(old) = self.check.take() {
+            ctx.cancel_future(old);
+        }
+        let default = self.plan.autokick.then_some(self.settings.schedule.check_every);
+        let every = self.plan.check_every.or(default).filter(|every| !every.is_zero());
+        self.check = every.map(|every| {
+            ctx.run_interval(every, |ctl, ctx| {
+                let answer = Answer::new(ctl.plan.name.clone(), ctl.shared.outbox.clone());
+                if ctl.brake.paused || ctl.brake.held {
+                    answer.forgo();
+                } else {
+                    ctl.look(Reason::Check, false, answer, ctx);
+                }
+            })
+        });
+    }
+
+    fn show(&self) {
+        let stalled = self.agenda.kids().find(|kid| self.kids.standing(kid) == Standing::Stalled);
+        let state = match stalled {
+            _ if self.brake.paused => Doing::Paused,
+            _ if self.agenda.running() => Doing::Running,
+            Some(_) => Doing::Stalled,
+            None => Doing::Idle,
+        };
+        let board = &self.shared.board;
+        let fault = stalled.and_then(|kid| board.get(&ActorId::Kid(kid.clone()))?.fault);
+        board.note(&ActorId::Ctl(self.plan.name.clone()), |snapshot| {
+            snapshot.enter(state);
+            snapshot.fault = fault;
+        });
+    }
+
+    fn remove_kid(&mut self, kid: &KidId) {
+        self.kids.stop(kid, self.settings.schedule.grace);
+        let served = self.agenda.remove(kid);
+        let record = self.runs.remove(kid, Instant::now());
+        self.report(record, served);
+        self.shared.board.remove(&ActorId::Kid(kid.clone()));
+    }
+
+    fn wind_down(&mut self, grace: Duration, ctx: &mut Context<Self>) {
+        self.stopping = true;
+        self.kids.stop_all(grace);
+        self.end_if_alone(ctx);
+        let at_most = grace + self.settings.schedule.cancel_within + Duration::from_secs(1);
+        ctx.run_later(at_most, |ctl, ctx| ctl.life.end(Exit::Stopped, ctx));
+    }
+
+    fn end_if_alone(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping && self.kids.is_empty() {
+            let records = self.runs.take_all(Instant::now());
+            self.report(records, Served::none());
+            self.life.end(Exit::Stopped, ctx);
+        }
+    }
+}
+
+impl Actor for Ctl {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.life.heed(ctx, |ctl, ctx| ctl.wind_down(Duration::ZERO, ctx));
+        self.watch_children(ctx);
+        self.set_check(ctx);
+        for kid in self.agenda.kids() {
+            self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
+        }
+        self.show();
+    }
+}
+
+impl Parent<KidId> for Ctl {
+    type Child = Kid;
+
+    fn nursery(&mut self) -> &mut Nursery<KidId, Kid> {
+        &mut self.kids
+    }
+
+    fn give_birth(&mut self, kid: &KidId, life: Lifeline<KidId>, ctx: &mut Context<Self>) -> Addr<Kid> {
+        let shared = &self.shared;
+        shared.board.follow(&ActorId::Kid(kid.clone()), life.watch());
+        let (replicator, workers) = (Arc::clone(&shared.replicator), shared.workers.clone());
+        let ctl = ctx.address().recipient();
+        Kid::new(life, replicator, workers, ctl, self.settings.schedule.cancel_within).start()
+    }
+
+    fn on_verdict(&mut self, kid: &KidId, exit: &Exit, verdict: Verdict, ctx: &mut Context<Self>) {
+        let Some(fault) = exit.fault() else {
+            self.agenda.interrupted(kid);
+            if self.agenda.has(kid) {
+                self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
+            }
+            self.grant(ctx);
+            return self.end_if_alone(ctx);
+        };
+        let hint = fault.hint.as_deref();
+        let (state, after) = match verdict {
+            Verdict::Forget => {
+                warn!(%kid, error = %fault, hint, "the last round of a KID that was to end failed");
+                (Doing::Idle, None)
+            }
+            Verdict::Restart { after } if matches!(exit, Exit::Failed(_)) => {
+                warn!(%kid, error = %fault, hint, ?after, "round failed, KID is restarted");
+                (Doing::Down, Some(after))
+            }
+            Verdict::Restart { after } => {
+                error!(%kid, error = %fault, ?after, "KID ended in disorder and is restarted");
+                (Doing::Down, Some(after))
+            }
+            Verdict::Stall { retry_after } => {
+                error!(%kid, error = %fault, hint, ?retry_after, "KID is stalled");
+                (Doing::Stalled, Some(retry_after))
+            }
+        };
+        self.agenda.failed(kid).into_iter().for_each(drop); // dropped: SyncKill
+        if self.agenda.has(kid) {
+            let records = self.runs.failed(kid, fault.clone(), Instant::now());
+            self.report(records, Served::none());
+            self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.fail(state, Some(fault), after));
+        }
+        self.grant(ctx);
+        self.end_if_alone(ctx);
+    }
+
+    fn revive(&mut self, kid: &KidId, ctx: &mut Context<Self>) {
+        self.start_child(kid, ctx);
+        self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
+        self.grant(ctx);
+    }
+}
+
+impl Handler<ChildExited<KidId>> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, news: ChildExited<KidId>, ctx: &mut Context<Self>) {
+        self.child_exited(&news, ctx);
+    }
+}
+
+impl Handler<RoundEnded> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, ended: RoundEnded, ctx: &mut Context<Self>) {
+        let RoundEnded { kid, generation, report } = ended;
+        if !self.kids.is_current(&kid, generation) || !self.agenda.has(&kid) {
+            return;
+        }
+        if self.kids.succeeded(&kid) {
+            info!(%kid, "KID has recovered");
+        }
+        if report.copied {
+            info!(%kid, rows = report.inserts, took = ?report.took, "whole copy made");
+        }
+        let served = self.agenda.ended(&kid, report.more);
+        let run_max = self.settings.schedule.run_max;
+        let record = self.runs.ended(&kid, &report, self.agenda.idle(&kid), run_max, Instant::now());
+        self.report(record, served);
+        self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| {
+            snapshot.enter(Doing::Idle);
+            snapshot.succeed(&report);
+        });
+        self.grant(ctx);
+        if !self.plan.kidsalive && self.agenda.idle(&kid) {
+            self.kids.stop(&kid, Duration::ZERO);
+        }
+        self.flush_later(ctx);
+    }
+}
+
+impl Handler<Look> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, look: Look, ctx: &mut Context<Self>) {
+        self.look(look.reason, look.retry, look.answer, ctx);
+    }
+}
+
+impl Handler<Retry> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, _: Retry, ctx: &mut Context<Self>) {
+        if !self.stopping {
+            self.retry_children(ctx);
+        }
+    }
+}
+
+impl Handler<Replan> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, new: Replan, ctx: &mut Context<Self>) {
+        let renew = new.renew || new.plan.fingerprint != self.plan.fingerprint;
+        self.plan = new.plan;
+        self.settings = new.settings;
+        self.kids.set_care(self.settings.supervision.kid);
+        let gone: Vec<KidId> = self.agenda.kids().filter(|kid| !new.kids.contains(kid)).cloned().collect();
+        for kid in gone {
+            self.remove_kid(&kid);
+        }
+        if renew {
+            self.kids.stop_all(self.settings.schedule.grace); // those with work are started anew when they have ended
+        }
+        for kid in new.kids {
+            if !self.agenda.has(&kid) {
+                self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
+                self.agenda.add(kid.clone());
+                self.agenda.mark(&kid, Reason::Start);
+            }
+        }
+        self.set_check(ctx);
+        self.grant(ctx);
+    }
+}
+
+impl Handler<Brake> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, brake: Brake, ctx: &mut Context<Self>) {
+        self.brake = brake;
+        if self.brake.paused {
+            self.agenda.give_up().into_iter().for_each(drop); // dropped: SyncKill
+        }
+        self.grant(ctx);
+        self.show();
+    }
+}
+
+impl Handler<Ping> for Ctl {
+    type Result = MessageResult<Ping>;
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Pong::default()) // its work is done by the KIDs
+    }
+}
+
+impl Handler<Stop> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, stop: Stop, ctx: &mut Context<Self>) {
+        self.wind_down(stop.grace, ctx);
+    }
+}

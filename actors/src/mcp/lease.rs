@@ -1,0 +1,247 @@
+//! The lease on the control database, and reading the catalog.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tracing::{info, warn};
+
+use super::Mcp;
+use super::syncs::Applied;
+use crate::board::{ActorId, Doing};
+use crate::messages::Brake;
+use crate::model::{Failure, Fault, Intent, SyncName, SyncPlan};
+use crate::nursery::Parent;
+use crate::policy::Exit;
+use crate::ports::Notice;
+use crate::vac::TheVac;
+
+/// Whether rounds may start.
+#[derive(Debug, Default)]
+pub(super) struct Lease {
+    /// The lease is held, and the catalog has been read since it is.
+    pub(super) ready: bool,
+    /// It was held before: the daemon has started.
+    pub(super) had: bool,
+    /// Tries in a row that failed.
+    tries: u32,
+    /// Raised whenever the lease is taken: an older loss does not count.
+    generation: u64,
+}
+
+/// Reads of the catalog: one at a time, wishes that come meanwhile are served by the next.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    running: bool,
+    wanted: Vec<After>,
+}
+
+/// What a read of the catalog is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The lease has just been taken, for the so-manieth time.
+    Lease(u64),
+    /// An operator asked for it.
+    Reload,
+    /// An operator asked for one sync.
+    ReloadSync(SyncName),
+    /// A sync was set active.
+    Activate(SyncName),
+    /// A sync was set inactive.
+    Deactivate(SyncName),
+    /// A sync that could not be started is tried again.
+    Retry(SyncName),
+}
+
+impl Mcp {
+    /// Tries to take the lease. A daemon that starts gives up after some tries, a running one never.
+    pub(super) fn take_lease(&mut self, ctx: &mut Context<Self>) {
+        self.run(self.catalog.lease(), ctx, |mcp, result, ctx| match result {
+            Ok(()) => mcp.lease_taken(ctx),
+            Err(fault) => mcp.lease_failed(fault, ctx, Self::take_lease),
+        });
+    }
+
+    fn lease_taken(&mut self, ctx: &mut Context<Self>) {
+        self.lease.generation += 1;
+        let generation = self.lease.generation;
+        let lost = self.catalog.lease_lost();
+        self.run(Box::pin(async move { Ok(lost.await) }), ctx, move |mcp, lost: Result<Fault, Fault>, ctx| {
+            if mcp.lease.generation == generation {
+                mcp.lease_lost(&lost.unwrap_or_else(|fault| fault), ctx);
+            }
+        });
+        if !self.lease.had {
+            self.tell(Notice::Boot);
+        }
+        self.load(After::Lease(generation), ctx);
+    }
+
+    /// The lease, or reading the catalog right after it, failed; what did is tried `again` later.
+    fn lease_failed(
+        &mut self,
+        fault: Fault,
+        ctx: &mut Context<Self>,
+        again: impl FnOnce(&mut Self, &mut Context<Self>) + 'static,
+    ) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.lease.tries += 1;
+        let (tries, care) = (self.lease.tries, self.settings.supervision.lease);
+        if fault.failure == Failure::Permanent || (!self.lease.had && tries >= care.tries_max) {
+            self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.fault = Some(fault.clone()));
+            return self.wind_down(Exit::Failed(fault), self.settings.schedule.grace, ctx);
+        }
+        let after = care.delay(tries);
+        warn!(error = %fault, hint = fault.hint, ?after, tries, "no hold on the control database, trying again");
+        self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.fail(Doing::Down, Some(fault), Some(after)));
+        ctx.run_later(after, |mcp, ctx| {
+            if mcp.ending.is_none() {
+                again(mcp, ctx);
+            }
+        });
+    }
+
+    /// Running rounds finish, the fences protect their targets; none starts until the lease is held again.
+    fn lease_lost(&mut self, fault: &Fault, ctx: &mut Context<Self>) {
+        if self.ending.is_some() {
+            return;
+        }
+        warn!(error = %fault, hint = fault.hint, "lost the hold on the control database, no round starts until it is back");
+        self.lease.generation += 1;
+        self.lease.ready = false;
+        self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.fail(Doing::Down, Some(fault.clone()), None));
+        self.brake_all();
+        self.take_lease(ctx);
+    }
+
+    /// Tells all children whether they may start something.
+    pub(super) fn brake_all(&mut self) {
+        let held = self.held();
+        for (name, entry) in &self.syncs {
+            if let Some(ctl) = self.ctls.get(name) {
+                ctl.do_send(Brake { paused: entry.paused, held });
+            }
+        }
+        if let Some(vac) = self.vac.get(&TheVac) {
+            vac.do_send(self.tune());
+        }
+    }
+
+    /// Reads the catalog, applies the difference, and does what belongs `after` it.
+    pub(super) fn load(&mut self, after: After, ctx: &mut Context<Self>) {
+        if !self.loads.wanted.contains(&after) {
+            self.loads.wanted.push(after);
+        }
+        if !self.loads.running && self.ending.is_none() {
+            self.loads.running = true;
+            let wanted = std::mem::take(&mut self.loads.wanted);
+            self.run(self.catalog.load(), ctx, |mcp, result, ctx| mcp.loaded(result, wanted, ctx));
+        }
+    }
+
+    fn loaded(&mut self, result: Result<Vec<SyncPlan>, Fault>, wanted: Vec<After>, ctx: &mut Context<Self>) {
+        self.loads.running = false;
+        if self.ending.is_some() {
+            return;
+        }
+        match result {
+            Ok(plans) => {
+                let applied = self.apply(plans, &wanted, ctx);
+                wanted.into_iter().for_each(|after| self.after_load(after, &applied, ctx));
+            }
+            Err(fault) => wanted.into_iter().for_each(|after| self.load_failed(after, &fault, ctx)),
+        }
+        if let Some(after) = self.loads.wanted.pop() {
+            self.load(after, ctx);
+        }
+    }
+
+    fn after_load(&mut self, after: After, applied: &Applied, ctx: &mut Context<Self>) {
+        match after {
+            After::Lease(generation) if generation == self.lease.generation => self.up(applied, ctx),
+            After::Lease(_) => {} // lost again meanwhile
+            After::Reload => {
+                info!(syncs = self.syncs.len(), "catalog reloaded");
+                self.kick_all(applied);
+                Parent::<TheVac>::retry_children(self, ctx);
+                self.tell(Notice::ReloadedMcp);
+            }
+            After::ReloadSync(sync) => self.sync_reloaded(sync, applied),
+            After::Activate(sync) => self.sync_activated(sync, applied),
+            After::Deactivate(sync) => self.sync_deactivated(sync),
+            After::Retry(_) => {} // done while applying
+        }
+    }
+
+    fn load_failed(&mut self, after: After, fault: &Fault, ctx: &mut Context<Self>) {
+        match after {
+            After::Lease(generation) if generation == self.lease.generation => {
+                self.lease_failed(fault.clone(), ctx, move |mcp, ctx| {
+                    if mcp.lease.generation == generation {
+                        mcp.load(After::Lease(generation), ctx);
+                    }
+                });
+            }
+            After::Lease(_) => {} // lost again meanwhile
+            After::Reload => warn!(error = %fault, hint = fault.hint, "reload failed, all syncs go on as they were"),
+            After::ReloadSync(sync) => {
+                warn!(%sync, error = %fault, hint = fault.hint, "reload failed, the sync goes on as it was");
+                self.tell(Notice::ReloadError(sync));
+            }
+            After::Activate(sync) => {
+                warn!(%sync, error = %fault, hint = fault.hint, "cannot activate the sync");
+                self.tell(Notice::SyncError(sync));
+            }
+            After::Deactivate(sync) => {
+                if let Some(entry) = self.syncs.get_mut(&sync) {
+                    entry.plan.intent = Intent::Inactive;
+                    self.stop_sync(&sync);
+                }
+                self.sync_deactivated(sync);
+            }
+            After::Retry(sync) => self.settle(&sync, &Exit::Failed(fault.clone()), ctx),
+        }
+    }
+
+    /// The lease is held and the catalog is known: rounds may start.
+    fn up(&mut self, applied: &Applied, ctx: &mut Context<Self>) {
+        self.lease.ready = true;
+        self.lease.tries = 0;
+        self.shared.board.note(&ActorId::Mcp, |snapshot| {
+            snapshot.enter(Doing::Active);
+            snapshot.fault = None;
+        });
+        self.brake_all();
+        self.start_child(&TheVac, ctx);
+        if std::mem::replace(&mut self.lease.had, true) {
+            info!("hold on the control database is back");
+            return self.kick_all(applied);
+        }
+        if applied.active == 0 {
+            info!("there is no active sync");
+            self.tell(Notice::NoSyncs);
+        }
+        info!(syncs = applied.active, "started");
+        self.tell(Notice::Started);
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Ok(()));
+        }
+    }
+
+    /// Reads the settings again; they count from now on.
+    pub(super) fn reload_settings(&mut self, ctx: &mut Context<Self>) {
+        self.run(self.catalog.settings(), ctx, |mcp, result, _| match result {
+            Ok(settings) => {
+                mcp.settings = Arc::new(settings);
+                mcp.ctls.set_care(settings.supervision.ctl);
+                mcp.vac.set_care(settings.supervision.vac);
+                mcp.replan_all();
+                mcp.brake_all();
+                info!("settings reloaded");
+                mcp.tell(Notice::ReloadedConfig);
+            }
+            Err(fault) => warn!(error = %fault, hint = fault.hint, "the settings stay as they were"),
+        });
+    }
+}

@@ -1,0 +1,138 @@
+//! What operators and listeners ask of the MCP.
+
+use actix::prelude::*;
+use tracing::{info, warn};
+
+use super::Mcp;
+use super::lease::After;
+use crate::messages::{Brake, Kick, KickDb, Look, McpPing, Reload, ReloadConfig, ReloadSync, Retry, SetState, Wish};
+use crate::model::{Reason, SyncName};
+use crate::nursery::Parent;
+use crate::outbox::Answer;
+use crate::ports::Notice;
+
+impl Mcp {
+    fn kick(&mut self, name: SyncName, reason: Reason, ctx: &mut Context<Self>) {
+        let asked = reason == Reason::Request;
+        let entry = self.syncs.get_mut(&name).filter(|entry| entry.active() && !entry.paused);
+        let Some(entry) = entry.filter(|_| self.ending.is_none()) else {
+            // Nobody waits for an answer to a change; a paused sync may have thousands.
+            if asked {
+                warn!(sync = %name, "kick of a sync that is unknown, inactive or paused");
+                self.tell(Notice::SyncError(name));
+            }
+            return;
+        };
+        if reason == Reason::Change && !entry.plan.autokick {
+            return;
+        }
+        let answer = || Answer::new(name.clone(), self.shared.outbox.clone());
+        if let Some(ctl) = self.ctls.get(&name) {
+            ctl.do_send(Look { reason, retry: asked, answer: answer() });
+        } else if asked {
+            entry.kick.get_or_insert_with(answer);
+            self.revive(&name, ctx); // one that is stopping is started anew when it has ended
+        }
+    }
+
+    fn pause(&mut self, name: SyncName, paused: bool) {
+        let held = self.held();
+        let Some(entry) = self.syncs.get_mut(&name).filter(|entry| entry.active()) else {
+            warn!(sync = %name, "cannot pause or resume a sync that is unknown or inactive");
+            return self.tell(Notice::SyncError(name));
+        };
+        entry.paused = paused;
+        if let Some(ctl) = self.ctls.get(&name) {
+            ctl.do_send(Brake { paused, held });
+        }
+        info!(sync = %name, "{}", if paused { "sync is paused" } else { "sync is resumed" });
+        if !paused {
+            self.wake(&name);
+        }
+    }
+
+    fn set_active(&mut self, name: SyncName, active: bool, ctx: &mut Context<Self>) {
+        self.run(self.catalog.set_active(name.clone(), active), ctx, move |mcp, result, ctx| match result {
+            Ok(()) if active => {
+                if let Some(entry) = mcp.syncs.get_mut(&name) {
+                    entry.paused = false;
+                }
+                mcp.brake_all();
+                mcp.load(After::Activate(name), ctx);
+            }
+            Ok(()) => mcp.load(After::Deactivate(name), ctx),
+            Err(fault) => {
+                warn!(sync = %name, active, error = %fault, hint = fault.hint, "the sync stays as it was");
+                mcp.tell(Notice::SyncError(name));
+            }
+        });
+    }
+}
+
+impl Handler<Kick> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, kick: Kick, ctx: &mut Context<Self>) {
+        self.kick(kick.sync, kick.reason, ctx);
+    }
+}
+
+impl Handler<KickDb> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, back: KickDb, ctx: &mut Context<Self>) {
+        let readers = self.syncs.values().filter(|entry| entry.plan.sources.contains(&back.db));
+        for name in readers.map(|entry| entry.plan.name.clone()).collect::<Vec<_>>() {
+            // The database is reachable, so there is no need to wait any longer for another try.
+            if let Some(ctl) = self.ctls.get(&name) {
+                ctl.do_send(Retry);
+            }
+            self.kick(name, Reason::Change, ctx);
+        }
+    }
+}
+
+impl Handler<Reload> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, _: Reload, ctx: &mut Context<Self>) {
+        self.load(After::Reload, ctx);
+    }
+}
+
+impl Handler<ReloadConfig> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, _: ReloadConfig, ctx: &mut Context<Self>) {
+        self.reload_settings(ctx);
+    }
+}
+
+impl Handler<ReloadSync> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, reload: ReloadSync, ctx: &mut Context<Self>) {
+        self.load(After::ReloadSync(reload.sync), ctx);
+    }
+}
+
+impl Handler<SetState> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, set: SetState, ctx: &mut Context<Self>) {
+        match set.wish {
+            Wish::Activate => self.set_active(set.sync, true, ctx),
+            Wish::Deactivate => self.set_active(set.sync, false, ctx),
+            Wish::Pause => self.pause(set.sync, true),
+            Wish::Resume => self.pause(set.sync, false),
+        }
+    }
+}
+
+impl Handler<McpPing> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, _: McpPing, _: &mut Context<Self>) {
+        self.tell(Notice::McpPong);
+    }
+}

@@ -1,0 +1,301 @@
+//! Which CTLs there are: the catalog's syncs, applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tracing::{error, info, warn};
+
+use super::Mcp;
+use super::lease::After;
+use crate::board::{ActorId, Doing};
+use crate::ctl::Ctl;
+use crate::lifeline::Lifeline;
+use crate::messages::{Brake, Look, Replan};
+use crate::model::{Intent, Reason, SyncName, SyncPlan};
+use crate::nursery::{Nursery, Parent, Standing};
+use crate::outbox::Answer;
+use crate::plan;
+use crate::policy::{Exit, Verdict};
+use crate::ports::Notice;
+
+/// A sync as the MCP knows it.
+pub(super) struct Entry {
+    pub(super) plan: SyncPlan,
+    /// An operator has paused it.
+    pub(super) paused: bool,
+    /// It was announced as activated.
+    announced: bool,
+    /// Its last CTL failed, so nobody knows what work was left.
+    crashed: bool,
+    /// A kick for the CTL that is to be started.
+    pub(super) kick: Option<Answer>,
+}
+
+impl Entry {
+    fn new(plan: SyncPlan) -> Self {
+        let paused = plan.intent == Intent::Paused;
+        Self { plan, paused, announced: false, crashed: false, kick: None }
+    }
+
+    pub(super) fn active(&self) -> bool {
+        self.plan.intent != Intent::Inactive
+    }
+}
+
+/// What a read of the catalog has changed.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Syncs that are up since then; they begin with a kick.
+    pub(super) started: BTreeSet<SyncName>,
+    /// How many should be up.
+    pub(super) active: usize,
+}
+
+impl Mcp {
+    /// Starts, stops and changes CTLs so that they fit the catalog. What did not change is not touched, except that
+    /// syncs that could not be started are tried again if a wish says so.
+    pub(super) fn apply(&mut self, plans: Vec<SyncPlan>, wanted: &[After], ctx: &mut Context<Self>) -> Applied {
+        let plans: BTreeMap<SyncName, SyncPlan> = plans.into_iter().map(|plan| (plan.name.clone(), plan)).collect();
+        let gone: Vec<SyncName> = self.syncs.keys().filter(|name| !plans.contains_key(*name)).cloned().collect();
+        for name in gone {
+            info!(sync = %name, "sync was removed");
+            self.syncs.remove(&name);
+            self.stop_sync(&name);
+        }
+        let mut applied = Applied::default();
+        for (name, plan) in plans {
+            let renew = wanted.contains(&After::ReloadSync(name.clone()));
+            let retry = wanted.iter().any(|after| match after {
+                After::Lease(_) | After::Reload => true,
+                After::ReloadSync(sync) | After::Activate(sync) | After::Retry(sync) => *sync == name,
+                After::Deactivate(_) => false,
+            });
+            applied.active += usize::from(plan.intent != Intent::Inactive);
+            if self.adopt(plan, renew, retry, ctx) {
+                applied.started.insert(name);
+            }
+        }
+        applied
+    }
+
+    /// Makes one CTL fit its plan; true if it was started.
+    fn adopt(&mut self, plan: SyncPlan, renew: bool, retry: bool, ctx: &mut Context<Self>) -> bool {
+        let name = plan.name.clone();
+        let entry = self.syncs.entry(name.clone()).or_insert_with(|| Entry::new(plan.clone()));
+        let changed = entry.plan != plan;
+        entry.plan = plan;
+        if !entry.active() {
+            self.stop_sync(&name);
+            return false;
+        }
+        match (self.ctls.standing(&name), plan::kids(&self.syncs[&name].plan)) {
+            (Standing::Running, Ok(_)) if changed || renew => self.replan(&name, renew),
+            (Standing::Running, Ok(_)) | (Standing::Stopping, _) => {}
+            (Standing::Running, Err(_)) => self.ctls.stop(&name, self.settings.schedule.grace),
+            (Standing::Absent, _) => return self.start_sync(&name, ctx),
+            (Standing::Waiting | Standing::Stalled, _) if changed || retry => return self.start_sync(&name, ctx),
+            (Standing::Waiting | Standing::Stalled, _) => {}
+        }
+        false
+    }
+
+    /// Starts the CTL of an active sync, or settles why it cannot be started; true if it was.
+    fn start_sync(&mut self, name: &SyncName, ctx: &mut Context<Self>) -> bool {
+        let Some(entry) = self.syncs.get_mut(name) else { return false };
+        if let Err(fault) = plan::kids(&entry.plan) {
+            self.settle(name, &Exit::Failed(fault), ctx);
+            return false;
+        }
+        if !std::mem::replace(&mut entry.announced, true) {
+            info!(sync = %name, "sync is active");
+            self.tell(Notice::Activated(name.clone()));
+        }
+        self.start_child(name, ctx);
+        true
+    }
+
+    /// Ends the CTL of a sync that is inactive or gone.
+    pub(super) fn stop_sync(&mut self, name: &SyncName) {
+        match self.ctls.standing(name) {
+            Standing::Running => self.ctls.stop(name, self.settings.schedule.grace),
+            Standing::Stopping => {}
+            Standing::Waiting | Standing::Stalled => {
+                self.ctls.stop(name, self.settings.schedule.grace);
+                self.sync_down(name);
+            }
+            Standing::Absent => self.show_down(name),
+        }
+    }
+
+    /// The CTL of a sync that is inactive or gone has ended.
+    fn sync_down(&mut self, name: &SyncName) {
+        info!(sync = %name, "sync is inactive");
+        self.tell(Notice::Deactivated(name.clone()));
+        self.show_down(name);
+    }
+
+    fn show_down(&mut self, name: &SyncName) {
+        self.shared.board.remove_kids(name);
+        let id = ActorId::Ctl(name.clone());
+        let Some(entry) = self.syncs.get_mut(name) else { return self.shared.board.remove(&id) };
+        entry.announced = false;
+        entry.crashed = false;
+        entry.kick = None; // dropped: SyncKill
+        self.shared.board.note(&id, |snapshot| {
+            snapshot.enter(Doing::Down);
+            snapshot.fault = None;
+        });
+    }
+
+    fn replan(&mut self, name: &SyncName, renew: bool) {
+        let (Some(entry), Some(ctl)) = (self.syncs.get(name), self.ctls.get(name)) else { return };
+        if let Ok(kids) = plan::kids(&entry.plan) {
+            ctl.do_send(Replan { plan: entry.plan.clone(), kids, settings: Arc::clone(&self.settings), renew });
+        }
+    }
+
+    /// Gives the present settings to all CTLs.
+    pub(super) fn replan_all(&mut self) {
+        for name in self.syncs.keys().cloned().collect::<Vec<_>>() {
+            self.replan(&name, false);
+        }
+    }
+
+    /// Has all syncs looked at, except those that have just been started.
+    pub(super) fn kick_all(&mut self, applied: &Applied) {
+        for name in self.syncs.keys().filter(|name| !applied.started.contains(*name)) {
+            self.wake(name);
+        }
+    }
+
+    /// Has a sync looked at after something happened to the daemon or the sync; one that changes do not kick only
+    /// gets another try of what has failed.
+    pub(super) fn wake(&self, name: &SyncName) {
+        let (Some(entry), Some(ctl)) = (self.syncs.get(name), self.ctls.get(name)) else { return };
+        if entry.plan.autokick {
+            let answer = Answer::new(name.clone(), self.shared.outbox.clone());
+            ctl.do_send(Look { reason: Reason::Start, retry: true, answer });
+        } else {
+            ctl.do_send(crate::messages::Retry);
+        }
+    }
+
+    pub(super) fn sync_activated(&mut self, name: SyncName, applied: &Applied) {
+        match self.syncs.get(&name) {
+            Some(_) if applied.started.contains(&name) => {} // announced already
+            Some(entry) if entry.announced && entry.active() => {
+                self.wake(&name);
+                self.tell(Notice::Activated(name));
+            }
+            known => {
+                let known = known.is_some();
+                warn!(sync = %name, known, "cannot activate the sync");
+                self.tell(Notice::SyncError(name));
+            }
+        }
+    }
+
+    pub(super) fn sync_deactivated(&mut self, name: SyncName) {
+        if !self.syncs.contains_key(&name) {
+            warn!(sync = %name, "cannot deactivate an unknown sync");
+            self.tell(Notice::SyncError(name));
+        } else if self.ctls.standing(&name) == Standing::Absent {
+            self.tell(Notice::Deactivated(name)); // it was inactive before
+        }
+    }
+
+    pub(super) fn sync_reloaded(&mut self, name: SyncName, applied: &Applied) {
+        let held = self.held();
+        let Some(entry) = self.syncs.get_mut(&name) else {
+            warn!(sync = %name, "cannot reload an unknown sync");
+            return self.tell(Notice::ReloadError(name));
+        };
+        entry.paused = false;
+        if entry.active() && !entry.announced {
+            return self.tell(Notice::ReloadError(name)); // why not is logged already
+        }
+        if let Some(ctl) = self.ctls.get(&name) {
+            ctl.do_send(Brake { paused: false, held });
+        }
+        if !applied.started.contains(&name) {
+            self.wake(&name);
+        }
+        info!(sync = %name, "sync reloaded");
+        self.tell(Notice::Reloaded(name));
+    }
+}
+
+impl Parent<SyncName> for Mcp {
+    type Child = Ctl;
+
+    fn nursery(&mut self) -> &mut Nursery<SyncName, Ctl> {
+        &mut self.ctls
+    }
+
+    fn give_birth(&mut self, name: &SyncName, life: Lifeline<SyncName>, _: &mut Context<Self>) -> Addr<Ctl> {
+        let held = self.held();
+        let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.settings));
+        let outbox = self.shared.outbox.clone();
+        // Only syncs in the map are started; an empty plan would have no KIDs.
+        let entry = self.syncs.entry(name.clone()).or_insert_with(|| Entry::new(SyncPlan::inactive(name.clone())));
+        let kids = plan::kids(&entry.plan).unwrap_or_default();
+        let brake = Brake { paused: entry.paused, held };
+        let ctl = Ctl::new(life, shared, settings, entry.plan.clone(), kids, brake).start();
+        let crashed = std::mem::take(&mut entry.crashed);
+        if let Some(answer) = entry.kick.take() {
+            ctl.do_send(Look { reason: Reason::Request, retry: true, answer });
+        } else if (entry.plan.autokick || crashed) && !entry.paused {
+            let answer = Answer::new(name.clone(), outbox);
+            ctl.do_send(Look { reason: Reason::Start, retry: true, answer });
+        }
+        ctl
+    }
+
+    fn on_verdict(&mut self, name: &SyncName, exit: &Exit, verdict: Verdict, ctx: &mut Context<Self>) {
+        let fault = exit.fault();
+        let error = fault.as_ref().map(ToString::to_string);
+        let hint = fault.as_ref().and_then(|fault| fault.hint.clone());
+        self.shared.board.remove_kids(name);
+        let (state, after) = match verdict {
+            Verdict::Forget => {
+                if self.ending.is_some() {
+                    self.show_down(name);
+                    self.end_if_alone(ctx);
+                } else if self.syncs.get(name).is_some_and(Entry::active) {
+                    self.start_sync(name, ctx);
+                } else {
+                    self.sync_down(name);
+                }
+                return;
+            }
+            Verdict::Restart { after } if matches!(exit, Exit::Failed(_)) => {
+                warn!(sync = %name, error, hint, ?after, "sync cannot run, trying again");
+                (Doing::Down, after)
+            }
+            Verdict::Restart { after } => {
+                error!(sync = %name, error, ?after, "CTL ended in disorder and is restarted");
+                (Doing::Down, after)
+            }
+            Verdict::Stall { retry_after } => {
+                error!(sync = %name, error, hint, ?retry_after, "sync is stalled");
+                (Doing::Stalled, retry_after)
+            }
+        };
+        if let Some(entry) = self.syncs.get_mut(name) {
+            entry.crashed = !matches!(exit, Exit::Failed(_));
+            entry.announced &= entry.crashed;
+            entry.kick = None; // dropped: SyncKill
+        }
+        self.shared.board.note(&ActorId::Ctl(name.clone()), |snapshot| snapshot.fail(state, fault, Some(after)));
+    }
+
+    /// A sync with a problem in the catalog needs the catalog read again before it can be started.
+    fn revive(&mut self, name: &SyncName, ctx: &mut Context<Self>) {
+        match self.syncs.get(name) {
+            Some(entry) if plan::kids(&entry.plan).is_err() => self.load(After::Retry(name.clone()), ctx),
+            Some(_) => self.start_child(name, ctx),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Every message between actors, and from the daemon to the MCP.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::lifeline::Key;
+use crate::model::{DbName, KidId, Reason, RoundReport, SyncName, SyncPlan};
+use crate::outbox::Answer;
+use crate::policy::{Exit, Settings};
+
+/// To the MCP: look at this sync.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Kick {
+    /// Which sync.
+    pub sync: SyncName,
+    /// Who asks.
+    pub reason: Reason,
+}
+
+/// To the MCP: the listener of this database is (again) connected. What it would have said meanwhile is lost, so
+/// every sync that reads there is looked at.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct KickDb {
+    /// Which database.
+    pub db: DbName,
+}
+
+/// To the MCP: read the catalog again and apply the difference.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reload;
+
+/// To the MCP: read the settings again.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReloadConfig;
+
+/// To the MCP: read one sync again, replace its KIDs and end its pause.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReloadSync {
+    /// Which sync.
+    pub sync: SyncName,
+}
+
+/// What an operator wants of a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Run it, and after a restart of the daemon too.
+    Activate,
+    /// Do not run it, and after a restart of the daemon neither.
+    Deactivate,
+    /// Start no rounds until resumed or restarted.
+    Pause,
+    /// Go on.
+    Resume,
+}
+
+/// To the MCP: the intent for a sync has changed.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetState {
+    /// Which sync.
+    pub sync: SyncName,
+    /// What is wanted.
+    pub wish: Wish,
+}
+
+/// To the MCP: somebody outside wants to know whether it lives.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct McpPing;
+
+/// To the MCP: start no more rounds, let running ones finish within `grace`, then end.
+/// A second one cancels what still runs.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Shutdown {
+    /// How long running rounds may take.
+    pub grace: Duration,
+}
+
+/// To the MCP and the VAC: look for delivered changes to purge.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PurgeNow;
+
+/// From a parent to its child: are you alive, does your work move?
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Pong")]
+pub struct Ping;
+
+/// The answer to a [`Ping`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pong {
+    /// Work is under way.
+    pub busy: bool,
+    /// Grows with every step and batch.
+    pub work_done: u64,
+    /// The step that is running.
+    pub doing: String,
+}
+
+/// From a parent to its child: finish what runs within `grace`, then end.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop {
+    /// How long running work may take.
+    pub grace: Duration,
+}
+
+/// From a child's lifeline to its parent: the child ended.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ChildExited<K: Key> {
+    /// Which child.
+    pub key: K,
+    /// Which incarnation of it.
+    pub generation: u64,
+    /// Why.
+    pub exit: Exit,
+}
+
+/// From the MCP to a CTL: look at your sync.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Look {
+    pub(crate) reason: Reason,
+    /// KIDs that wait for a restart or are stalled are tried at once.
+    pub(crate) retry: bool,
+    /// Who is told how it went.
+    pub(crate) answer: Answer,
+}
+
+/// From the MCP to a CTL: try KIDs that wait or are stalled at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Retry;
+
+/// From the MCP to a CTL: the plan or the settings have changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Replan {
+    pub(crate) plan: SyncPlan,
+    pub(crate) kids: BTreeSet<KidId>,
+    pub(crate) settings: Arc<Settings>,
+    /// Replace the KIDs even if nothing seems to have changed.
+    pub(crate) renew: bool,
+}
+
+/// From the MCP to a CTL: whether rounds may start.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Brake {
+    /// An operator has paused the sync.
+    pub(crate) paused: bool,
+    /// The lease is lost.
+    pub(crate) held: bool,
+}
+
+/// From the MCP to the VAC: the settings, and whether it may purge.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Tune {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) held: bool,
+}
+
+/// From a CTL to a KID: go; one at a time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct RunRound {
+    pub(crate) reason: Reason,
+}
+
+/// From a KID to its CTL: a round has ended well. A failed one ends its KID.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct RoundEnded {
+    pub(crate) kid: KidId,
+    pub(crate) generation: u64,
+    pub(crate) report: RoundReport,
+}
