@@ -1,0 +1,2 @@
+-- The schema of the catalog.
+CREATE SCHEMA bucardo

@@ -1,0 +1,30 @@
+//! Lines that operators leave for the daemon's log (`bucardo_log_message`).
+
+use std::time::SystemTime;
+
+use tokio_postgres::GenericClient;
+
+use super::CatalogError;
+use super::query::{Query, query};
+
+const ADD: Query = query!("leave a message for the log", "message_add");
+const TAKE: Query = query!("take the messages for the log", "message_take");
+
+/// Leaves a line; the daemon is notified with the commit.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn add(client: &impl GenericClient, text: &str) -> Result<(), CatalogError> {
+    ADD.execute(client, &[&text]).await.map(|_| ())
+}
+
+/// Takes the lines that wait, oldest first, each with the time it was left at.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn take(client: &impl GenericClient) -> Result<Vec<(String, SystemTime)>, CatalogError> {
+    let rows = TAKE.rows(client, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get("msg"), row.get("cdate"))).collect())
+}

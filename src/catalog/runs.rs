@@ -1,0 +1,179 @@
+//! The run history, `syncrun`: one row for each time that a sync was busy, with marks on the last good, bad and empty.
+
+use std::time::SystemTime;
+
+use tokio_postgres::GenericClient;
+
+use super::CatalogError;
+use super::query::{Query, query};
+
+const BEGIN: Query = query!("begin a run in the run history", "run_begin");
+const STATUS: Query = query!("write the status of a run", "run_status");
+const FINISH: Query = query!("end a run in the run history", "run_finish");
+const EMPTY: Query = query!("note an empty run", "run_empty");
+const EMPTY_FIRST: Query = query!("note the first empty run", "run_empty_first");
+const CLOSE: Query = query!("close the runs of a former daemon", "run_close_open");
+const LAST: Query = query!("read the run history", "run_last");
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tables truncated.
+    pub truncates: u64,
+    /// Rows deleted.
+    pub deletes: u64,
+    /// Rows written.
+    pub inserts: u64,
+    /// Conflicts decided.
+    pub conflicts: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd<'a> {
+    /// `Complete`
+    Good,
+    /// `Failed : <why>`
+    Bad(&'a str),
+}
+
+/// A row of the run history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The sync.
+    pub sync: String,
+    /// What it did.
+    pub counts: Counts,
+    /// When it began.
+    pub started: SystemTime,
+    /// When it ended; `None`: it runs.
+    pub ended: Option<SystemTime>,
+    /// The last run that went well.
+    pub lastgood: bool,
+    /// The last run that failed.
+    pub lastbad: bool,
+    /// The last time that there was nothing to do.
+    pub lastempty: bool,
+    /// More about it.
+    pub details: String,
+    /// What it does, or how it ended.
+    pub status: String,
+}
+
+/// Opens a run. A sync has at most one open run; false: there is one, or no such sync.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn begin(
+    client: &impl GenericClient,
+    sync: &str,
+    started: SystemTime,
+    status: &str,
+) -> Result<bool, CatalogError> {
+    Ok(BEGIN.execute(client, &[&sync, &started, &status]).await? > 0)
+}
+
+/// Says what the open run does.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn set_status(client: &impl GenericClient, sync: &str, status: &str) -> Result<(), CatalogError> {
+    STATUS.execute(client, &[&sync, &status]).await.map(|_| ())
+}
+
+/// Ends the open run; false: there was none. The mark of the last good or last bad run moves to it.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn finish(
+    client: &impl GenericClient,
+    sync: &str,
+    ended: SystemTime,
+    counts: Counts,
+    end: RunEnd<'_>,
+) -> Result<bool, CatalogError> {
+    let (good, status) = match end {
+        RunEnd::Good => (true, "Complete".to_owned()),
+        RunEnd::Bad(why) => (false, format!("Failed : {why}")),
+    };
+    let bigint = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let truncates = i32::try_from(counts.truncates).unwrap_or(i32::MAX);
+    let (deletes, inserts) = (bigint(counts.deletes), bigint(counts.inserts));
+    let (conflicts, details) = (bigint(counts.conflicts), None::<&str>);
+    let ended = FINISH
+        .execute(client, &[&sync, &ended, &good, &status, &truncates, &deletes, &inserts, &conflicts, &details])
+        .await?;
+    Ok(ended > 0)
+}
+
+/// Writes a run that has ended already: opens it, and ends it.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`]; outside a transaction the run may then stay open.
+pub async fn record(
+    client: &impl GenericClient,
+    sync: &str,
+    (started, ended): (SystemTime, SystemTime),
+    counts: Counts,
+    end: RunEnd<'_>,
+) -> Result<(), CatalogError> {
+    begin(client, sync, started, "Started").await?;
+    finish(client, sync, ended, counts, end).await.map(|_| ())
+}
+
+/// Notes that there was nothing to do: the one row of the sync that says so is written again.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn mark_empty(
+    client: &impl GenericClient,
+    sync: &str,
+    started: SystemTime,
+    ended: SystemTime,
+) -> Result<(), CatalogError> {
+    if EMPTY.execute(client, &[&sync, &started, &ended]).await? == 0 {
+        EMPTY_FIRST.execute(client, &[&sync, &started, &ended]).await?;
+    }
+    Ok(())
+}
+
+/// Ends the runs that a daemon left open when it died (`Old entry ended`); returns how many.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn close_open(client: &impl GenericClient) -> Result<u64, CatalogError> {
+    CLOSE.execute(client, &[]).await
+}
+
+/// The open run and the last good, bad and empty ones, of one sync or all, oldest first.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn last(client: &impl GenericClient, sync: Option<&str>) -> Result<Vec<Run>, CatalogError> {
+    let count = |value: i64| u64::try_from(value).unwrap_or(0);
+    let rows = LAST.rows(client, &[&sync]).await?;
+    let read = |row: &tokio_postgres::Row| Run {
+        sync: row.get("sync"),
+        counts: Counts {
+            truncates: count(i64::from(row.get::<_, i32>("truncates"))),
+            deletes: count(row.get("deletes")),
+            inserts: count(row.get("inserts")),
+            conflicts: count(row.get("conflicts")),
+        },
+        started: row.get("started"),
+        ended: row.get("ended"),
+        lastgood: row.get("lastgood"),
+        lastbad: row.get("lastbad"),
+        lastempty: row.get("lastempty"),
+        details: row.get("details"),
+        status: row.get("status"),
+    };
+    Ok(rows.iter().map(read).collect())
+}
