@@ -116,6 +116,8 @@ pub struct SyncDetail {
     pub strict_checking: bool,
     /// Rows that one round takes at most, whole transactions (`batch_rows_max`).
     pub batch_rows_max: i64,
+    /// Something in its rows that keeps it from running, in words; the rest of the value is then incomplete.
+    pub problem: Option<String>,
 }
 
 impl SyncDetail {

@@ -1,5 +1,7 @@
 //! How a command fails: one message, an exit code, and what to do next.
 
+use crate::catalog::CatalogError;
+use crate::pg::ConnectError;
 use crate::report;
 
 /// Exit code of a usage error and of most refusals.
@@ -57,5 +59,17 @@ impl CliError {
     /// An error of the control database or of a connection, told with all its causes.
     pub fn caused(message: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::die(format!("{message}: {}", report::causes(error)))
+    }
+}
+
+impl From<CatalogError> for CliError {
+    fn from(error: CatalogError) -> Self {
+        Self::die(report::causes(&error)).maybe_hint(error.hint())
+    }
+}
+
+impl From<ConnectError> for CliError {
+    fn from(error: ConnectError) -> Self {
+        Self::die(report::causes(&error)).maybe_hint(error.hint())
     }
 }

@@ -1,6 +1,7 @@
 //! What lives on the databases of a sync: capture on sources, positions on targets, and the checks before both.
 
 mod compare;
+pub mod inspect;
 mod install;
 mod names;
 mod relation;

@@ -1,0 +1,460 @@
+-- The whole catalog as it should be: what all migrations together make. For reading, and for the test that compares
+-- the two. The schema "bucardo" must exist.
+
+CREATE TABLE IF NOT EXISTS bucardo.migration (
+    level   integer     NOT NULL,
+    name    text        NOT NULL,
+    applied timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT migration_pk PRIMARY KEY (level)
+);
+
+CREATE TABLE IF NOT EXISTS bucardo.bucardo_config (
+    name    text        NOT NULL,
+    setting text        NOT NULL,
+    defval  text        NULL,
+    about   text        NULL,
+    type    text        NULL,
+    item    text        NULL,
+    cdate   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT valid_config_type CHECK (type IN ('sync', 'goat')),
+    CONSTRAINT valid_config_isolation_level
+        CHECK (name <> 'isolation_level' OR lower(setting) IN ('serializable', 'repeatable read'))
+);
+CREATE UNIQUE INDEX IF NOT EXISTS bucardo_config_unique
+    ON bucardo.bucardo_config (lower(name)) WHERE item IS NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS bucardo_config_unique_name
+    ON bucardo.bucardo_config (name, item, type) WHERE item IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS bucardo.db (
+    name                 text        NOT NULL,
+    dbdsn                text        NOT NULL DEFAULT '',
+    dbtype               text        NOT NULL DEFAULT 'postgres',
+    dbhost               text        NULL     DEFAULT '',
+    dbport               text        NULL     DEFAULT '',
+    dbname               text        NULL,
+    dbuser               text        NULL,
+    dbpass               text        NULL,
+    dbconn               text        NOT NULL DEFAULT '',
+    dbservice            text        NULL     DEFAULT '',
+    pgpass               text        NULL,
+    status               text        NOT NULL DEFAULT 'active',
+    server_side_prepares boolean     NOT NULL DEFAULT true,
+    makedelta            boolean     NOT NULL DEFAULT false,
+    cdate                timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT db_name_pk PRIMARY KEY (name),
+    CONSTRAINT db_name_sane CHECK (name ~ '^[a-zA-Z]\w*$'),
+    CONSTRAINT db_status_valid CHECK (status IN ('active', 'inactive', 'stalled')),
+    CONSTRAINT db_service_valid CHECK (
+        dbservice IS NOT NULL
+        OR (dbname IS NOT NULL AND dbuser IS NOT NULL AND dbhost IS NOT NULL AND dbport IS NOT NULL)
+    )
+);
+
+CREATE TABLE IF NOT EXISTS bucardo.dbgroup (
+    name  text        NOT NULL,
+    about text        NULL,
+    cdate timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT dbgroup_name_pk PRIMARY KEY (name),
+    CONSTRAINT dbgroup_name_sane CHECK (name ~ '^[a-zA-Z]\w*$')
+);
+
+CREATE TABLE IF NOT EXISTS bucardo.dbmap (
+    db       text        NOT NULL,
+    dbgroup  text        NOT NULL,
+    priority smallint    NOT NULL DEFAULT 0,
+    role     text        NOT NULL DEFAULT 'target',
+    cdate    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT dbmap_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT dbmap_dbgroup_fk
+        FOREIGN KEY (dbgroup) REFERENCES bucardo.dbgroup (name) ON UPDATE CASCADE ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX IF NOT EXISTS dbmap_unique ON bucardo.dbmap (db, dbgroup);
+
+CREATE TABLE IF NOT EXISTS bucardo.db_connlog (
+    db         text        NOT NULL,
+    conndate   timestamptz NOT NULL DEFAULT now(),
+    connstring text        NOT NULL,
+    status     text        NOT NULL DEFAULT 'unknown',
+    version    text        NULL,
+    CONSTRAINT db_connlog_dbid_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT db_connlog_status_valid CHECK (status IN ('unknown', 'good', 'down', 'unreachable'))
+);
+
+CREATE SEQUENCE IF NOT EXISTS bucardo.goat_id_seq;
+CREATE TABLE IF NOT EXISTS bucardo.goat (
+    id                   integer     NOT NULL DEFAULT nextval('bucardo.goat_id_seq'),
+    db                   text        NOT NULL,
+    schemaname           text        NOT NULL,
+    tablename            text        NOT NULL,
+    reltype              text        NOT NULL DEFAULT 'table',
+    pkey                 text        NULL,
+    qpkey                text        NULL,
+    pkeytype             text        NULL,
+    has_delta            boolean     NOT NULL DEFAULT false,
+    autokick             boolean     NULL,
+    conflict_strategy    text        NULL,
+    makedelta            text        NULL,
+    rebuild_index        smallint    NULL,
+    ghost                boolean     NOT NULL DEFAULT false,
+    analyze_after_copy   boolean     NOT NULL DEFAULT true,
+    vacuum_after_copy    boolean     NOT NULL DEFAULT true,
+    strict_checking      boolean     NOT NULL DEFAULT true,
+    delta_bypass         boolean     NOT NULL DEFAULT false,
+    delta_bypass_min     bigint      NULL,
+    delta_bypass_count   bigint      NULL,
+    delta_bypass_percent smallint    NULL,
+    key_columns          text[]      NOT NULL DEFAULT '{}',
+    cdate                timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT goat_id_pk PRIMARY KEY (id),
+    CONSTRAINT goat_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE RESTRICT,
+    CONSTRAINT has_schemaname CHECK (length(schemaname) >= 1),
+    CONSTRAINT goat_reltype_valid CHECK (reltype IN ('table', 'sequence')),
+    CONSTRAINT pkey_needs_type CHECK (pkey = '' OR pkeytype IS NOT NULL)
+);
+ALTER SEQUENCE bucardo.goat_id_seq OWNED BY bucardo.goat.id;
+
+CREATE SEQUENCE IF NOT EXISTS bucardo.bucardo_custom_trigger_id_seq;
+CREATE TABLE IF NOT EXISTS bucardo.bucardo_custom_trigger (
+    id               integer     NOT NULL DEFAULT nextval('bucardo.bucardo_custom_trigger_id_seq'),
+    goat             integer     NOT NULL,
+    trigger_name     text        NOT NULL,
+    trigger_type     text        NOT NULL,
+    trigger_language text        NOT NULL DEFAULT 'plpgsql',
+    trigger_body     text        NOT NULL,
+    trigger_level    text        NOT NULL,
+    status           text        NOT NULL DEFAULT 'active',
+    cdate            timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT bucardo_custom_trigger_id_pk PRIMARY KEY (id),
+    CONSTRAINT bucardo_custom_trigger_goat_fk FOREIGN KEY (goat) REFERENCES bucardo.goat (id) ON DELETE CASCADE,
+    CONSTRAINT bucardo_custom_trigger_type_check CHECK (trigger_type IN ('delta', 'triggerkick')),
+    CONSTRAINT bucardo_custom_trigger_level_check CHECK (trigger_level IN ('ROW', 'STATEMENT'))
+);
+ALTER SEQUENCE bucardo.bucardo_custom_trigger_id_seq OWNED BY bucardo.bucardo_custom_trigger.id;
+CREATE UNIQUE INDEX IF NOT EXISTS bucardo_custom_trigger_goat_type_unique
+    ON bucardo.bucardo_custom_trigger (goat, trigger_type);
+
+CREATE TABLE IF NOT EXISTS bucardo.herd (
+    name  text        NOT NULL,
+    about text        NULL,
+    cdate timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT herd_name_pk PRIMARY KEY (name)
+);
+
+CREATE TABLE IF NOT EXISTS bucardo.herdmap (
+    herd     text        NOT NULL,
+    goat     integer     NOT NULL,
+    priority smallint    NOT NULL DEFAULT 0,
+    cdate    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT herdmap_herd_fk FOREIGN KEY (herd) REFERENCES bucardo.herd (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT herdmap_goat_fk FOREIGN KEY (goat) REFERENCES bucardo.goat (id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX IF NOT EXISTS bucardo_herdmap_unique ON bucardo.herdmap (herd, goat);
+
+CREATE TABLE IF NOT EXISTS bucardo.sync (
+    name               text        NOT NULL,
+    herd               text        NULL,
+    dbs                text        NULL,
+    stayalive          boolean     NOT NULL DEFAULT true,
+    kidsalive          boolean     NOT NULL DEFAULT true,
+    conflict_strategy  text        NOT NULL DEFAULT 'bucardo_latest',
+    copyextra          text        NOT NULL DEFAULT '',
+    deletemethod       text        NOT NULL DEFAULT 'delete',
+    autokick           boolean     NOT NULL DEFAULT true,
+    checktime          interval    NULL,
+    status             text        NOT NULL DEFAULT 'active',
+    rebuild_index      smallint    NOT NULL DEFAULT 0,
+    priority           smallint    NOT NULL DEFAULT 0,
+    analyze_after_copy boolean     NOT NULL DEFAULT true,
+    vacuum_after_copy  boolean     NOT NULL DEFAULT false,
+    strict_checking    boolean     NOT NULL DEFAULT true,
+    overdue            interval    NOT NULL DEFAULT '0 seconds'::interval,
+    expired            interval    NOT NULL DEFAULT '0 seconds'::interval,
+    track_rates        boolean     NOT NULL DEFAULT false,
+    onetimecopy        smallint    NOT NULL DEFAULT 0,
+    lifetime           interval    NULL,
+    maxkicks           integer     NOT NULL DEFAULT 0,
+    isolation_level    text        NULL,
+    copy_request       bigint      NOT NULL DEFAULT 0,
+    cdate              timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT sync_name_pk PRIMARY KEY (name),
+    CONSTRAINT sync_herd_fk FOREIGN KEY (herd) REFERENCES bucardo.herd (name) ON UPDATE CASCADE ON DELETE RESTRICT,
+    CONSTRAINT sync_dbs_fk FOREIGN KEY (dbs) REFERENCES bucardo.dbgroup (name) ON UPDATE CASCADE ON DELETE RESTRICT,
+    CONSTRAINT sync_name_sane
+        CHECK (name ~ '^[a-zA-Z]\w*$' AND lower(name) NOT IN ('pushdelta', 'fullcopy', 'swap', 'sync')),
+    CONSTRAINT sync_deletemethod_valid CHECK (deletemethod IN ('truncate', 'delete', 'truncate_cascade')),
+    CONSTRAINT sync_onetimecopy_valid CHECK (onetimecopy IN (0, 1, 2)),
+    CONSTRAINT sync_isolation_level_valid
+        CHECK (isolation_level IS NULL OR lower(isolation_level) IN ('serializable', 'repeatable read'))
+);
+
+CREATE SEQUENCE IF NOT EXISTS bucardo.clone_id_seq;
+CREATE TABLE IF NOT EXISTS bucardo.clone (
+    id       integer     NOT NULL DEFAULT nextval('bucardo.clone_id_seq'),
+    sync     text        NULL,
+    dbgroup  text        NULL,
+    relgroup text        NULL,
+    options  text        NULL,
+    status   text        NULL,
+    started  timestamptz NULL,
+    ended    timestamptz NULL,
+    summary  text        NULL,
+    cdate    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT clone_id_pk PRIMARY KEY (id),
+    CONSTRAINT clone_sync_fk FOREIGN KEY (sync) REFERENCES bucardo.sync (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT clone_dbgroup_fk
+        FOREIGN KEY (dbgroup) REFERENCES bucardo.dbgroup (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT clone_relgroup_fk
+        FOREIGN KEY (relgroup) REFERENCES bucardo.herd (name) ON UPDATE CASCADE ON DELETE CASCADE
+);
+ALTER SEQUENCE bucardo.clone_id_seq OWNED BY bucardo.clone.id;
+
+CREATE SEQUENCE IF NOT EXISTS bucardo.customcode_id_seq;
+CREATE TABLE IF NOT EXISTS bucardo.customcode (
+    id       integer     NOT NULL DEFAULT nextval('bucardo.customcode_id_seq'),
+    name     text        NOT NULL,
+    about    text        NULL,
+    whenrun  text        NOT NULL,
+    getdbh   boolean     NOT NULL DEFAULT true,
+    src_code text        NOT NULL,
+    status   text        NOT NULL DEFAULT 'active',
+    priority smallint    NOT NULL DEFAULT 0,
+    cdate    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT customcode_id_pk PRIMARY KEY (id),
+    CONSTRAINT customcode_name_unique UNIQUE (name),
+    CONSTRAINT customcode_whenrun CHECK (whenrun IN (
+        'before_txn', 'before_check_rows', 'before_trigger_disable', 'after_trigger_disable', 'after_table_sync',
+        'exception', 'conflict', 'before_trigger_enable', 'after_trigger_enable', 'after_txn', 'before_sync',
+        'after_sync'
+    ))
+);
+ALTER SEQUENCE bucardo.customcode_id_seq OWNED BY bucardo.customcode.id;
+
+CREATE TABLE IF NOT EXISTS bucardo.customcode_map (
+    code     integer     NOT NULL,
+    sync     text        NULL,
+    goat     integer     NULL,
+    active   boolean     NOT NULL DEFAULT true,
+    priority smallint    NOT NULL DEFAULT 0,
+    cdate    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT customcode_map_code_fk FOREIGN KEY (code) REFERENCES bucardo.customcode (id) ON DELETE CASCADE,
+    CONSTRAINT customcode_map_sync_fk
+        FOREIGN KEY (sync) REFERENCES bucardo.sync (name) ON UPDATE CASCADE ON DELETE SET NULL,
+    CONSTRAINT customcode_map_goat_fk FOREIGN KEY (goat) REFERENCES bucardo.goat (id) ON DELETE SET NULL,
+    CONSTRAINT customcode_map_syncgoat CHECK (sync IS NULL OR goat IS NULL)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS customcode_map_unique_sync
+    ON bucardo.customcode_map (code, sync) WHERE sync IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS customcode_map_unique_goat
+    ON bucardo.customcode_map (code, goat) WHERE goat IS NOT NULL;
+
+CREATE SEQUENCE IF NOT EXISTS bucardo.customname_id_seq;
+CREATE TABLE IF NOT EXISTS bucardo.customname (
+    id      integer     NOT NULL DEFAULT nextval('bucardo.customname_id_seq'),
+    goat    integer     NOT NULL,
+    newname text        NULL,
+    db      text        NULL,
+    sync    text        NULL,
+    cdate   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT customname_id_pk PRIMARY KEY (id),
+    CONSTRAINT customname_goat_fk FOREIGN KEY (goat) REFERENCES bucardo.goat (id) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT customname_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT customname_sync_fk
+        FOREIGN KEY (sync) REFERENCES bucardo.sync (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT customname_newname_sane CHECK (newname ~ '^["a-zA-Z 0-9_.~]+$')
+);
+ALTER SEQUENCE bucardo.customname_id_seq OWNED BY bucardo.customname.id;
+
+CREATE SEQUENCE IF NOT EXISTS bucardo.customcols_id_seq;
+CREATE TABLE IF NOT EXISTS bucardo.customcols (
+    id     integer     NOT NULL DEFAULT nextval('bucardo.customcols_id_seq'),
+    goat   integer     NOT NULL,
+    clause text        NULL,
+    db     text        NULL,
+    sync   text        NULL,
+    cdate  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT customcols_id_pk PRIMARY KEY (id),
+    CONSTRAINT customcols_goat_fk FOREIGN KEY (goat) REFERENCES bucardo.goat (id) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT customcols_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT customcols_sync_fk
+        FOREIGN KEY (sync) REFERENCES bucardo.sync (name) ON UPDATE CASCADE ON DELETE CASCADE
+);
+ALTER SEQUENCE bucardo.customcols_id_seq OWNED BY bucardo.customcols.id;
+
+CREATE TABLE IF NOT EXISTS bucardo.syncrun (
+    sync      text        NULL,
+    truncates integer     NOT NULL DEFAULT 0,
+    deletes   bigint      NOT NULL DEFAULT 0,
+    inserts   bigint      NOT NULL DEFAULT 0,
+    conflicts bigint      NOT NULL DEFAULT 0,
+    started   timestamptz NOT NULL DEFAULT now(),
+    ended     timestamptz NULL,
+    lastgood  boolean     NOT NULL DEFAULT false,
+    lastbad   boolean     NOT NULL DEFAULT false,
+    lastempty boolean     NOT NULL DEFAULT false,
+    details   text        NULL,
+    status    text        NULL,
+    CONSTRAINT syncrun_sync_fk FOREIGN KEY (sync) REFERENCES bucardo.sync (name) ON UPDATE CASCADE ON DELETE SET NULL
+);
+CREATE INDEX IF NOT EXISTS syncrun_sync_started ON bucardo.syncrun (sync) WHERE ended IS NULL;
+CREATE INDEX IF NOT EXISTS syncrun_sync_lastgood ON bucardo.syncrun (sync) WHERE lastgood;
+CREATE INDEX IF NOT EXISTS syncrun_sync_lastbad ON bucardo.syncrun (sync) WHERE lastbad;
+CREATE INDEX IF NOT EXISTS syncrun_sync_lastempty ON bucardo.syncrun (sync) WHERE lastempty;
+
+CREATE TABLE IF NOT EXISTS bucardo.dbrun (
+    sync    text        NOT NULL,
+    dbname  text        NOT NULL,
+    pgpid   integer     NOT NULL,
+    started timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS dbrun_index ON bucardo.dbrun (sync);
+
+CREATE TABLE IF NOT EXISTS bucardo.bucardo_rate (
+    sync         text        NOT NULL,
+    goat         integer     NOT NULL,
+    target       text        NULL,
+    mastercommit timestamptz NOT NULL,
+    slavecommit  timestamptz NOT NULL,
+    total        integer     NOT NULL
+);
+CREATE INDEX IF NOT EXISTS bucardo_rate_sync ON bucardo.bucardo_rate (sync);
+
+CREATE TABLE IF NOT EXISTS bucardo.upgrade_log (
+    action  text        NOT NULL,
+    summary text        NOT NULL,
+    version text        NOT NULL,
+    cdate   timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS bucardo.bucardo_log_message (
+    msg   text        NOT NULL,
+    cdate timestamptz NOT NULL DEFAULT now()
+);
+
+-- Rejects settings for a sync or table that do not name it, and the reverse.
+CREATE OR REPLACE FUNCTION bucardo.check_bucardo_config() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF NEW.item IS NOT NULL AND NEW.type IS NULL THEN
+        RAISE EXCEPTION 'Must provide a type if giving an item';
+    END IF;
+    IF NEW.type IS NOT NULL AND NEW.item IS NULL THEN
+        RAISE EXCEPTION 'Must provide an item if giving a type';
+    END IF;
+    IF lower(NEW.name) IN ('sync', 'goat') THEN
+        RAISE EXCEPTION 'Invalid configuration name: %', NEW.name;
+    END IF;
+    RETURN NEW;
+END $$;
+DROP TRIGGER IF EXISTS check_bucardo_config ON bucardo.bucardo_config;
+CREATE TRIGGER check_bucardo_config BEFORE INSERT OR UPDATE ON bucardo.bucardo_config
+    FOR EACH ROW EXECUTE PROCEDURE bucardo.check_bucardo_config();
+
+-- All members of a relgroup live in one database.
+CREATE OR REPLACE FUNCTION bucardo.herdcheck() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM 1
+       FROM bucardo.herdmap AS m
+       JOIN bucardo.goat AS g ON g.id = m.goat
+      GROUP BY m.herd
+     HAVING count(DISTINCT g.db) > 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'All tables within a relgroup must be from the same database';
+    END IF;
+    RETURN NULL;
+END $$;
+DROP TRIGGER IF EXISTS herdcheck ON bucardo.herdmap;
+CREATE TRIGGER herdcheck AFTER INSERT OR UPDATE ON bucardo.herdmap
+    FOR EACH STATEMENT EXECUTE PROCEDURE bucardo.herdcheck();
+
+CREATE OR REPLACE FUNCTION bucardo.bucardo_log_message_notify() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    NOTIFY bucardo_log_message;
+    RETURN NULL;
+END $$;
+DROP TRIGGER IF EXISTS bucardo_log_message_trigger ON bucardo.bucardo_log_message;
+CREATE TRIGGER bucardo_log_message_trigger AFTER INSERT ON bucardo.bucardo_log_message
+    FOR EACH STATEMENT EXECUTE PROCEDURE bucardo.bucardo_log_message_notify();
+
+CREATE OR REPLACE FUNCTION bucardo.table_exists(text, text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+    SELECT EXISTS (
+        SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = $2
+    )
+$$;
+
+-- Counts each time that onetimecopy goes from 0 to 1 or 2.
+CREATE OR REPLACE FUNCTION bucardo.count_copy_request() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.onetimecopy <> 0 AND NEW.copy_request = 0 THEN
+            NEW.copy_request := 1;
+        END IF;
+    ELSIF NEW.onetimecopy <> 0 AND OLD.onetimecopy = 0 AND NEW.copy_request = OLD.copy_request THEN
+        NEW.copy_request := OLD.copy_request + 1;
+    END IF;
+    RETURN NEW;
+END $$;
+DROP TRIGGER IF EXISTS count_copy_request ON bucardo.sync;
+CREATE TRIGGER count_copy_request BEFORE INSERT OR UPDATE ON bucardo.sync
+    FOR EACH ROW EXECUTE PROCEDURE bucardo.count_copy_request();
+
+INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
+    ('bucardo_initial_version', '6.0.0', '6.0.0', 'Version of the program that created this schema'),
+    ('bucardo_version', '6.0.0', '6.0.0', 'Version of the program that this schema is for'),
+    ('mcp_loop_sleep', '0.2', '0.2', 'How long does the main MCP daemon sleep between loops? (accepted for old scripts)'),
+    ('mcp_dbproblem_sleep', '15', '15', 'How many seconds to wait before the daemon tries a lost control database again'),
+    ('mcp_vactime', '60', '60', 'How often in seconds the MCP checks that the VAC runs'),
+    ('mcp_pingtime', '60', '60', 'How often in seconds the MCP checks its databases'),
+    ('ctl_sleep', '0.2', '0.2', 'How long a controller sleeps between loops (accepted for old scripts)'),
+    ('ctl_checkonkids_time', '10', '10', 'How often in seconds a controller checks its kids'),
+    ('ctl_createkid_time', '0.5', '0.5', 'How long a controller waits for a new kid (accepted for old scripts)'),
+    ('kid_sleep', '0.5', '0.5', 'How long an idle kid sleeps (accepted for old scripts)'),
+    ('kid_nodeltarows_sleep', '0.5', '0.5', 'How long a kid sleeps when it finds nothing (accepted for old scripts)'),
+    ('kid_serial_sleep', '0.5', '0.5', 'How many seconds a kid waits after a serialization failure'),
+    ('kid_deadlock_sleep', '0.5', '0.5', 'How many seconds a kid waits after a deadlock'),
+    ('kid_restart_sleep', '1', '1', 'How many seconds to wait before a kid that failed is started again'),
+    ('kid_pingtime', '60', '60', 'How often in seconds an idle kid checks its databases'),
+    ('endsync_sleep', '1.0', '1.0', 'How many seconds to wait when custom code asks for an end of the sync'),
+    ('vac_sleep', '120', '120', 'How often in seconds the VAC looks for rows to purge'),
+    ('vac_run', '30', '30', 'Seconds between two purges of one database at least'),
+    ('bucardo_vac', '1', '1', 'Whether the VAC purges at all'),
+    ('reload_config_timeout', '30', '30', 'How many seconds the command line waits for the answer to a reload'),
+    ('tcp_keepalives_idle', '0', '0', 'Seconds without traffic before a keepalive is sent; 0 leaves it to the program'),
+    ('tcp_keepalives_interval', '0', '0', 'Seconds between keepalives; 0 leaves it to the program'),
+    ('tcp_keepalives_count', '0', '0', 'Keepalives without answer that end a connection; 0 leaves it to the program'),
+    ('log_microsecond', '0', '0', 'Show fractions of seconds in the log'),
+    ('log_showpid', '1', '1', 'Show the process number in the log'),
+    ('log_showlevel', '0', '0', 'Show the level in the log'),
+    ('log_showline', '0', '0', 'Show the source line in the log'),
+    ('log_showtime', '3', '3', 'Show the time in the log: 0 none, 1 epoch, 2 UTC, 3 local time'),
+    ('log_timer_format', '', '', 'Format of the time in the log (strftime)'),
+    ('log_conflict_file', 'bucardo_conflict.log', 'bucardo_conflict.log', 'File for the details of conflicts'),
+    ('log_showsyncname', '1', '1', 'Show the name of the sync in the log lines of kids'),
+    ('log_level', 'normal', 'normal', 'How much to log: terse, normal, verbose, debug'),
+    ('warning_file', 'bucardo.warning.log', 'bucardo.warning.log', 'File to which warnings are appended'),
+    ('syslog_facility', 'log_local1', 'log_local1', 'Facility of the system log'),
+    ('default_email_from', 'nobody@example.com', 'nobody@example.com', 'Who mail is sent by'),
+    ('default_email_to', 'nobody@example.com', 'nobody@example.com', 'Who mail is sent to'),
+    ('default_email_host', 'localhost', 'localhost', 'Mail server'),
+    ('default_email_port', '25', '25', 'Port of the mail server'),
+    ('email_auth_user', '', '', 'User for the mail server'),
+    ('email_auth_pass', '', '', 'Password for the mail server'),
+    ('email_debug_file', '', '', 'File to which a copy of each mail is appended'),
+    ('default_conflict_strategy', 'bucardo_latest', 'bucardo_latest', 'How conflicts are decided in syncs that say nothing'),
+    ('flatfile_dir', '.', '.', 'Directory for flat file targets'),
+    ('host_safety_check', '', '', 'The daemon runs only on a host of this name: exact, =a,b,c or ~regex'),
+    ('isolation_level', 'repeatable read', 'repeatable read', 'Isolation level of the transactions on the databases'),
+    ('piddir', '/var/run/bucardo', '/var/run/bucardo', 'Directory for PID, stop and lock files'),
+    ('quick_delta_check', '1', '1', 'Ask each source first which tables have changes'),
+    ('reason_file', 'bucardo.restart.reason.txt', 'bucardo.restart.reason.txt', 'File for the reasons of starts and stops'),
+    ('semaphore_table', 'bucardo_status', 'bucardo_status', 'Collection in MongoDB that tells the state of a sync'),
+    ('statement_chunk_size', '6000', '6000', 'How many keys one statement takes (accepted for old scripts)'),
+    ('stats_script_url', 'http://www.bucardo.org/', 'http://www.bucardo.org/', 'Link in mails to the statistics page'),
+    ('stopfile', 'fullstopbucardo', 'fullstopbucardo', 'Name of the file in piddir that stops the daemon'),
+    ('autosync_ddl', 'newcol', 'newcol', 'Which changes of table definitions are replicated (reserved)'),
+    ('batch_rows_max', '500000', '500000', 'How many rows one round takes at most, in whole transactions')
+ON CONFLICT DO NOTHING;

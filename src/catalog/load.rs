@@ -1,0 +1,148 @@
+//! From rows of the catalog to the syncs that the engine runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bucardo_actors::model::{DbName, SyncName};
+use tokio_postgres::{GenericClient, Row};
+
+use super::dbs::{self, DbRow};
+use super::query::{Query, query};
+use super::{CatalogError, Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail, settings};
+use crate::pg::Access;
+
+const SYNCS: Query = query!("read the syncs", "sync_load");
+const MEMBERS: Query = query!("read the databases of the syncs", "sync_load_members");
+const GOATS: Query = query!("read the tables of the syncs", "sync_load_goats");
+const BATCH_ROWS_MAX: i64 = 500_000;
+
+/// Every sync with all that the engine needs, in processing order.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`], or a setting that makes no sense. A sync whose own rows make no sense is no error: it
+/// carries a `problem`, so that it does not keep the others from running.
+pub async fn load_syncs(client: &impl GenericClient) -> Result<Vec<SyncDetail>, CatalogError> {
+    load(client, None).await
+}
+
+/// One sync, if it exists.
+///
+/// # Errors
+///
+/// As [`load_syncs`].
+pub async fn load_sync(client: &impl GenericClient, name: &SyncName) -> Result<Option<SyncDetail>, CatalogError> {
+    Ok(load(client, Some(name.as_str())).await?.pop())
+}
+
+async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<SyncDetail>, CatalogError> {
+    let settings = settings::load(client).await?;
+    let batch_rows_max = settings.number("batch_rows_max")?.filter(|rows| *rows > 0).unwrap_or(BATCH_ROWS_MAX);
+    let rows = dbs::rows(client, None).await?;
+    let dbs: BTreeMap<String, (Arc<Db>, Option<String>)> =
+        rows.iter().map(|row| (row.name.clone(), database(row))).collect();
+    let members = by_sync(MEMBERS.rows(client, &[&name]).await?);
+    let goats = by_sync(GOATS.rows(client, &[&name]).await?);
+    let mut syncs = Vec::new();
+    for row in SYNCS.rows(client, &[&name]).await? {
+        let sync: String = row.get("name");
+        let mut detail = sync_of(&row, batch_rows_max);
+        for row in members.get(&sync).into_iter().flatten() {
+            add_member(&mut detail, row, &dbs);
+        }
+        detail.goats = goats.get(&sync).into_iter().flatten().map(goat_of).collect();
+        complain_of_missing(&mut detail, &row);
+        syncs.push(detail);
+    }
+    Ok(syncs)
+}
+
+fn by_sync(rows: Vec<Row>) -> BTreeMap<String, Vec<Row>> {
+    let mut sorted: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        sorted.entry(row.get("sync")).or_default().push(row);
+    }
+    sorted
+}
+
+/// A database, and what is wrong with its row.
+fn database(row: &DbRow) -> (Arc<Db>, Option<String>) {
+    let (access, problem) = match row.access() {
+        Ok(access) => (access, None),
+        Err(error) => (Access::new(), Some(format!("database \"{}\" of the catalog: {error}", row.name))),
+    };
+    let name = DbName::from(row.name.as_str());
+    (Arc::new(Db { name, access, kind: row.kind.clone(), active: row.status != "inactive" }), problem)
+}
+
+fn sync_of(row: &Row, batch_rows_max: i64) -> SyncDetail {
+    let checktime: Option<f64> = row.get("checktime");
+    let deletemethod = match row.get::<_, &str>("deletemethod") {
+        "truncate" => DeleteMethod::Truncate,
+        "truncate_cascade" => DeleteMethod::TruncateCascade,
+        _ => DeleteMethod::Delete,
+    };
+    SyncDetail {
+        name: SyncName::from(row.get::<_, &str>("name")),
+        status: row.get("status"),
+        members: Vec::new(),
+        goats: Vec::new(),
+        autokick: row.get("autokick"),
+        checktime: checktime
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .filter(|time| !time.is_zero()),
+        stayalive: row.get("stayalive"),
+        kidsalive: row.get("kidsalive"),
+        onetimecopy: row.get("onetimecopy"),
+        copy_request: row.get("copy_request"),
+        deletemethod,
+        analyze_after_copy: row.get("analyze_after_copy"),
+        strict_checking: row.get("strict_checking"),
+        batch_rows_max,
+        problem: None,
+    }
+}
+
+fn add_member(detail: &mut SyncDetail, row: &Row, dbs: &BTreeMap<String, (Arc<Db>, Option<String>)>) {
+    let (name, role): (&str, &str) = (row.get("db"), row.get("role"));
+    let role = match role {
+        "source" => Role::Source,
+        "target" => Role::Target,
+        "fullcopy" => Role::Fullcopy,
+        other => {
+            let group: &str = row.get("sync");
+            detail.problem = Some(format!("database \"{name}\" has the unknown role \"{other}\" in sync \"{group}\""));
+            return;
+        }
+    };
+    if let Some((db, problem)) = dbs.get(name) {
+        if db.active && problem.is_some() {
+            detail.problem.clone_from(problem);
+        }
+        detail.members.push(Member { db: db.clone(), role, priority: i32::from(row.get::<_, i16>("priority")) });
+    }
+}
+
+fn goat_of(row: &Row) -> Goat {
+    Goat {
+        id: row.get("id"),
+        schema: row.get("schemaname"),
+        name: row.get("tablename"),
+        kind: if row.get::<_, &str>("reltype") == "sequence" { GoatKind::Sequence } else { GoatKind::Table },
+        key: row.get("key_columns"),
+        autokick: row.get("autokick"),
+        strict_checking: row.get("strict_checking"),
+        analyze_after_copy: row.get("analyze_after_copy"),
+        ghost: row.get("ghost"),
+    }
+}
+
+fn complain_of_missing(detail: &mut SyncDetail, row: &Row) {
+    let name = &detail.name;
+    for (column, what) in [("herd", "relgroup"), ("dbs", "dbgroup")] {
+        if row.get::<_, &str>(column).is_empty() {
+            detail.problem = Some(format!("sync \"{name}\" has no {what}"));
+        }
+    }
+}
