@@ -2,6 +2,8 @@
 
 pub mod catalog;
 pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod lab;
 pub mod pg;
 pub mod report;

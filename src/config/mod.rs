@@ -1,0 +1,174 @@
+//! How this process runs: compiled-in defaults, file, environment, control database, rc file, command line.
+//! What is replicated stands in the control database and is none of these.
+
+mod classic;
+mod host;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use config::{Config, ConfigError, Environment, File, FileFormat};
+
+pub use host::host_is_safe;
+pub use settings::{ControlWords, DaemonSettings, Level, LogSettings, Settings, ShowTime};
+
+/// The compiled-in layer.
+const DEFAULTS: &str = include_str!("../../config/default.toml");
+/// Read when it exists and `--config` names no other.
+const FILE: &str = "/etc/bucardo/bucardo.toml";
+/// `BUCARDO__LOG__LEVEL` is `log.level`.
+const PREFIX: &str = "BUCARDO";
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A layer cannot be read, or has a value that does not fit; the message names the key and the layer.
+    #[error("cannot read the settings{}", layer.as_ref().map(|file| format!(" (file \"{}\")", file.display())).unwrap_or_default())]
+    Layers {
+        /// The file that takes part.
+        layer: Option<PathBuf>,
+        /// Which key, and why.
+        source: ConfigError,
+    },
+    /// A setting of the control database or the rc file has a value that does not fit.
+    #[error("setting \"{name}\" has the value \"{value}\": {why}")]
+    Value {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        why: String,
+    },
+}
+
+/// A setting under its classic name, from the control database, the rc file or the command line.
+pub type ClassicSetting = (String, String);
+
+/// Where the settings of this process come from; the later the field, the stronger.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// `--config FILE`; it must exist.
+    pub file: Option<PathBuf>,
+    /// Settings of the control database that differ from their defaults.
+    pub catalog: Vec<ClassicSetting>,
+    /// Entries of the rc file that are settings.
+    pub rc: Vec<ClassicSetting>,
+    /// Values that options of the command line set, by their path (`log.level`).
+    pub options: Vec<(&'static str, config::Value)>,
+}
+
+impl Layers {
+    /// All layers, one over the other.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] names the key, what was found and what was expected.
+    pub fn load(&self) -> Result<Settings, SettingsError> {
+        let environment = Environment::with_prefix(PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("log.destinations");
+        self.load_from(environment)
+    }
+
+    fn load_from(&self, environment: Environment) -> Result<Settings, SettingsError> {
+        let usual = Path::new(FILE);
+        let layer = self.file.clone().or_else(|| usual.exists().then(|| usual.to_owned()));
+        let fault = |source| SettingsError::Layers { layer: layer.clone(), source };
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if let Some(file) = &layer {
+            builder = builder.add_source(File::from(file.as_path()).format(FileFormat::Toml));
+        }
+        builder = builder.add_source(environment);
+        for (name, value) in self.catalog.iter().chain(&self.rc) {
+            for (path, value) in classic::translate(name, value)? {
+                builder = builder.set_override(path, value).map_err(fault)?;
+            }
+        }
+        for (path, value) in &self.options {
+            builder = builder.set_override(*path, value.clone()).map_err(fault)?;
+        }
+        builder.build().and_then(Config::try_deserialize).map_err(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn load(layers: &Layers, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let variables: HashMap<String, String> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let source = Environment::with_prefix(PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("log.destinations")
+            .source(Some(variables));
+        layers.load_from(source)
+    }
+
+    fn file(text: &str) -> (tempfile::NamedTempFile, Layers) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };
+        (file, layers)
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<ClassicSetting> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_compiled_in_file_says_what_the_code_says() {
+        assert_eq!(load(&Layers::default(), &[]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let (_file, mut layers) = file("[log]\nlevel = \"debug\"\n[daemon]\npiddir = \"/a\"\nstopfile = \"x\"\n");
+        let environment = [("BUCARDO__DAEMON__PIDDIR", "/b"), ("BUCARDO__LOG__DESTINATIONS", "stderr,/tmp")];
+        let settings = load(&layers, &environment).unwrap();
+        assert_eq!(settings.log.level, Level::Debug);
+        assert_eq!(settings.daemon.piddir, Path::new("/b"));
+        assert_eq!(settings.daemon.stopfile, "x");
+        assert_eq!(settings.log.destinations, ["stderr", "/tmp"]);
+
+        layers.catalog = pairs(&[("piddir", "/c"), ("log_level", "VERBOSE"), ("vac_run", "90"), ("unknown_here", "1")]);
+        layers.rc = pairs(&[("piddir", "/d")]);
+        layers.options = vec![("log.level", "terse".into())];
+        let settings = load(&layers, &environment).unwrap();
+        assert_eq!(settings.daemon.piddir, Path::new("/d"));
+        assert_eq!(settings.log.level, Level::Terse);
+        assert_eq!(settings.schedule.purge_every, Duration::from_secs(90));
+    }
+
+    #[test]
+    fn a_wrong_key_or_value_is_named() {
+        let told = |text: &str| {
+            let (_file, layers) = file(text);
+            crate::pg::causes(&load(&layers, &[]).unwrap_err())
+        };
+        let error = told("[supervision.kid.restart]\ndelay_initial = \"soon\"\n");
+        assert!(error.contains("supervision.kid.restart.delay_initial"), "{error}");
+        let error = told("[log]\nlevle = \"debug\"\n");
+        assert!(error.contains("levle"), "{error}");
+        let missing = Layers { file: Some("/nonexistent/x.toml".into()), ..Layers::default() };
+        let error = crate::pg::causes(&load(&missing, &[]).unwrap_err());
+        assert!(error.contains("/nonexistent/x.toml"), "{error}");
+    }
+
+    #[test]
+    fn the_password_of_the_control_database_is_not_shown() {
+        let settings = load(&Layers::default(), &[("BUCARDO__CONTROL__PASSWORD", "geheim")]).unwrap();
+        assert_eq!(settings.control.get("password"), Some("geheim"));
+        assert!(!format!("{settings:?}").contains("geheim"));
+    }
+}

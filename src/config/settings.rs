@@ -1,0 +1,194 @@
+//! Every setting, its unit and its default. `config/default.toml` says the same to operators.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bucardo_actors::policy::{Schedule, Supervision};
+use serde::Deserialize;
+
+use crate::pg::{Access, ConnectError};
+
+/// All settings of the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How to reach the control database.
+    pub control: ControlWords,
+    /// Files and limits of the process.
+    pub daemon: DaemonSettings,
+    /// The log.
+    pub log: LogSettings,
+    /// When things happen that nobody asked for.
+    pub schedule: Schedule,
+    /// What is tolerated of each role.
+    pub supervision: Supervision,
+}
+
+/// `[control]`: words of libpq. The password is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct ControlWords(BTreeMap<String, String>);
+
+impl Default for ControlWords {
+    fn default() -> Self {
+        Self([("dbname", "bucardo"), ("user", "bucardo")].map(|(word, value)| (word.into(), value.into())).into())
+    }
+}
+
+impl ControlWords {
+    /// The value of one word.
+    #[must_use]
+    pub fn get(&self, word: &str) -> Option<&str> {
+        self.0.get(word).map(String::as_str)
+    }
+
+    /// The words as a way to connect.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Conninfo`] for a word that libpq does not know.
+    pub fn access(&self) -> Result<Access, ConnectError> {
+        let mut access = Access::new();
+        for (word, value) in &self.0 {
+            access.set(word, value)?;
+        }
+        Ok(access)
+    }
+}
+
+impl fmt::Debug for ControlWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.iter().map(|(word, value)| (word, if word == "password" { "***" } else { value }));
+        f.debug_map().entries(shown).finish()
+    }
+}
+
+/// `[daemon]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DaemonSettings {
+    /// Directory of PID file and stop file.
+    pub piddir: PathBuf,
+    /// Name of the stop file.
+    pub stopfile: String,
+    /// Last reason given to `start` or `stop`; relative to `piddir`.
+    pub reason_file: PathBuf,
+    /// On which hosts the daemon may run; see [`super::host_is_safe`].
+    pub host_safety_check: String,
+    /// `bucardo start` waits this long until the daemon is ready.
+    #[serde(with = "humantime_serde")]
+    pub ready_within: Duration,
+    /// Threads that do the database work.
+    pub worker_threads: usize,
+}
+
+impl Default for DaemonSettings {
+    fn default() -> Self {
+        Self {
+            piddir: "/var/run/bucardo".into(),
+            stopfile: "fullstopbucardo".to_owned(),
+            reason_file: "bucardo.restart.reason.txt".into(),
+            host_safety_check: String::new(),
+            ready_within: Duration::from_secs(60),
+            worker_threads: 2,
+        }
+    }
+}
+
+impl DaemonSettings {
+    /// `piddir/bucardo.mcp.pid`
+    #[must_use]
+    pub fn pid_file(&self) -> PathBuf {
+        self.piddir.join("bucardo.mcp.pid")
+    }
+
+    /// `piddir/stopfile`
+    #[must_use]
+    pub fn stop_file(&self) -> PathBuf {
+        self.piddir.join(&self.stopfile)
+    }
+
+    /// The file with the last reason.
+    #[must_use]
+    pub fn reason_path(&self) -> PathBuf {
+        self.piddir.join(&self.reason_file)
+    }
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Warnings and errors.
+    Terse,
+    /// And changes of state.
+    Normal,
+    /// And each run.
+    Verbose,
+    /// And each step.
+    Debug,
+    /// And more than anyone wants to read.
+    Debug2,
+}
+
+/// How a line tells its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShowTime {
+    /// Not at all.
+    None,
+    /// Seconds since 1970.
+    Epoch,
+    /// UTC, as text.
+    Utc,
+    /// Local time, as text.
+    Local,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// `stderr`, `stdout`, `syslog`, `none`, or directories.
+    pub destinations: Vec<String>,
+    /// How much.
+    pub level: Level,
+    /// `log.bucardo.EXTENSION`
+    pub extension: String,
+    /// The process id.
+    pub show_pid: bool,
+    /// The level of every line; warnings and errors always show theirs.
+    pub show_level: bool,
+    /// Where in the program the line comes from.
+    pub show_line: bool,
+    /// The time.
+    pub show_time: ShowTime,
+    /// strftime pattern; empty: `Fri Nov 20 19:04:14 2026`.
+    pub time_format: String,
+    /// Three digits of the second's fraction.
+    pub fraction: bool,
+    /// The sync's name in lines of its controller and kids.
+    pub show_sync: bool,
+    /// `local0` to `local7`, `daemon`, `user`.
+    pub syslog_facility: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            destinations: Vec::new(),
+            level: Level::Normal,
+            extension: String::new(),
+            show_pid: true,
+            show_level: false,
+            show_line: false,
+            show_time: ShowTime::Local,
+            time_format: String::new(),
+            fraction: false,
+            show_sync: true,
+            syslog_facility: "local1".to_owned(),
+        }
+    }
+}

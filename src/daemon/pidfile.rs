@@ -1,0 +1,168 @@
+//! The PID file: line 1 the process id, line 2 the command line, line 3 the start time.
+//!
+//! The daemon keeps the file locked as long as it lives, so a file that a killed daemon left behind is told from
+//! one in use whatever process has got the number since.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What a PID file says about the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// There is no file.
+    Absent,
+    /// The daemon with this process id lives.
+    Running(i32),
+    /// The file was left behind; the number it holds, if any, is not a daemon's.
+    Stale(Option<i32>),
+}
+
+impl Presence {
+    /// Looks at the file.
+    ///
+    /// # Errors
+    ///
+    /// The file is there, but cannot be read.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Absent),
+            Err(error) => return Err(error),
+        };
+        let pid = read_pid(&mut file)?;
+        let locked = flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+        Ok(match pid {
+            // A Perl daemon does not lock its file, but names itself.
+            Some(pid) if locked || is_perl_daemon(pid) => Self::Running(pid),
+            pid => Self::Stale(pid),
+        })
+    }
+}
+
+fn read_pid(file: &mut File) -> io::Result<Option<i32>> {
+    let mut text = String::new();
+    file.take(4096).read_to_string(&mut text)?;
+    Ok(text.lines().next().and_then(|line| line.trim().parse().ok()).filter(|pid| *pid > 0))
+}
+
+fn is_perl_daemon(pid: i32) -> bool {
+    command_line(pid).is_some_and(|line| line.starts_with("Bucardo Master Control Program"))
+}
+
+fn command_line(pid: i32) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned())
+}
+
+/// Sends SIGTERM to the daemon of this file. `false`: there is none; a process that is no daemon gets no signal.
+///
+/// # Errors
+///
+/// The file cannot be read, or the signal cannot be sent (another user's daemon).
+pub fn terminate(path: &Path) -> io::Result<Option<i32>> {
+    let Presence::Running(raw) = Presence::of(path)? else { return Ok(None) };
+    let Some(pid) = Pid::from_raw(raw) else { return Ok(None) };
+    kill_process(pid, Signal::TERM)?;
+    Ok(Some(raw))
+}
+
+/// The PID file of this process. Dropping it removes the file and its lock.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl PidFile {
+    /// Writes the file and locks it; one that was left behind is replaced.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` with the other's process id in its text: a daemon lives. Others: the file cannot be written.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        if let Presence::Running(pid) = Presence::of(path)? {
+            return Err(taken(path, pid));
+        }
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let pid = read_pid(&mut file)?.unwrap_or(0);
+            return Err(taken(path, pid));
+        }
+        let own = std::process::id();
+        let words: Vec<String> = shown(std::env::args());
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "{own}\n{}\n{}\n", words.join(" "), chrono::Local::now().format("%a %b %e %H:%M:%S %Y"))?;
+        Ok(Self { path: path.to_owned(), _locked: file })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Still locked here, so nobody else's file is removed.
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the PID file");
+        }
+    }
+}
+
+fn taken(path: &Path, pid: i32) -> io::Error {
+    let text = format!("File \"{}\" already exists (PID={pid}): cannot run until it is removed", path.display());
+    io::Error::new(io::ErrorKind::AlreadyExists, text)
+}
+
+/// The command line without its password.
+fn shown(args: impl Iterator<Item = String>) -> Vec<String> {
+    let mut hide_next = false;
+    args.map(|arg| {
+        if std::mem::take(&mut hide_next) {
+            return "***".to_owned();
+        }
+        let lower = arg.to_lowercase();
+        if lower == "-p" && arg == "-P" || lower == "--dbpass" || lower == "--db-pass" {
+            hide_next = true;
+            return arg;
+        }
+        let secret = lower.starts_with("--dbpass=") || lower.starts_with("--db-pass=") || arg.starts_with("-P");
+        let secret = secret || lower.contains("password=") || lower.starts_with("postgres");
+        if secret { "***".to_owned() } else { arg }
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bucardo.mcp.pid");
+        assert_eq!(Presence::of(&path).unwrap(), Presence::Absent);
+
+        // A number that certainly belongs to somebody else.
+        std::fs::write(&path, "1\ninit\nnow\n").unwrap();
+        assert_eq!(Presence::of(&path).unwrap(), Presence::Stale(Some(1)));
+        assert_eq!(terminate(&path).unwrap(), None);
+
+        let held = PidFile::create(&path).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(Presence::of(&path).unwrap(), Presence::Running(own));
+        let error = PidFile::create(&path).unwrap_err();
+        assert!(error.to_string().contains(&format!("already exists (PID={own})")), "{error}");
+
+        drop(held);
+        assert_eq!(Presence::of(&path).unwrap(), Presence::Absent);
+    }
+
+    #[test]
+    fn the_command_line_is_written_without_its_password() {
+        let line = "bucardo -P one --dbpass two --dbpass=three -Pfour start -p 5432";
+        let words = shown(line.split(' ').map(str::to_owned));
+        assert_eq!(words.join(" "), "bucardo -P *** --dbpass *** *** *** start -p 5432");
+    }
+}
