@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod engine;
 pub mod lab;
 pub mod pg;
 pub mod report;

@@ -8,5 +8,6 @@ mod relation;
 mod triggers;
 pub mod validate;
 
+pub(crate) use names::{delta_column, delta_columns};
 pub use relation::{Column, Relation, relations};
 pub use validate::{ValidateError, Validated, forget_sync, validate_sync};

@@ -1,0 +1,152 @@
+//! Brings the tables of a batch to a target: deletes the changed keys there, copies their present rows.
+
+use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
+use tokio_postgres::Row;
+
+use super::batch::Batch;
+use super::error::RoundError;
+use super::pair::{Round, step};
+use super::site::pour;
+use super::step::Step;
+use super::table::{Ready, Table};
+use crate::pg::Sql;
+
+/// Up to this many changes of a table travel as parameters; more go through a keys table.
+const FEW: i64 = 1000;
+
+/// Counts of a delivered batch.
+#[derive(Default)]
+pub(super) struct Applied {
+    pub(super) deletes: u64,
+    pub(super) inserts: u64,
+    pub(super) truncates: u64,
+    pub(super) keys: u64,
+    /// When the oldest delivered change was made.
+    pub(super) oldest: Option<DateTime<Utc>>,
+}
+
+pub(super) enum Ended {
+    Done(Applied),
+    /// The definition of this table is not the one that its statements were made for.
+    Changed(String),
+}
+
+/// Delivers the batch, table by table, in order.
+pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended, RoundError> {
+    for place in &batch.tables {
+        let session = &mut *round.session;
+        if session.tables[*place].ready.is_none() {
+            let ready = session.tables[*place].prepare(&session.source, &session.target).await?;
+            session.tables[*place].ready = Some(ready);
+        }
+    }
+    let changes = keys(round, batch).await?;
+    let mut applied = Applied::default();
+    for (place, changes) in batch.tables.iter().zip(&changes) {
+        let table = &mut round.session.tables[*place];
+        let signature: Option<&str> = changes.get("signature");
+        if table.ready.as_ref().map(|ready| ready.signature.as_str()) != signature {
+            table.ready = None;
+            return Ok(Ended::Changed(table.label.clone()));
+        }
+    }
+    for (place, changes) in batch.tables.iter().zip(&changes) {
+        let table = &round.session.tables[*place];
+        let Some(ready) = &table.ready else { continue };
+        step(round.watch, Step::Keys(&table.label)).await?;
+        if batch.look.truncated.contains(&table.captured) {
+            truncate(round, table, ready).await?;
+            applied.truncates += 1;
+        }
+        let (deletes, inserts) = if changes.get::<_, i64>("changes") > FEW {
+            many(round, table, ready).await?
+        } else {
+            few(round, table, ready, changes).await?
+        };
+        applied.deletes += deletes;
+        applied.inserts += inserts;
+        applied.keys += u64::try_from(changes.get::<_, i64>("changes")).unwrap_or_default();
+        applied.oldest = [applied.oldest, changes.get("oldest")].into_iter().flatten().min();
+    }
+    Ok(Ended::Done(applied))
+}
+
+/// The changed keys of every table, all asked for at once.
+async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> {
+    let source = &round.session.source;
+    let limit = FEW + 1;
+    let limit = &limit;
+    try_join_all(batch.tables.iter().filter_map(|place| {
+        let table = &round.session.tables[*place];
+        let ready = table.ready.as_ref()?;
+        Some(async move {
+            let found = source.conn.query_one(&ready.keys, &[limit]).await;
+            found.map_err(source.failed(format!("reading changed keys of table \"{}\"", table.label)))
+        })
+    }))
+    .await
+}
+
+async fn truncate(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(), RoundError> {
+    let target = &round.session.target;
+    let sql = ready.emptying.truncate.as_ref().unwrap_or(&ready.emptying.delete);
+    target.run(&format!("truncating table \"{}\"", table.label), sql).await
+}
+
+/// A few keys: parameters of one `DELETE`. Returns rows deleted and rows copied.
+async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> Result<(u64, u64), RoundError> {
+    let (source, target, label) = (&round.session.source, &round.session.target, &table.label);
+    let arrays: Vec<Vec<String>> = (0..table.goat.key.len())
+        .map(|place| changes.get::<_, Option<Vec<String>>>(format!("a{place}").as_str()).unwrap_or_default())
+        .collect();
+    let args: Vec<&(dyn postgres_types::ToSql + Sync)> =
+        arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
+    let (rows, deleted, sink) = tokio::join!(
+        source.conn.copy_out(&ready.rows_out),
+        target.conn.execute(&ready.delete_few, &args),
+        target.conn.copy_in(&ready.rows_in),
+    );
+    let deleted = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
+    step(round.watch, Step::Deleted(label)).await?;
+    let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
+    let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
+    let copied = pour(label, source, rows, target, sink, round.watch).await?;
+    step(round.watch, Step::Copied(label)).await?;
+    Ok((deleted, copied))
+}
+
+/// Many keys: through a keys table on the target, in constant memory here. The source joins while the target deletes.
+async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(u64, u64), RoundError> {
+    let (source, target, label) = (&round.session.source, &round.session.target, &table.label);
+    // Indexes are no longer the obvious way.
+    let plan_freely = "SET LOCAL enable_seqscan = on";
+    let reading = || source.failed(format!("reading changed keys of table \"{label}\""));
+    let keeping = || target.failed(format!("keeping changed keys of table \"{label}\""));
+    tokio::try_join!(source.run("planning", plan_freely), target.run("planning", plan_freely))?;
+    target.conn.batch_execute(&ready.keys_table).await.map_err(keeping())?;
+    let (keys, sink) = tokio::join!(source.conn.copy_out(&ready.keys_out), target.conn.copy_in(&ready.keys_in));
+    pour(label, source, keys.map_err(reading())?, target, sink.map_err(keeping())?, round.watch).await?;
+    let (rows, deleted) =
+        tokio::join!(source.conn.copy_out(&ready.rows_out), target.conn.execute(&ready.delete_many, &[]));
+    let deleted = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
+    step(round.watch, Step::Deleted(label)).await?;
+    let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
+    let sink = target.conn.copy_in(&ready.rows_in).await;
+    let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
+    let copied = pour(label, source, rows, target, sink, round.watch).await?;
+    step(round.watch, Step::Copied(label)).await?;
+    Ok((deleted, copied))
+}
+
+/// A statement that empties a table, whichever way is allowed.
+pub(super) fn emptying(ready: &Ready, method: crate::catalog::DeleteMethod) -> Sql {
+    use crate::catalog::DeleteMethod;
+    let emptying = &ready.emptying;
+    let sql = match (method, &emptying.truncate) {
+        (DeleteMethod::Truncate, Some(truncate)) => truncate,
+        (DeleteMethod::TruncateCascade, _) => &emptying.truncate_cascade,
+        (DeleteMethod::Delete | DeleteMethod::Truncate, _) => &emptying.delete,
+    };
+    Sql::trusted(sql.clone())
+}

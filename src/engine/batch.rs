@@ -1,0 +1,82 @@
+//! What a round takes: which tables, up to which snapshot.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
+
+use super::error::RoundError;
+use super::position::Position;
+use super::session::Session;
+use crate::pg::{Sql, SqlFile};
+
+const CUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/cut.sql"));
+const UPTO: SqlFile = SqlFile::new(include_str!("../../sql/engine/upto.sql"));
+
+/// A delta row takes at least this much of a page: with fewer bytes than this times the limit, nothing needs counting.
+const DELTA_ROW_BYTES_MIN: i64 = 48;
+
+/// What the source looked like when the round's snapshot was taken.
+pub(super) struct Look {
+    pub(super) position: Position,
+    /// The source's clock.
+    pub(super) now: DateTime<Utc>,
+    /// Ours, at the same time.
+    pub(super) at: Instant,
+    /// The round that the source's track knows.
+    pub(super) track_round: Option<i64>,
+    /// Tables with unread changes: their place, and the bytes of their delta table.
+    pub(super) pending: Vec<(i32, i64)>,
+    /// Captured tables that were truncated.
+    pub(super) truncated: Vec<i32>,
+    pub(super) sequences: Vec<Row>,
+}
+
+/// A batch: the tables that changed, in order, and the position that its delivery reaches.
+pub(super) struct Batch {
+    pub(super) look: Look,
+    pub(super) position: Position,
+    /// Places of tables.
+    pub(super) tables: Vec<usize>,
+    /// More changes wait behind the cut.
+    pub(super) is_cut: bool,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// Plans the batch, cut between two transactions when more than `rows_max` changes wait.
+    ///
+    /// A batch with a truncation is never cut: a row written after it by an older transaction would be
+    /// delivered first and truncated then.
+    pub(super) async fn plan(session: &Session, look: Look, rows_max: i64, uncut: bool) -> Result<Self, RoundError> {
+        let changed = |place: &usize, captured: i32| {
+            look.pending.iter().any(|(pending, _)| usize::try_from(*pending) == Ok(*place))
+                || look.truncated.contains(&captured)
+        };
+        let tables = session.tables.iter().enumerate();
+        let tables: Vec<usize> =
+            tables.filter(|(place, table)| changed(place, table.captured)).map(|(place, _)| place).collect();
+        let bytes: i64 = look.pending.iter().map(|(_, bytes)| bytes).sum();
+        let small = bytes / DELTA_ROW_BYTES_MIN <= rows_max;
+        let truncates = session.tables.iter().any(|table| look.truncated.contains(&table.captured));
+        let mut batch = Self { position: look.position.clone(), look, tables, is_cut: false };
+        if small || uncut || truncates {
+            return Ok(batch);
+        }
+        let source = &session.source;
+        let deltas =
+            batch.tables.iter().map(|place| Sql::trusted(format!("SELECT txid FROM {}", session.tables[*place].delta)));
+        let sql = CUT.fill(&[("deltas", &Sql::join(deltas, " UNION ALL "))]);
+        let cut = source.conn.query_opt(&sql, &[&rows_max]).await.map_err(source.failed("cutting the backlog"))?;
+        if let Some(txid) = cut.and_then(|row| u64::try_from(row.get::<_, i64>("txid")).ok()) {
+            batch.position = batch.position.cut_at(txid);
+            batch.is_cut = true;
+            let upto = batch.position.to_string();
+            source.conn.query_one(UPTO.text(), &[&upto]).await.map_err(source.failed("cutting the backlog"))?;
+        }
+        Ok(batch)
+    }
+}

@@ -1,0 +1,141 @@
+//! Why a round stopped, and what the operator can do.
+
+use bucardo_actors::model::{DbName, Failure, Fault};
+
+use super::position::BadPosition;
+use crate::pg::{ConnectError, causes, classify};
+
+/// Why a round stopped. Nothing of it took effect, unless the target had committed; then all of it did.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    /// A database cannot be reached.
+    #[error("cannot connect to database \"{db}\"")]
+    Connect {
+        /// The database.
+        db: DbName,
+        /// Why.
+        source: ConnectError,
+    },
+    /// A statement failed.
+    #[error("{what} failed on database \"{db}\"")]
+    Sql {
+        /// What was being done, with the table's name.
+        what: String,
+        /// Where.
+        db: DbName,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
+    /// Another round still holds the fence.
+    #[error("another round still writes to database \"{db}\"")]
+    Fenced {
+        /// The target.
+        db: DbName,
+    },
+    /// Something that `validate` installs is not there.
+    #[error("{what} is missing in database \"{db}\"")]
+    NotInstalled {
+        /// What.
+        what: String,
+        /// Where.
+        db: DbName,
+    },
+    /// A database is not where it was: restored, failed over, re-created.
+    #[error("database \"{db}\" went back in time: {how}")]
+    WentBack {
+        /// Which one.
+        db: DbName,
+        /// How we know.
+        how: String,
+    },
+    /// A table cannot be copied as it is.
+    #[error("table \"{table}\" cannot be replicated to database \"{db}\": {why}")]
+    Table {
+        /// `schema.table`.
+        table: String,
+        /// The target.
+        db: DbName,
+        /// Why.
+        why: String,
+    },
+    /// A stored position is unreadable.
+    #[error("the position stored in database \"{db}\" is damaged")]
+    Position {
+        /// Where.
+        db: DbName,
+        /// How.
+        source: BadPosition,
+    },
+    /// A table kept changing under the round.
+    #[error("the definition of table \"{table}\" changes while its rows are read")]
+    Restless {
+        /// `schema.table`.
+        table: String,
+    },
+    /// A test asked for it.
+    #[error("{0}")]
+    Injected(Fault),
+}
+
+impl RoundError {
+    /// Whether the same round, tried again, may succeed without anyone's help.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Connect { source, .. } => source.failure(),
+            Self::Sql { source, .. } => classify(source),
+            Self::Fenced { .. } | Self::Restless { .. } => Failure::Transient,
+            Self::NotInstalled { .. } | Self::WentBack { .. } | Self::Table { .. } | Self::Position { .. } => {
+                Failure::Permanent
+            }
+            Self::Injected(fault) => fault.failure,
+        }
+    }
+
+    /// The SQLSTATE, when a server refused something.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Sql { source, .. } => source.code().map(tokio_postgres::error::SqlState::code),
+            _ => None,
+        }
+    }
+
+    fn db(&self) -> Option<&DbName> {
+        match self {
+            Self::Connect { db, .. }
+            | Self::Sql { db, .. }
+            | Self::Fenced { db }
+            | Self::NotInstalled { db, .. }
+            | Self::WentBack { db, .. }
+            | Self::Table { db, .. }
+            | Self::Position { db, .. } => Some(db),
+            Self::Restless { .. } | Self::Injected(_) => None,
+        }
+    }
+
+    fn hint(&self, sync: &str) -> Option<String> {
+        match self {
+            Self::Connect { source, .. } => source.hint(),
+            Self::NotInstalled { .. } => Some(format!("run: bucardo validate {sync}")),
+            Self::WentBack { .. } | Self::Position { .. } => Some(format!(
+                "compare the databases; to copy everything anew run: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
+            )),
+            Self::Table { .. } => Some(format!("make the tables alike, then run: bucardo kick {sync}")),
+            Self::Sql { .. } if self.failure() == Failure::Permanent => {
+                Some(format!("mend the cause, then run: bucardo kick {sync}"))
+            }
+            Self::Sql { .. } | Self::Fenced { .. } | Self::Restless { .. } | Self::Injected(_) => None,
+        }
+    }
+
+    /// The error as the actors see it.
+    #[must_use]
+    pub fn into_fault(self, sync: &str) -> Fault {
+        if let Self::Injected(fault) = self {
+            return fault;
+        }
+        let message = causes(&self);
+        Fault { failure: self.failure(), message, hint: self.hint(sync), db: self.db().cloned() }
+    }
+}

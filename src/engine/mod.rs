@@ -1,0 +1,20 @@
+//! One round: what is waiting, how it is brought to the target, and how that is recorded.
+//!
+//! The order of a round is its safety: fence, then snapshot, then rows, then position, one commit, then the track.
+
+mod apply;
+mod batch;
+mod copy;
+mod error;
+mod pair;
+mod position;
+mod sequences;
+mod session;
+mod site;
+mod step;
+mod table;
+
+pub use error::RoundError;
+pub use pair::PairSession;
+pub use position::{BadPosition, Position};
+pub use step::Step;

@@ -1,0 +1,66 @@
+//! Sequences: where the source's stand, the target's are put. A sequence is `last_value` and `is_called`.
+
+use tokio_postgres::{Row, Statement};
+
+use super::error::RoundError;
+use super::site::Site;
+use crate::catalog::Goat;
+use crate::pg::{Sql, SqlFile};
+
+const SEQUENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/sequence.sql"));
+const SET: SqlFile = SqlFile::new(include_str!("../../sql/engine/set_sequence.sql"));
+
+/// The sequences of a pair, and where the target's stand as far as we know.
+pub(super) struct Sequences {
+    names: Vec<Sql>,
+    /// On the source; `None`: there are no sequences.
+    pub(super) read: Option<Statement>,
+    set: Option<Statement>,
+    known: Vec<Option<(i64, bool)>>,
+}
+
+impl Sequences {
+    pub(super) async fn open(goats: &[&Goat], source: &Site, target: &Site) -> Result<Self, RoundError> {
+        let names: Vec<Sql> = goats.iter().map(|goat| Sql::qualified(&goat.schema, &goat.name)).collect();
+        let mut sequences = Self { known: vec![None; names.len()], names, read: None, set: None };
+        if sequences.names.is_empty() {
+            return Ok(sequences);
+        }
+        let branches = sequences.names.iter().enumerate().map(|(place, name)| {
+            Sql::trusted(SEQUENCE.fill(&[("place", &Sql::trusted(place.to_string())), ("sequence", name)]))
+        });
+        let sql = Sql::join(branches, " UNION ALL ");
+        let read = source.conn.prepare(sql.as_str()).await.map_err(source.failed("preparing to read sequences"))?;
+        let set = target.conn.prepare(SET.text()).await.map_err(target.failed("preparing to set sequences"))?;
+        let rows = target.conn.query(sql.as_str(), &[]).await.map_err(target.failed("reading sequences"))?;
+        for row in &rows {
+            let (place, state) = state(row);
+            sequences.known[place] = Some(state);
+        }
+        (sequences.read, sequences.set) = (Some(read), Some(set));
+        Ok(sequences)
+    }
+
+    /// Sets those that differ; returns how many.
+    pub(super) async fn bring(&mut self, rows: &[Row], target: &Site) -> Result<u64, RoundError> {
+        let Some(set) = &self.set else { return Ok(0) };
+        let mut changed = 0;
+        for row in rows {
+            let (place, state) = state(row);
+            if self.known[place] == Some(state) {
+                continue;
+            }
+            let name = self.names[place].as_str();
+            let what = || format!("setting sequence {name}");
+            target.conn.execute(set, &[&name, &state.0, &state.1]).await.map_err(target.failed(what()))?;
+            self.known[place] = Some(state);
+            changed += 1;
+        }
+        Ok(changed)
+    }
+}
+
+fn state(row: &Row) -> (usize, (i64, bool)) {
+    let place: i32 = row.get("place");
+    (usize::try_from(place).unwrap_or_default(), (row.get("last_value"), row.get("is_called")))
+}

@@ -1,0 +1,135 @@
+//! What a KID keeps from one round to the next: two connections, and the statements prepared on them.
+
+use std::collections::HashMap;
+
+use postgres_types::Oid;
+use tokio_postgres::Statement;
+
+use bucardo_actors::model::{DbName, KidId};
+
+use super::error::RoundError;
+use super::sequences::Sequences;
+use super::site::Site;
+use super::table::Table;
+use crate::catalog::{Goat, SyncDetail};
+use crate::pg::{Sql, SqlFile};
+
+const SESSION_SOURCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/session_source.sql"));
+const CAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/captured.sql"));
+const SYSTEM_ID: SqlFile = SqlFile::new(include_str!("../../sql/engine/system_id.sql"));
+const FENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/fence.sql"));
+const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/since.sql"));
+const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/engine/look.sql"));
+const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/engine/truncated.sql"));
+const ADVANCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/advance.sql"));
+const TRACK: SqlFile = SqlFile::new(include_str!("../../sql/engine/track.sql"));
+
+/// The statements that every round runs.
+pub(super) struct Statements {
+    pub(super) since: Statement,
+    pub(super) look: Statement,
+    /// `None`: the sync has no tables.
+    pub(super) pending: Option<Statement>,
+    pub(super) truncated: Statement,
+    pub(super) track: Statement,
+    pub(super) fence: Statement,
+    pub(super) advance: Statement,
+}
+
+/// An open pair.
+pub(super) struct Session {
+    pub(super) source: Site,
+    pub(super) target: Site,
+    /// The source's cluster.
+    pub(super) system_id: i64,
+    pub(super) tables: Vec<Table>,
+    pub(super) sequences: Sequences,
+    pub(super) statements: Statements,
+}
+
+impl Session {
+    /// Connects both sides and prepares what every round needs.
+    pub(super) async fn open(sync: &SyncDetail, id: &KidId) -> Result<Self, RoundError> {
+        let name = format!("bucardo KID {} {}->{}", id.sync, id.source, id.target);
+        let name = name.as_str();
+        let site = |db: &'_ DbName| {
+            let db = db.clone();
+            async move {
+                let Some(found) = sync.db(&db) else {
+                    return Err(RoundError::NotInstalled { what: format!("sync \"{}\"", id.sync), db });
+                };
+                Site::open(&db, &found.access, name).await
+            }
+        };
+        let (source, target) = tokio::try_join!(site(&id.source), site(&id.target))?;
+        tokio::try_join!(
+            source.run("setting up the session", SESSION_SOURCE.text()),
+            target.run("setting up the session", SESSION_SOURCE.text()),
+        )?;
+        let row = source.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(source.failed("reading its identity"))?;
+        let tables = tables(sync, &source).await?;
+        let sequences: Vec<&Goat> = sync.sequences().collect();
+        let sequences = Sequences::open(&sequences, &source, &target).await?;
+        let statements = Statements::prepare(&tables, &source, &target).await?;
+        Ok(Self { system_id: row.get("system_id"), source, target, tables, sequences, statements })
+    }
+}
+
+/// The tables of the sync with what the source has registered for them.
+async fn tables(sync: &SyncDetail, source: &Site) -> Result<Vec<Table>, RoundError> {
+    let goats: Vec<&Goat> = sync.tables().collect();
+    let rows = source.conn.query(CAPTURED.text(), &[]).await.map_err(|error| match error.code() {
+        Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+            RoundError::NotInstalled { what: "table bucardo.captured".to_owned(), db: source.db.clone() }
+        }
+        _ => source.failed("reading what is captured")(error),
+    })?;
+    let mut captured: HashMap<(&str, &str), (i32, Oid, &str)> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let registered = (row.get("id"), row.get("relation"), row.get("deltaname"));
+        captured.insert((row.get("schemaname"), row.get("tablename")), registered);
+    }
+    goats
+        .into_iter()
+        .map(|goat| {
+            let label = format!("{}.{}", goat.schema, goat.name);
+            match captured.get(&(goat.schema.as_str(), goat.name.as_str())) {
+                Some(&(id, oid, delta)) => {
+                    let delta = Sql::qualified("bucardo", delta);
+                    Ok(Table { goat: goat.clone(), label, captured: id, oid, delta, ready: None })
+                }
+                None => Err(RoundError::NotInstalled {
+                    what: format!("capture of table \"{label}\""),
+                    db: source.db.clone(),
+                }),
+            }
+        })
+        .collect()
+}
+
+impl Statements {
+    async fn prepare(tables: &[Table], source: &Site, target: &Site) -> Result<Self, RoundError> {
+        let on_source =
+            |sql: String| async move { source.conn.prepare(&sql).await.map_err(source.failed("preparing a round")) };
+        let on_target = |sql: &'static str| async move {
+            target.conn.prepare(sql).await.map_err(|error| match error.code() {
+                Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+                    RoundError::NotInstalled { what: "table bucardo.position".to_owned(), db: target.db.clone() }
+                }
+                _ => target.failed("preparing a round")(error),
+            })
+        };
+        let branches = tables.iter().enumerate().map(|(place, table)| table.pending(place));
+        let pending = Sql::join(branches, "\nUNION ALL\n");
+        let pending = if tables.is_empty() { None } else { Some(on_source(pending.to_string()).await?) };
+        let (since, look, truncated, track, fence, advance) = tokio::try_join!(
+            on_source(SINCE.text().to_owned()),
+            on_source(LOOK.text().to_owned()),
+            on_source(TRUNCATED.text().to_owned()),
+            on_source(TRACK.text().to_owned()),
+            on_target(FENCE.text()),
+            on_target(ADVANCE.text()),
+        )?;
+        Ok(Self { since, look, pending, truncated, track, fence, advance })
+    }
+}

@@ -1,0 +1,79 @@
+//! One side of a round: a connection with the database's name, so that every error names it.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt, pin_mut};
+use tokio_postgres::{CopyInSink, CopyOutStream};
+
+use bucardo_actors::model::DbName;
+use bucardo_actors::ports::Watch;
+
+use super::error::RoundError;
+use crate::pg::{Access, Connection, connect};
+
+/// Rows are handed on in pieces of this size, so that a row costs neither a message nor a wake-up.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A connected database.
+pub(super) struct Site {
+    pub(super) db: DbName,
+    pub(super) conn: Connection,
+}
+
+impl Site {
+    pub(super) async fn open(db: &DbName, access: &Access, application_name: &str) -> Result<Self, RoundError> {
+        match connect(access, application_name).await {
+            Ok(conn) => Ok(Self { db: db.clone(), conn }),
+            Err(source) => Err(RoundError::Connect { db: db.clone(), source }),
+        }
+    }
+
+    /// Puts a server's error into context.
+    pub(super) fn failed(&self, what: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> RoundError {
+        let (what, db) = (what.into(), self.db.clone());
+        move |source| RoundError::Sql { what, db, source }
+    }
+
+    /// Runs a statement that takes and returns nothing.
+    pub(super) async fn run(&self, what: &str, sql: &str) -> Result<(), RoundError> {
+        self.conn.batch_execute(sql).await.map_err(self.failed(what))
+    }
+}
+
+/// Streams the rows of a `COPY … TO STDOUT` of `source` into a `COPY … FROM STDIN` of `target`, undecoded and in
+/// constant memory; returns how many arrived.
+///
+/// Dropped half-way, the target's `COPY` fails and with it its transaction.
+pub(super) async fn pour(
+    table: &str,
+    source: &Site,
+    rows: CopyOutStream,
+    target: &Site,
+    sink: CopyInSink<Bytes>,
+    watch: &Watch,
+) -> Result<u64, RoundError> {
+    pin_mut!(rows);
+    pin_mut!(sink);
+    let writing = || target.failed(format!("writing rows of table \"{table}\""));
+    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+    let mut count = 0;
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(source.failed(format!("reading rows of table \"{table}\"")))?;
+        count += 1;
+        if piece.len() + row.len() > PIECE_BYTES && !piece.is_empty() {
+            watch.moved(count);
+            count = 0;
+            sink.feed(piece.split().freeze()).await.map_err(writing())?;
+            piece.reserve(PIECE_BYTES);
+        }
+        if row.len() >= PIECE_BYTES {
+            sink.feed(row).await.map_err(writing())?;
+        } else {
+            piece.extend_from_slice(&row);
+        }
+    }
+    watch.moved(count);
+    if !piece.is_empty() {
+        sink.feed(piece.freeze()).await.map_err(writing())?;
+    }
+    sink.finish().await.map_err(writing())
+}

@@ -1,0 +1,42 @@
+//! The steps of a round: one list for progress, for the status that operators see, and for tests that fail there.
+
+use std::fmt;
+
+/// Where a round is. A table is named as `schema.table`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Both databases are connected.
+    Connected,
+    /// The target's position is locked.
+    Fenced,
+    /// The source's snapshot is taken.
+    Snapshot,
+    /// The changed keys of a table are known.
+    Keys(&'a str),
+    /// The target's rows of these keys are deleted.
+    Deleted(&'a str),
+    /// The source's rows are written to the target.
+    Copied(&'a str),
+    /// The new position is written, not yet committed.
+    Positioned,
+    /// The target has committed rows and position.
+    TargetCommitted,
+    /// The source knows.
+    Tracked,
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Fenced => f.write_str("fenced"),
+            Self::Snapshot => f.write_str("snapshot taken"),
+            Self::Keys(table) => write!(f, "keys read of {table}"),
+            Self::Deleted(table) => write!(f, "rows deleted of {table}"),
+            Self::Copied(table) => write!(f, "rows copied of {table}"),
+            Self::Positioned => f.write_str("position written"),
+            Self::TargetCommitted => f.write_str("target committed"),
+            Self::Tracked => f.write_str("track written"),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! One table of a pair: its statements, made when its first change arrives and again when its definition changes.
+
+use postgres_types::Oid;
+use tokio_postgres::Statement;
+
+use super::error::RoundError;
+use super::site::Site;
+use crate::catalog::Goat;
+use crate::pg::{Sql, SqlFile};
+use crate::source::{Relation, delta_column, delta_columns, relations};
+
+const PENDING: SqlFile = SqlFile::new(include_str!("../../sql/engine/pending.sql"));
+const KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys.sql"));
+const SIGNATURE: SqlFile = SqlFile::new(include_str!("../../sql/engine/signature.sql"));
+const CHANGED_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/changed_keys.sql"));
+const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
+const DELETE_FEW: SqlFile = SqlFile::new(include_str!("../../sql/engine/delete_few.sql"));
+const KEYS_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys_table.sql"));
+const DELETE_MANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/delete_many.sql"));
+
+/// A table of the sync, as this pair knows it.
+pub(super) struct Table {
+    pub(super) goat: Goat,
+    /// `schema.table`, for people.
+    pub(super) label: String,
+    pub(super) captured: i32,
+    pub(super) oid: Oid,
+    pub(super) delta: Sql,
+    pub(super) ready: Option<Ready>,
+}
+
+/// The statements of a table.
+pub(super) struct Ready {
+    /// Of the definition that the statements were made for.
+    pub(super) signature: String,
+    /// On the source.
+    pub(super) keys: Statement,
+    pub(super) keys_out: String,
+    pub(super) rows_out: Statement,
+    /// On the target.
+    pub(super) delete_few: Statement,
+    pub(super) rows_in: Statement,
+    pub(super) keys_table: String,
+    pub(super) keys_in: String,
+    pub(super) delete_many: String,
+    /// The whole table, as the source has it.
+    pub(super) whole_out: String,
+    pub(super) emptying: Emptying,
+}
+
+/// How a target's table is emptied.
+pub(super) struct Emptying {
+    pub(super) delete: String,
+    /// `None`: a foreign key of another table points at it, and `TRUNCATE` would be refused.
+    pub(super) truncate: Option<String>,
+    pub(super) truncate_cascade: String,
+    pub(super) has_rows: String,
+    pub(super) analyze: String,
+}
+
+impl Table {
+    /// Its branch of the question which tables have unread changes.
+    pub(super) fn pending(&self, place: usize) -> Sql {
+        Sql::trusted(PENDING.fill(&[
+            ("place", &Sql::trusted(place.to_string())),
+            ("delta", &self.delta),
+            ("literal", &Sql::literal(self.delta.as_str())),
+        ]))
+    }
+
+    /// Reads the definition on both sides and prepares the statements.
+    pub(super) async fn prepare(&self, source: &Site, target: &Site) -> Result<Ready, RoundError> {
+        let label = &self.label;
+        // The signature comes first: whatever changes after it is noticed by the next round.
+        let signature_sql = self.signature();
+        let signature = source
+            .conn
+            .query_one(&format!("SELECT {signature_sql}"), &[])
+            .await
+            .map_err(source.failed(format!("reading the definition of table \"{label}\"")))?;
+        let (from, to) = (self.relation(source).await?, self.relation(target).await?);
+        let columns = self.columns(&from, &to, target)?;
+        let text = self.texts(&from, &to, &columns, &signature_sql);
+        let (keys, rows_out, delete_few, rows_in) = tokio::try_join!(
+            prepare(source, label, &text.keys),
+            prepare(source, label, &text.rows_out),
+            prepare(target, label, &text.delete_few),
+            prepare(target, label, &text.rows_in),
+        )?;
+        Ok(Ready {
+            signature: signature.get::<_, Option<String>>(0).unwrap_or_default(),
+            keys,
+            keys_out: text.keys_out,
+            rows_out,
+            delete_few,
+            rows_in,
+            keys_table: text.keys_table,
+            keys_in: text.keys_in,
+            delete_many: text.delete_many,
+            whole_out: text.whole_out,
+            emptying: text.emptying,
+        })
+    }
+
+    async fn relation(&self, site: &Site) -> Result<Relation, RoundError> {
+        let goat = std::slice::from_ref(&self.goat);
+        let found = relations(&site.conn, goat)
+            .await
+            .map_err(site.failed(format!("reading the columns of table \"{}\"", self.label)))?
+            .pop()
+            .unwrap_or_default();
+        if found.is_table() { Ok(found) } else { Err(self.unfit(site, "it does not exist there")) }
+    }
+
+    /// The columns that are copied: all of the source's that are not generated.
+    fn columns(&self, from: &Relation, to: &Relation, target: &Site) -> Result<Vec<String>, RoundError> {
+        let mut columns = Vec::with_capacity(from.columns.len());
+        for column in from.columns.iter().filter(|column| !column.generated) {
+            match to.column(&column.name) {
+                Some(other) if other.generated => {}
+                Some(_) => columns.push(column.name.clone()),
+                None => return Err(self.unfit(target, &format!("it has no column \"{}\" there", column.name))),
+            }
+        }
+        for key in &self.goat.key {
+            if !columns.contains(key) {
+                return Err(self.unfit(target, &format!("its key column \"{key}\" is gone or generated")));
+            }
+        }
+        Ok(columns)
+    }
+
+    fn unfit(&self, site: &Site, why: &str) -> RoundError {
+        RoundError::Table { table: self.label.clone(), db: site.db.clone(), why: why.to_owned() }
+    }
+
+    fn signature(&self) -> Sql {
+        Sql::trusted(SIGNATURE.fill(&[("oid", &Sql::trusted(self.oid.to_string()))]))
+    }
+
+    /// Key columns of two aliases, equal: `t.k = k.d AND …`.
+    fn on(&self, right: impl Fn(usize, &str) -> String) -> Sql {
+        let pairs = self.goat.key.iter().enumerate();
+        Sql::join(
+            pairs.map(|(place, key)| Sql::trusted(format!("t.{} = {}", Sql::ident(key), right(place, key)))),
+            " AND ",
+        )
+    }
+
+    fn texts(&self, from: &Relation, to: &Relation, columns: &[String], signature: &Sql) -> Texts {
+        let name = Sql::qualified(&self.goat.schema, &self.goat.name);
+        // ONLY: an inheritance child is a goat of its own. A partitioned table has no rows but its partitions'.
+        let only = |relation: &Relation| {
+            if relation.kind == "p" { name.clone() } else { Sql::trusted(format!("ONLY {name}")) }
+        };
+        let (source_table, target_table) = (only(from), only(to));
+        let key = &self.goat.key;
+        let delta_keys = delta_columns(key);
+        let arrays = key.iter().enumerate().map(|(place, column)| {
+            Sql::trusted(format!("array_agg(d.{}::text) AS a{place}", Sql::ident(&delta_column(column))))
+        });
+        let list = Sql::idents(columns.iter().map(String::as_str));
+        let changed = Sql::trusted(CHANGED_KEYS.fill(&[("delta", &self.delta), ("keys", &delta_keys)]));
+        let keys_table = Sql::qualified("pg_temp", &format!("bucardo_keys_{}", self.captured));
+        let cast = |place: usize, column: &str| {
+            let kind = to.column(column).map_or("text", |column| column.bare_type.as_str());
+            format!("k.c{place}::{kind}")
+        };
+        let key_names = Sql::idents(key.iter().map(String::as_str));
+        let few = Sql::join((1..=key.len()).map(|n| Sql::trusted(format!("${n}::text[]"))), ", ");
+        let names = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("c{place}"))), ", ");
+        let same = self.on(|_, column| format!("k.{}", Sql::ident(column)));
+        Texts {
+            keys: KEYS.fill(&[
+                ("delta", &self.delta),
+                ("keys", &delta_keys),
+                ("arrays", &Sql::join(arrays, ", ")),
+                ("table", &source_table),
+                ("signature", signature),
+            ]),
+            keys_out: format!("COPY ({changed}) TO STDOUT"),
+            rows_out: ROWS_OUT.fill(&[
+                ("columns", &Sql::join(columns.iter().map(|it| Sql::trusted(format!("t.{}", Sql::ident(it)))), ", ")),
+                ("table", &source_table),
+                ("changed", &changed),
+                ("on", &self.on(|_, column| format!("k.{}", Sql::ident(&delta_column(column))))),
+            ]),
+            delete_few: DELETE_FEW.fill(&[
+                ("table", &target_table),
+                ("arrays", &few),
+                ("names", &names),
+                ("on", &self.on(cast)),
+            ]),
+            rows_in: format!("COPY {name} ({list}) FROM STDIN"),
+            keys_table: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &key_names), ("table", &name)]),
+            keys_in: format!("COPY {keys_table} ({key_names}) FROM STDIN"),
+            delete_many: DELETE_MANY.fill(&[("table", &target_table), ("keys_table", &keys_table), ("on", &same)]),
+            // COPY of a plain table reads that table alone, as ONLY does.
+            whole_out: if from.kind == "p" {
+                format!("COPY (SELECT {list} FROM {name}) TO STDOUT")
+            } else {
+                format!("COPY {name} ({list}) TO STDOUT")
+            },
+            emptying: Emptying {
+                delete: format!("DELETE FROM {target_table}"),
+                truncate: (!to.is_referenced).then(|| format!("TRUNCATE {target_table}")),
+                truncate_cascade: format!("TRUNCATE {target_table} CASCADE"),
+                has_rows: format!("SELECT EXISTS (SELECT FROM {target_table})"),
+                analyze: format!("ANALYZE {name}"),
+            },
+        }
+    }
+}
+
+struct Texts {
+    keys: String,
+    keys_out: String,
+    rows_out: String,
+    delete_few: String,
+    rows_in: String,
+    keys_table: String,
+    keys_in: String,
+    delete_many: String,
+    whole_out: String,
+    emptying: Emptying,
+}
+
+async fn prepare(site: &Site, table: &str, sql: &str) -> Result<Statement, RoundError> {
+    site.conn.prepare(sql).await.map_err(site.failed(format!("preparing to replicate table \"{table}\"")))
+}
