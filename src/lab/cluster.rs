@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::pg::{Access, ConnectError};
+
 use super::programs::{Programs, ServerUser, clean};
 use super::{LabError, free_port};
 
@@ -141,6 +143,17 @@ impl Cluster {
     #[must_use]
     pub fn conninfo(&self, dbname: &str) -> String {
         format!("host={HOST} port={} user={USER} dbname={dbname}", self.port)
+    }
+
+    /// How the rest of the program reaches one of its databases.
+    ///
+    /// # Errors
+    ///
+    /// None that these words can cause; it is the parser's type.
+    pub fn access(&self, dbname: &str) -> Result<Access, ConnectError> {
+        let mut access = Access::parse(&self.conninfo(dbname))?;
+        access.set("sslmode", "disable")?;
+        Ok(access)
     }
 
     /// The command line that opens one of its databases in `psql`.

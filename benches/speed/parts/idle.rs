@@ -1,0 +1,27 @@
+//! The daemon with nothing to do.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::arguments::Arguments;
+use crate::numbers::Numbers;
+use crate::process;
+use crate::systems::System;
+
+/// What was begun before shall have ended.
+const CALM: Duration = Duration::from_secs(3);
+const LENGTH: Duration = Duration::from_secs(20);
+
+pub(crate) async fn measure(system: &dyn System, _: &Arguments, numbers: &mut Numbers) {
+    let processes = system.processes();
+    if processes.is_empty() {
+        return;
+    }
+    sleep(CALM).await;
+    let (begun, before) = (Instant::now(), process::cpu_milliseconds(&processes));
+    sleep(LENGTH).await;
+    let spent = process::cpu_milliseconds(&processes) - before;
+    numbers.set(system.name(), "processes", f64::from(u32::try_from(processes.len()).unwrap()));
+    numbers.set(system.name(), "idle_cpu_ms_per_s", spent / begun.elapsed().as_secs_f64());
+}

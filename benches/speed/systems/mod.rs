@@ -1,0 +1,79 @@
+//! What is measured: three ways to replicate the same tables.
+
+mod bucardo;
+mod command;
+mod logical;
+mod perl;
+
+use ::bucardo::lab::Settings;
+
+use crate::field::Field;
+
+/// One way to replicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// This program.
+    Bucardo,
+    /// `CREATE PUBLICATION` and `CREATE SUBSCRIPTION`.
+    Logical,
+    /// The Perl Bucardo of the distribution.
+    Perl,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Bucardo, Self::Logical, Self::Perl];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bucardo => "bucardo",
+            Self::Logical => "logical",
+            Self::Perl => "perl",
+        }
+    }
+
+    /// Why it cannot be measured here.
+    pub(crate) fn available(self) -> Result<(), String> {
+        match self {
+            Self::Bucardo | Self::Logical => Ok(()),
+            Self::Perl => perl::available(),
+        }
+    }
+
+    /// What its clusters need.
+    pub(crate) fn settings(self) -> Settings {
+        match self {
+            Self::Bucardo | Self::Perl => Settings::default(),
+            Self::Logical => Settings::default().set("wal_level", "logical"),
+        }
+    }
+
+    /// Captures changes of the source from now on; nothing is delivered yet.
+    pub(crate) fn set_up(self, field: &Field) -> Box<dyn System> {
+        match self {
+            Self::Bucardo => Box::new(bucardo::Ours::set_up(field)),
+            Self::Logical => Box::new(logical::Logical::set_up(field)),
+            Self::Perl => Box::new(perl::Perl::set_up(field)),
+        }
+    }
+}
+
+/// A way to replicate that is set up.
+pub(crate) trait System {
+    fn name(&self) -> &'static str;
+
+    /// Delivers changes from now on, to a target that holds the source's rows.
+    fn start(&mut self, field: &Field);
+
+    /// Starts the copy of all tables to an empty target and returns without waiting; the first call also starts the
+    /// delivery of changes. What the daemon needs to be there is done by [`System::prepare_copy`].
+    fn copy(&mut self, field: &Field);
+
+    /// Does what comes before a copy and is no part of it.
+    fn prepare_copy(&mut self, field: &Field);
+
+    /// Ends the delivery.
+    fn stop(&mut self, field: &Field);
+
+    /// Processes beside the servers' own; none for what runs inside them.
+    fn processes(&self) -> Vec<u32>;
+}
