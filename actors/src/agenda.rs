@@ -70,13 +70,6 @@ impl<A> Agenda<A> {
         self.desks.contains_key(kid)
     }
 
-    /// There is work for this KID.
-    pub(crate) fn mark(&mut self, kid: &KidId, reason: Reason) {
-        if let Some(desk) = self.desks.get_mut(kid) {
-            desk.mark(reason);
-        }
-    }
-
     /// There is work for all KIDs. The answer waits for those that are `able` to run; it comes back when there are
     /// none, or when an earlier kick that is served by the same rounds answers for both.
     pub(crate) fn kick(&mut self, reason: Reason, able: impl Fn(&KidId) -> bool, answer: A) -> Option<A> {

@@ -77,7 +77,9 @@ impl Ctl {
 
     /// Gives a round to every KID that has work and is free. The only place where rounds begin.
     fn grant(&mut self, ctx: &mut Context<Self>) {
-        if self.stopping || self.brake.paused || self.brake.held {
+        // An abandoned CTL may come to life again before it notices that its token is cancelled.
+        let ended = self.stopping || self.life.stop().is_cancelled();
+        if ended || self.brake.paused || self.brake.held {
             return;
         }
         for kid in self.agenda.due() {
@@ -97,13 +99,13 @@ impl Ctl {
         if self.stopping || self.brake.paused {
             return; // the answer is dropped: SyncKill
         }
-        if retry {
-            self.retry_children(ctx);
-        }
         let kids = &self.kids;
-        let able = |kid: &KidId| !matches!(kids.standing(kid), Standing::Waiting | Standing::Stalled);
+        let able = |kid: &KidId| retry || !matches!(kids.standing(kid), Standing::Waiting | Standing::Stalled);
         if let Some(answer) = self.agenda.kick(reason, able, answer) {
             answer.forgo(); // shared with an earlier kick, or no KID can run: the one that restarts will look
+        }
+        if retry {
+            self.retry_children(ctx);
         }
         self.grant(ctx);
     }
@@ -336,8 +338,7 @@ impl Handler<Replan> for Ctl {
         for kid in new.kids {
             if !self.agenda.has(&kid) {
                 self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
-                self.agenda.add(kid.clone());
-                self.agenda.mark(&kid, Reason::Start);
+                self.agenda.add(kid);
             }
         }
         self.set_check(ctx);

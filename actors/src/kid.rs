@@ -12,6 +12,9 @@ use crate::policy::Exit;
 use crate::ports::{Replicator, Rounds};
 use crate::work::Workers;
 
+/// What comes back from the workers: the rounds for next time, and how this one ended.
+type Round = (Box<dyn Rounds>, Result<RoundReport, Fault>);
+
 /// Runs the rounds of one source-target pair. Database work happens on the worker runtime, so a
 /// `Ping` is answered even while a round hangs on a lock.
 pub struct Kid {
@@ -36,11 +39,7 @@ impl Kid {
         Self { replicator, workers, ctl, cancel_within, rounds: None, busy: false, leaving: false, life }
     }
 
-    fn round_ended(
-        &mut self,
-        ended: Result<(Box<dyn Rounds>, Result<RoundReport, Fault>), Exit>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn round_ended(&mut self, ended: Result<Round, Exit>, ctx: &mut Context<Self>) {
         self.busy = false;
         match ended {
             Ok((rounds, Ok(report))) => {
@@ -83,7 +82,7 @@ impl Handler<RunRound> for Kid {
 
     fn handle(&mut self, order: RunRound, ctx: &mut Context<Self>) {
         debug_assert!(!self.busy, "CTL grants one round at a time");
-        if self.leaving {
+        if self.leaving || self.life.stop().is_cancelled() {
             return;
         }
         self.busy = true;

@@ -60,7 +60,7 @@ impl Vac {
     }
 
     fn purge(&mut self, ctx: &mut Context<Self>) {
-        if self.held || self.leaving {
+        if self.held || self.leaving || self.life.stop().is_cancelled() {
             return;
         }
         if self.busy {

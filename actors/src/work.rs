@@ -24,7 +24,7 @@ impl Workers {
     }
 
     /// Starts `work` at once. Dropping the returned [`Work`] aborts it at its next await.
-    #[allow(clippy::disallowed_methods)] // the one place that starts tasks
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts tasks")]
     pub fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Work<T> {
         Work { task: self.handle.spawn(work) }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Mcp;
 use super::syncs::Applied;
@@ -52,6 +52,16 @@ pub(super) enum After {
     Retry(SyncName),
 }
 
+impl After {
+    /// The one sync that it is about; `None`: all.
+    pub(super) fn sync(&self) -> Option<&SyncName> {
+        match self {
+            Self::Lease(_) | Self::Reload => None,
+            Self::ReloadSync(sync) | Self::Activate(sync) | Self::Deactivate(sync) | Self::Retry(sync) => Some(sync),
+        }
+    }
+}
+
 impl Mcp {
     /// Tries to take the lease. A daemon that starts gives up after some tries, a running one never.
     pub(super) fn take_lease(&mut self, ctx: &mut Context<Self>) {
@@ -89,6 +99,9 @@ impl Mcp {
         self.lease.tries += 1;
         let (tries, care) = (self.lease.tries, self.settings.supervision.lease);
         if fault.failure == Failure::Permanent || (!self.lease.had && tries >= care.tries_max) {
+            if self.lease.had {
+                error!(error = %fault, hint = fault.hint, "no hold on the control database any more, stopping");
+            }
             self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.fault = Some(fault.clone()));
             return self.wind_down(Exit::Failed(fault), self.settings.schedule.grace, ctx);
         }

@@ -54,25 +54,22 @@ pub(super) struct Applied {
 
 impl Mcp {
     /// Starts, stops and changes CTLs so that they fit the catalog. What did not change is not touched, except that
-    /// syncs that could not be started are tried again if a wish says so.
+    /// syncs that are not up but should be are tried again at once. Wishes for some syncs leave the others
+    /// alone: an operator may be in the middle of changing them.
     pub(super) fn apply(&mut self, plans: Vec<SyncPlan>, wanted: &[After], ctx: &mut Context<Self>) -> Applied {
+        let meant = |name: &SyncName| wanted.iter().any(|after| after.sync().is_none_or(|sync| sync == name));
         let plans: BTreeMap<SyncName, SyncPlan> = plans.into_iter().map(|plan| (plan.name.clone(), plan)).collect();
-        let gone: Vec<SyncName> = self.syncs.keys().filter(|name| !plans.contains_key(*name)).cloned().collect();
-        for name in gone {
+        let gone = self.syncs.keys().filter(|name| !plans.contains_key(*name) && meant(name));
+        for name in gone.cloned().collect::<Vec<_>>() {
             info!(sync = %name, "sync was removed");
             self.syncs.remove(&name);
             self.stop_sync(&name);
         }
         let mut applied = Applied::default();
         for (name, plan) in plans {
-            let renew = wanted.contains(&After::ReloadSync(name.clone()));
-            let retry = wanted.iter().any(|after| match after {
-                After::Lease(_) | After::Reload => true,
-                After::ReloadSync(sync) | After::Activate(sync) | After::Retry(sync) => *sync == name,
-                After::Deactivate(_) => false,
-            });
             applied.active += usize::from(plan.intent != Intent::Inactive);
-            if self.adopt(plan, renew, retry, ctx) {
+            let renew = wanted.contains(&After::ReloadSync(name.clone()));
+            if meant(&name) && self.adopt(plan, renew, ctx) {
                 applied.started.insert(name);
             }
         }
@@ -80,7 +77,7 @@ impl Mcp {
     }
 
     /// Makes one CTL fit its plan; true if it was started.
-    fn adopt(&mut self, plan: SyncPlan, renew: bool, retry: bool, ctx: &mut Context<Self>) -> bool {
+    fn adopt(&mut self, plan: SyncPlan, renew: bool, ctx: &mut Context<Self>) -> bool {
         let name = plan.name.clone();
         let entry = self.syncs.entry(name.clone()).or_insert_with(|| Entry::new(plan.clone()));
         let changed = entry.plan != plan;
@@ -93,9 +90,7 @@ impl Mcp {
             (Standing::Running, Ok(_)) if changed || renew => self.replan(&name, renew),
             (Standing::Running, Ok(_)) | (Standing::Stopping, _) => {}
             (Standing::Running, Err(_)) => self.ctls.stop(&name, self.settings.schedule.grace),
-            (Standing::Absent, _) => return self.start_sync(&name, ctx),
-            (Standing::Waiting | Standing::Stalled, _) if changed || retry => return self.start_sync(&name, ctx),
-            (Standing::Waiting | Standing::Stalled, _) => {}
+            (Standing::Absent | Standing::Waiting | Standing::Stalled, _) => return self.start_sync(&name, ctx),
         }
         false
     }
@@ -184,7 +179,7 @@ impl Mcp {
     pub(super) fn sync_activated(&mut self, name: SyncName, applied: &Applied) {
         match self.syncs.get(&name) {
             Some(_) if applied.started.contains(&name) => {} // announced already
-            Some(entry) if entry.announced && entry.active() => {
+            Some(entry) if entry.active() && plan::kids(&entry.plan).is_ok() => {
                 self.wake(&name);
                 self.tell(Notice::Activated(name));
             }
@@ -212,7 +207,7 @@ impl Mcp {
             return self.tell(Notice::ReloadError(name));
         };
         entry.paused = false;
-        if entry.active() && !entry.announced {
+        if entry.active() && plan::kids(&entry.plan).is_err() {
             return self.tell(Notice::ReloadError(name)); // why not is logged already
         }
         if let Some(ctl) = self.ctls.get(&name) {

@@ -1,0 +1,195 @@
+//! Decisions that need no actor: policy, health, agenda, runs, plans, settings.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{SECOND, kid, plan};
+use crate::agenda::Agenda;
+use crate::health::Pulse;
+use crate::messages::Pong;
+use crate::model::{Fault, Reason, RoundReport};
+use crate::plan::kids;
+use crate::policy::{Care, Exit, Ledger, Settings, Supervision, Verdict};
+use crate::runs::Runs;
+
+fn flaky() -> Exit {
+    Exit::Failed(Fault::transient("deadlock"))
+}
+
+#[test]
+fn restarts_wait_twice_as_long_each_up_to_the_limit_and_the_budget() {
+    let (mut ledger, care, mut now) = (Ledger::default(), Care::default(), Instant::now());
+    let mut waits = Vec::new();
+    while let Verdict::Restart { after } = ledger.settle(&care, &flaky(), now) {
+        waits.push(after.as_secs());
+        now += after;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    assert_eq!(ledger.settle(&care, &flaky(), now), Verdict::Stall { retry_after: care.stalled.retry_every });
+    assert_eq!(
+        ledger.settle(&care, &flaky(), now + care.restart.restarts_window),
+        Verdict::Restart { after: SECOND },
+        "restarts out of the window no longer count"
+    );
+}
+
+#[test]
+fn each_exit_has_its_verdict() {
+    let (care, now) = (Care::default(), Instant::now());
+    let settle = |exit: &Exit| Ledger::default().settle(&care, exit, now);
+    assert_eq!(settle(&Exit::Stopped), Verdict::Forget);
+    assert_eq!(settle(&flaky()), Verdict::Restart { after: SECOND });
+    assert_eq!(settle(&Exit::Panicked("boom".into())), Verdict::Restart { after: SECOND });
+    assert_eq!(settle(&Exit::Unresponsive("still".into())), Verdict::Restart { after: SECOND });
+    let stall = Verdict::Stall { retry_after: care.stalled.retry_every };
+    assert_eq!(settle(&Exit::Failed(Fault::permanent("no table"))), stall);
+    let mut ledger = Ledger::default();
+    assert!(!ledger.succeeded());
+    ledger.settle(&care, &flaky(), now);
+    assert!(ledger.succeeded() && !ledger.succeeded(), "trouble is over once");
+}
+
+#[test]
+fn settings_are_text_and_refuse_what_they_do_not_know() {
+    let care: Care = serde_json::from_str(r#"{"restart": {"delay_max": "90s"}, "ping": {"missed_max": 5}}"#).unwrap();
+    assert_eq!((care.restart.delay_max, care.ping.missed_max), (Duration::from_secs(90), 5));
+    assert_eq!(care.restart.delay_initial, Care::default().restart.delay_initial);
+    let error = serde_json::from_str::<Supervision>(r#"{"kid": {"restart": {"delay_min": "1s"}}}"#).unwrap_err();
+    assert!(error.to_string().contains("unknown field `delay_min`"), "{error}");
+    let text = serde_json::to_string(&Settings::default()).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), Settings::default());
+    assert!(text.contains(r#""retry_every":"15m""#), "{text}");
+}
+
+#[test]
+fn silence_and_stillness_make_sick_but_idleness_does_not() {
+    let (care, start) = (Care::default(), Instant::now());
+    let mut pulse = Pulse::new(start);
+    assert!(pulse.ask() && !pulse.ask(), "one question at a time");
+    assert_eq!(pulse.answered(None, &care, start), None);
+    assert_eq!(pulse.answered(None, &care, start), None);
+    assert_eq!(pulse.answered(Some(&Pong::default()), &care, start), None);
+    assert_eq!(pulse.answered(None, &care, start), None, "counted in a row only");
+    assert_eq!(pulse.answered(None, &care, start), None);
+    assert!(pulse.answered(None, &care, start).is_some());
+
+    let mut pulse = Pulse::new(start);
+    let idle = Pong::default();
+    assert_eq!(pulse.answered(Some(&idle), &care, start + 10_000 * SECOND), None);
+    let busy = |work_done| Pong { busy: true, work_done, doing: "Keys".into() };
+    assert_eq!(pulse.answered(Some(&busy(1)), &care, start + 10_590 * SECOND), None);
+    assert_eq!(pulse.answered(Some(&busy(2)), &care, start + 11_180 * SECOND), None);
+    assert_eq!(pulse.answered(Some(&busy(2)), &care, start + 11_779 * SECOND), None);
+    let sick = pulse.answered(Some(&busy(2)), &care, start + 11_780 * SECOND);
+    assert_eq!(sick.as_deref(), Some("nothing moved for 600 s at step \"Keys\""));
+}
+
+fn agenda(targets: &[&str]) -> Agenda<u32> {
+    let mut agenda = Agenda::new();
+    for target in targets {
+        agenda.add(kid("s", target));
+    }
+    agenda
+}
+
+#[test]
+fn an_agenda_answers_each_kick_when_all_rounds_after_it_have_ended() {
+    let (b, c) = (kid("s", "b"), kid("s", "c"));
+    let mut agenda = agenda(&["b", "c"]);
+    assert_eq!(agenda.kick(Reason::Change, |_| true, 1), None);
+    assert_eq!(agenda.kick(Reason::Request, |_| true, 2), Some(2), "the same rounds serve both");
+    assert_eq!(agenda.due(), [b.clone(), c.clone()]);
+    assert_eq!(agenda.begin(&b), Some(Reason::Request));
+    assert_eq!(agenda.begin(&b), None);
+    assert_eq!(agenda.kick(Reason::Change, |_| true, 3), None, "b has begun without it");
+    agenda.begin(&c);
+    assert!(agenda.ended(&c, false).answers.is_empty());
+    let served = agenda.ended(&b, false);
+    assert_eq!((served.answers, served.asked), (vec![1], true));
+    assert_eq!(agenda.due(), std::slice::from_ref(&b), "c began after the third kick");
+    agenda.begin(&b);
+    assert!(agenda.ended(&b, true).answers.is_empty(), "more is left");
+    assert_eq!(agenda.begin(&b), Some(Reason::More));
+    assert_eq!(agenda.ended(&b, false).answers, [3]);
+    assert!(agenda.due().is_empty() && agenda.idle(&b) && !agenda.running());
+}
+
+#[test]
+fn an_agenda_keeps_the_work_of_a_kid_that_failed_or_left() {
+    let (b, c) = (kid("s", "b"), kid("s", "c"));
+    let mut agenda = agenda(&["b", "c"]);
+    agenda.kick(Reason::Change, |_| true, 1);
+    agenda.begin(&b);
+    agenda.begin(&c);
+    agenda.interrupted(&c);
+    assert_eq!(agenda.due(), std::slice::from_ref(&c));
+    assert_eq!(agenda.failed(&b), [1]);
+    assert_eq!(agenda.due(), [b.clone(), c.clone()]);
+    assert_eq!(agenda.kick(Reason::Change, |kid| *kid != b, 2), None);
+    agenda.begin(&c);
+    assert_eq!(agenda.ended(&c, false).answers, [2], "b cannot run and is not waited for");
+    assert_eq!(agenda.kick(Reason::Change, |_| false, 3), Some(3));
+    agenda.kick(Reason::Change, |_| true, 4);
+    agenda.begin(&c);
+    agenda.ended(&c, false);
+    assert_eq!(agenda.remove(&b).answers, [4], "a KID that is gone is not waited for");
+}
+
+#[test]
+fn an_agenda_stays_small_while_one_kid_hangs() {
+    let (b, c) = (kid("s", "b"), kid("s", "c"));
+    let mut agenda = agenda(&["b", "c"]);
+    let mut shared = 0;
+    for n in 0..10_000 {
+        shared += usize::from(agenda.kick(Reason::Change, |_| true, n).is_some());
+        agenda.begin(&b);
+        agenda.begin(&c);
+        agenda.ended(&c, false);
+    }
+    assert_eq!(shared, 10_000 - 16);
+    assert_eq!(agenda.ended(&b, false).answers, [0]);
+    agenda.begin(&b);
+    assert_eq!(agenda.ended(&b, false).answers.len(), 15);
+}
+
+#[test]
+fn runs_sum_up_rounds() {
+    let (b, max, start) = (kid("s", "b"), 5 * SECOND, Instant::now());
+    let rows = |n| RoundReport { inserts: n, keys: n, ..RoundReport::default() };
+    let sum = |record: crate::ports::RunRecord| record.outcome.unwrap().inserts;
+    let mut runs = Runs::default();
+    runs.begin(&b);
+    assert!(runs.ended(&b, &rows(1), false, max, start).is_none(), "it goes on");
+    runs.begin(&b);
+    assert_eq!(runs.ended(&b, &rows(2), true, max, start).map(sum), Some(3), "the first run is recorded at once");
+    runs.begin(&b);
+    assert!(runs.ended(&b, &rows(4), true, max, start + SECOND).is_none(), "the next one only later");
+    assert!(runs.waiting());
+    runs.begin(&b);
+    let failed = runs.failed(&b, Fault::transient("deadlock"), start + 2 * SECOND);
+    assert_eq!(failed.len(), 2);
+    assert_eq!(failed[0].outcome.as_ref().unwrap().inserts, 4);
+    assert!(failed[1].outcome.is_err() && !runs.waiting());
+    runs.begin(&b);
+    runs.ended(&b, &rows(8), false, max, start + 3 * SECOND);
+    runs.begin(&b);
+    assert_eq!(runs.ended(&b, &rows(16), false, max, start + 8 * SECOND).map(sum), Some(24), "long enough");
+}
+
+#[test]
+fn a_plan_has_one_kid_per_target_or_says_why_not() {
+    let targets: Vec<String> = kids(&plan("s", &["b", "c"])).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(targets, ["s a->b", "s a->c"]);
+    let refused = |change: fn(&mut crate::model::SyncPlan)| {
+        let mut plan = plan("s", &["b"]);
+        change(&mut plan);
+        kids(&plan).unwrap_err()
+    };
+    let several = refused(|plan| plan.sources.push("x".into()));
+    assert_eq!(several.message, "sync \"s\" has the sources \"a\", \"x\", but several sources are not supported yet");
+    assert!(several.failure == crate::model::Failure::Permanent && several.hint.is_some());
+    assert_eq!(refused(|plan| plan.sources.clear()).message, "sync \"s\" has no active source");
+    assert_eq!(refused(|plan| plan.targets.clear()).message, "sync \"s\" has no active target");
+    assert_eq!(refused(|plan| plan.problem = Some(Fault::transient("away"))).message, "away");
+}

@@ -1,0 +1,194 @@
+//! When rounds run: kicks fold, pairs do not wait for each other, every kick is answered once, runs are recorded.
+
+use std::time::Duration;
+
+use super::{Play, Rig, SECOND, plan, story};
+use crate::board::Doing;
+use crate::messages::{KickDb, SetState, Wish};
+use crate::model::{Fault, Reason};
+
+#[test]
+fn kicks_fold_while_a_round_runs() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.plays("b", [Play::Slow(5 * SECOND)]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("begin b", 1).await;
+        for _ in 0..1000 {
+            rig.kick("s", Reason::Change);
+        }
+        world.until_seen("end b", 2).await;
+        world.pass(60 * SECOND).await;
+        assert_eq!(world.times("begin b").len(), 2, "one for the first kick, one for all the others");
+        assert_eq!(world.count("notice SyncDone"), 2);
+        assert_eq!(world.times("begin b")[1], world.times("end b")[0], "without any wait");
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_slow_target_does_not_delay_another() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+        world.plays("b", [Play::Slow(100 * SECOND)]);
+        let start = world.now();
+        for n in 1..=5 {
+            rig.kick("s", Reason::Change);
+            world.until_seen("end c", n).await;
+        }
+        assert_eq!((world.now(), world.count("end b")), (start, 0));
+        // All five wait for b. The first for the round that runs, the others for the next.
+        assert_eq!(world.count("notice SyncDone"), 0);
+        world.until_seen("notice SyncDone", 2).await;
+        world.pass(60 * SECOND).await;
+        assert!(world.count("notice SyncDone") <= 5 && world.count("notice SyncKill") == 0);
+        assert_eq!(world.count("begin b"), 2);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn what_a_round_leaves_behind_is_delivered_at_once() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.plays("b", [Play::More(10), Play::More(10), Play::Deliver(5)]);
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        let begins: Vec<String> = world.log_of("begin").into_iter().map(|(_, event)| event).collect();
+        assert_eq!(begins, ["begin b Request", "begin b More", "begin b More"]);
+        let log = world.log();
+        let place = |what: &str| log.iter().position(|(_, event)| event.starts_with(what)).unwrap();
+        assert!(place("record b 25") < place("notice SyncDone"), "who hears of the end can read the history");
+        assert_eq!(world.count("record"), 1, "one run");
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn every_kick_is_answered_once() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+        world.expect_alarm("round failed");
+        world.expect_alarm("unknown, inactive or paused");
+        world.plays("b", [Play::Slow(SECOND), Play::Fail(Fault::transient("deadlock"))]);
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!(world.count("end b"), 1, "it waited for the slow one");
+        assert_eq!(rig.ask("s").await, "notice SyncKill(\"s\")");
+        world.until_seen("end b", 2).await;
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!(rig.ask("nosuch").await, "notice SyncError(\"nosuch\")");
+        rig.kick("nosuch", Reason::Change); // nobody waits for that
+        world.pass(60 * SECOND).await;
+        assert_eq!(world.count("notice Sync"), 4);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_paused_sync_starts_no_round_until_it_is_resumed() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.expect_alarm("unknown, inactive or paused");
+        world.plays("b", [Play::Slow(5 * SECOND)]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("begin b", 1).await;
+        rig.kick("s", Reason::Change);
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Pause });
+        world.until_seen("notice SyncKill", 2).await;
+        world.until_seen("end b", 1).await;
+        rig.kick("s", Reason::Change);
+        assert_eq!(rig.ask("s").await, "notice SyncError(\"s\")");
+        world.pass(500 * SECOND).await;
+        assert_eq!((world.count("begin b"), rig.ctl("s").state), (1, Doing::Paused));
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Resume });
+        world.until_seen("notice SyncDone", 1).await;
+        assert_eq!(rig.ctl("s").state, Doing::Idle);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_sync_is_checked_now_and_then_although_nobody_kicks() {
+    story(|world| async move {
+        let mut checked = plan("checked", &["b"]);
+        checked.check_every = Some(7 * SECOND);
+        let mut default = plan("default", &["c"]);
+        default.check_every = None;
+        let mut asked = plan("asked", &["d"]);
+        (asked.check_every, asked.autokick) = (None, false);
+        let rig = Rig::up(&world, &[checked, default, asked]).await;
+        world.pass(61 * SECOND).await;
+        assert_eq!(world.times("begin b Check"), [7, 14, 21, 28, 35, 42, 49, 56]);
+        assert_eq!(world.times("begin c Check"), [30, 60]);
+        assert_eq!(world.count("begin d"), 0);
+        rig.kick("asked", Reason::Change);
+        assert_eq!(rig.ask("asked").await, "notice SyncDone(\"asked\")");
+        assert_eq!(world.count("begin d"), 1, "changes do not kick it, a request does");
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_listener_that_is_back_kicks_the_syncs_that_read_there() {
+    story(|world| async move {
+        let mut other = plan("other", &["c"]);
+        other.sources = vec!["x".into()];
+        let rig = Rig::up(&world, &[plan("s", &["b"]), other]).await;
+        rig.mcp.do_send(KickDb { db: "a".into() });
+        world.until_seen("notice SyncDone", 1).await;
+        world.pass(SECOND).await;
+        assert_eq!((world.count("begin b Change"), world.count("begin c")), (1, 0));
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn kids_that_are_not_to_stay_drop_their_connections_after_the_rounds_of_a_kick() {
+    story(|world| async move {
+        let mut short = plan("s", &["b"]);
+        short.kidsalive = false;
+        let rig = Rig::up(&world, &[short]).await;
+        world.until_seen("close b", 1).await;
+        world.plays("b", [Play::More(1), Play::Deliver(1)]);
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        world.until_seen("close b", 2).await;
+        assert_eq!((world.count("begin b"), world.count("open b")), (2, 2), "one connection for both rounds");
+        // A kick that comes while the KID ends is not lost.
+        rig.kick("s", Reason::Change);
+        rig.kick("s", Reason::Change);
+        world.until_seen("close b", 3).await;
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_busy_sync_writes_few_entries_of_the_run_history() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.pass(10 * SECOND).await;
+        world.forget();
+        world.plays("b", std::iter::repeat_n(Play::Deliver(1), 200));
+        for _ in 0..200 {
+            rig.kick("s", Reason::Change);
+            world.pass(Duration::from_millis(50)).await;
+        }
+        world.pass(20 * SECOND).await;
+        assert_eq!(world.count("end b"), 200);
+        let entries: Vec<String> = world.log_of("record").into_iter().map(|(_, event)| event).collect();
+        assert!(entries.len() <= 4, "{entries:?}");
+        let rows: u64 = entries.iter().map(|entry| entry["record b ".len()..].parse::<u64>().unwrap()).sum();
+        assert_eq!(rows, 200);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_run_history_that_cannot_be_written_stops_nothing() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.expect_alarm("an entry of the run history is lost");
+        world.posts([Err(Fault::transient("disk full"))]);
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        rig.stop().await;
+    });
+}

@@ -1,0 +1,257 @@
+//! Who restarts when, what stalls, and that nothing outlives its parent.
+
+use actix::prelude::*;
+use tokio_util::sync::CancellationToken;
+
+use super::{Boom, Break, Collected, Collector, Play, Rig, SECOND, SyncLife, plan, story};
+use crate::board::Doing;
+use crate::messages::{KickDb, PurgeNow};
+use crate::model::{Fault, Reason};
+use crate::policy::Exit;
+use crate::ports::PurgeReport;
+
+fn down() -> Play {
+    Play::Fail(Fault::transient("connection refused").at("b".into()))
+}
+
+#[test]
+fn a_failed_round_is_repeated_by_itself_after_growing_waits() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.expect_alarm("round failed, KID is restarted");
+        let start = world.now();
+        world.plays("b", [down(), down(), down(), down(), Play::Deliver(7)]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("end b", 1).await;
+        let waits: Vec<u64> = world.times("begin b").iter().map(|at| at - start).collect();
+        assert_eq!(waits, [0, 1, 3, 7, 15]);
+        assert_eq!(world.count("notice SyncKill"), 1, "the kick is answered once, by the first failure");
+        world.until_seen("record b 7", 1).await;
+        assert_eq!(world.count("record b connection refused"), 4);
+        world.until("the board shows it", |_| rig.kid("s", "b").state == Doing::Idle).await;
+        assert_eq!((rig.kid("s", "b").fault, rig.kid("s", "b").counters.failures), (None, 4));
+
+        // A success wipes the slate: the next failure waits as short as the first.
+        world.forget();
+        let start = world.now();
+        world.plays("b", [down()]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("end b", 1).await;
+        assert_eq!(world.now() - start, 1);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_kid_out_of_budget_stalls_and_is_tried_again_rarely() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+        world.expect_alarm("round failed, KID is restarted");
+        world.expect_alarm("KID is stalled");
+        world.plays("b", std::iter::repeat_with(down).take(11));
+        rig.kick("s", Reason::Change);
+        world.until("it stalls", |_| rig.kid("s", "b").state == Doing::Stalled).await;
+        assert_eq!(world.count("begin b"), 11, "the round and ten restarts");
+        assert_eq!(rig.ctl("s").state, Doing::Stalled);
+        assert!(rig.kid("s", "b").next_try.is_some());
+        assert_eq!(rig.kid("s", "b").fault.unwrap().message, "connection refused");
+
+        // The other target goes on, and changes do not wake the stalled one.
+        let stalled_at = world.now();
+        world.forget();
+        rig.kick("s", Reason::Change);
+        world.until_seen("notice SyncDone", 1).await;
+        assert_eq!((world.count("begin b"), world.count("begin c")), (0, 1));
+
+        world.until_seen("end b", 1).await;
+        assert_eq!(world.now() - stalled_at, 15 * 60, "nobody had to ask");
+        world.until("all is well", |_| rig.ctl("s").state == Doing::Idle).await;
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_permanent_fault_stalls_at_once_and_a_request_tries_again_at_once() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.expect_alarm("hint=\"create it\"");
+        let missing = || Play::Fail(Fault::permanent("table \"t\" is missing on \"b\"").with_hint("create it"));
+        world.plays("b", [missing(), missing()]);
+        let asked_at = world.now();
+        assert_eq!(rig.ask("s").await, "notice SyncKill(\"s\")");
+        assert_eq!(rig.ask("s").await, "notice SyncKill(\"s\")");
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!((world.now(), world.count("begin b")), (asked_at, 3));
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_reload_and_a_listener_that_is_back_try_stalled_kids_at_once() {
+    story(|world| async move {
+        let plans = [plan("s", &["b"])];
+        let rig = Rig::up(&world, &plans).await;
+        world.expect_alarm("KID is stalled");
+        let broken = || Play::Fail(Fault::permanent("broken"));
+        world.plays("b", [broken(), broken()]);
+        rig.kick("s", Reason::Change);
+        world.until("it stalls", |_| rig.kid("s", "b").state == Doing::Stalled).await;
+        rig.reload(&plans).await;
+        world.until_seen("fail b", 2).await;
+        world.until("it stalls again", |_| rig.kid("s", "b").state == Doing::Stalled).await;
+        rig.mcp.do_send(KickDb { db: "a".into() });
+        world.until_seen("end b", 1).await;
+        assert!(world.now() < 10);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_panic_in_a_round_ends_only_its_kid() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+        world.expect_alarm("error=panicked: boom in a round");
+        world.plays("b", [Play::Panic]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("end b", 1).await;
+        assert_eq!((world.count("begin b"), world.count("begin c")), (2, 1));
+        assert_eq!(rig.board.all().len(), 5, "MCP, VAC, CTL and two KIDs: {:?}", rig.board.all());
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_round_that_does_not_move_is_abandoned_and_replaced() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.expect_alarm("nothing moved for 600 s at step \"Snapshot\"");
+        world.plays("b", [Play::Hang]);
+        let start = world.now();
+        rig.kick("s", Reason::Change);
+        world.until_seen("end b", 1).await;
+        let waited = world.now() - start;
+        assert!((600..=620).contains(&waited), "{waited}");
+        world.until_seen("cut b", 1).await;
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_round_that_moves_is_never_abandoned() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.plays("b", [Play::Crawl]);
+        rig.kick("s", Reason::Change);
+        world.pass(5000 * SECOND).await;
+        assert_eq!((world.count("begin b"), world.count("cut b")), (1, 0));
+        assert_eq!((rig.kid("s", "b").state, rig.kid("s", "b").step.as_str()), (Doing::Running, "Snapshot"));
+        rig.stop().await;
+        assert_eq!(world.count("cut b"), 1);
+    });
+}
+
+#[test]
+fn a_ctl_that_panics_is_restarted_and_leaves_no_orphans() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"]), plan("t", &["c"])]).await;
+        world.expect_alarm("CTL ended in disorder");
+        world.plays("b", [Play::Hang]);
+        rig.kick("s", Reason::Request);
+        world.until_seen("begin b", 1).await;
+        let start = world.now();
+        rig.mcp.do_send(Break { sync: "s".into(), freeze: false });
+        world.until_seen("notice SyncKill(\"s\")", 1).await;
+        world.until_seen("begin b Start", 1).await;
+        assert_eq!(world.now() - start, 1);
+        world.until_seen("cut b", 1).await;
+        world.until_seen("notice SyncDone(\"s\")", 1).await;
+        assert_eq!(world.count("notice SyncKill(\"s\")"), 1);
+        assert_eq!(world.count("begin c"), 0, "the other sync is not touched");
+        assert_eq!(rig.ctl("s").state, Doing::Idle);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_ctl_that_does_not_answer_is_abandoned() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.expect_alarm("error=\"did not answer 3 pings in a row\"");
+        let start = world.now();
+        rig.mcp.do_send(Break { sync: "s".into(), freeze: true });
+        rig.kick("s", Reason::Request);
+        world.until_seen("begin b Start", 1).await;
+        let waited = world.now() - start;
+        assert!((25..=40).contains(&waited), "{waited}");
+        world.until_seen("notice SyncDone", 1).await;
+        // The frozen one cannot be killed, but nothing below it lives.
+        assert_eq!(world.count("open b") - world.count("close b"), 1, "{:#?}", world.log());
+        rig.stop().await;
+        // Thawed long after, it finds nobody who listens.
+        world.pass(100_000 * SECOND).await;
+        assert_eq!(world.count("begin b"), 1);
+    });
+}
+
+#[test]
+fn the_end_of_the_mcp_ends_everything() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+        world.plays("b", [Play::Hang]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("end c", 1).await;
+        rig.mcp.do_send(Boom);
+        let exit = rig.finished().await;
+        assert!(matches!(exit, Exit::Panicked(_)), "{exit:?}");
+        world.until_seen("cut b", 1).await;
+    });
+}
+
+#[test]
+fn the_vac_purges_on_its_period_and_on_request_and_is_restarted() {
+    story(|world| async move {
+        world.set_plans(&[plan("s", &["b"])]);
+        let mut rig = Rig::begin(&world);
+        rig.ready().await.unwrap();
+        world.until_seen("purge", 3).await;
+        assert_eq!(world.times("purge"), [0, 30, 60]);
+        rig.mcp.do_send(PurgeNow);
+        world.until_seen("purge", 4).await;
+        assert_eq!(world.now(), 60);
+
+        world.expect_alarm("purge failed, VAC is restarted");
+        world.purges([Err(Fault::transient("no route")), Ok(PurgeReport { rows: 9, held_back: 0 })]);
+        world.until_seen("purge", 6).await;
+        assert_eq!(world.times("purge")[4..], [90, 91]);
+
+        world.expect_alarm("VAC is stalled");
+        world.purges([Err(Fault::permanent("no right"))]);
+        world.until_seen("purge", 8).await;
+        assert_eq!(world.times("purge")[6..], [121, 121 + 15 * 60]);
+        assert_eq!(rig.board.get(&crate::board::ActorId::Vac).unwrap().counters.purged, 9);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_lifeline_tells_once_why_and_cancels_what_is_below() {
+    story(|_| async move {
+        let parent = Collector::default().start();
+        let root = CancellationToken::new();
+        let life = |generation| SyncLife::new("s".into(), generation, parent.clone().recipient(), root.child_token());
+        let one = life(1);
+        let below = one.watch().stop().child_token();
+        drop(one);
+        assert!(below.is_cancelled() && !root.is_cancelled());
+        drop(life(2));
+        let two = life(3);
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _two = two;
+            panic!("boom with a lifeline, as the test wants");
+        }));
+        assert!(caught.is_err());
+        let news = parent.send(Collected).await.unwrap();
+        assert_eq!(news[..2], [(1, Exit::Stopped), (2, Exit::Stopped)]);
+        assert!(matches!(&news[2], (3, Exit::Panicked(_))) && news.len() == 3, "{news:?}");
+    });
+}
