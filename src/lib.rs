@@ -1,5 +1,6 @@
 //! Bucardo: asynchronous replication between PostgreSQL databases.
 
+pub mod adapters;
 pub mod catalog;
 pub mod cli;
 pub mod config;

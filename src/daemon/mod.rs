@@ -1,7 +1,335 @@
-//! The daemon.
+//! The daemon: puts the parts together, and holds what belongs to the process.
+//!
+//! Two runtimes. The control runtime is the main thread: all actors and timers. The worker runtime has the
+//! sockets: connections, listeners, rounds, purges.
 
 mod logging;
 pub mod pidfile;
+mod signals;
 mod systemd;
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Actor;
+use bucardo_actors::board::{ActorId, Board, Doing};
+use bucardo_actors::messages::Shutdown;
+use bucardo_actors::model::Fault;
+use bucardo_actors::policy::{self, Exit};
+use bucardo_actors::work::Workers;
+use bucardo_actors::{Mcp, McpConfig};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use crate::adapters::{ControlDatabase, Listeners, PairReplicator, SourcePurger, SyncMap};
+use crate::config::{Layers, Settings, SettingsError, host_is_safe};
+use crate::pg::{Access, causes};
+use pidfile::PidFile;
+use signals::SignalThread;
+
 pub use logging::{Log, LogError};
+
+/// The stop file is looked for this often.
+const STOP_FILE_EVERY: Duration = Duration::from_secs(1);
+/// Tasks of the workers that have not ended by then are left to the end of the process.
+const WORKERS_END_WITHIN: Duration = Duration::from_secs(2);
+const WORKER_STACK_BYTES: usize = 1024 * 1024;
+
+/// Everything that a daemon is started with.
+pub struct Start {
+    /// All settings.
+    pub settings: Settings,
+    /// Where they came from, without those of the control database: to read them again.
+    pub layers: Layers,
+    /// The control database.
+    pub access: Access,
+    /// A service manager or a terminal looks after the process.
+    pub foreground: bool,
+    /// Told once: the daemon is ready, or why it is not.
+    pub announce: Box<dyn FnOnce(Result<(), &DaemonError>)>,
+}
+
+/// Why the daemon does not run, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The host is not one that `host_safety_check` allows.
+    #[error("this host, \"{host}\", is not allowed by host_safety_check \"{check}\"")]
+    Host {
+        /// The name of this host.
+        host: String,
+        /// The setting.
+        check: String,
+    },
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The stop file is there.
+    #[error("Cannot run while this file exists: \"{}\"", .0.display())]
+    StopFile(PathBuf),
+    /// The PID file is in use or cannot be written.
+    #[error("cannot use the PID file \"{}\"", path.display())]
+    PidFile {
+        /// Which one.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Threads or signals are not to be had.
+    #[error("cannot start the {what}")]
+    Process {
+        /// What of the process.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The MCP gave up.
+    #[error("{0}")]
+    Fault(Fault),
+}
+
+impl DaemonError {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Host { .. }) { 2 } else { 1 }
+    }
+
+    /// What the operator can do, where we know.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Fault(fault) => return fault.hint.clone(),
+            Self::Host { .. } => {
+                "this control database may be a copy; run the daemon where it belongs, or change the setting"
+            }
+            Self::StopFile(_) => "remove it, or run \"bucardo start\", which does",
+            Self::PidFile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "create its directory, or name another one with --piddir"
+            }
+            Self::PidFile { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "give this account write access to its directory, or name another one with --piddir"
+            }
+            Self::Log(_) => "create the directory, or name another destination with --log-destination",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Runs the daemon until it is asked to stop. Call it on the main thread, outside of any runtime.
+///
+/// # Errors
+///
+/// [`DaemonError`]: why it could not start, or ended by itself.
+pub fn run(start: Start) -> Result<(), DaemonError> {
+    let Start { settings, layers, access, foreground, announce } = start;
+    match prepare(&settings, foreground) {
+        Ok((log, pid_file)) => {
+            let ended = Daemon { settings, layers, access, log }.run(announce);
+            if let Err(error) = &ended {
+                error!(hint = error.hint(), "the daemon ends: {}", causes(error));
+            }
+            drop(pid_file);
+            ended
+        }
+        Err(error) => {
+            announce(Err(&error));
+            Err(error)
+        }
+    }
+}
+
+/// What must be right before anything is connected to.
+fn prepare(settings: &Settings, foreground: bool) -> Result<(Log, PidFile), DaemonError> {
+    let check = &settings.daemon.host_safety_check;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if !host_is_safe(check, &host)? {
+        return Err(DaemonError::Host { host, check: check.clone() });
+    }
+    let stop_file = settings.daemon.stop_file();
+    if stop_file.exists() {
+        return Err(DaemonError::StopFile(stop_file));
+    }
+    let path = settings.daemon.pid_file();
+    let pid_file = PidFile::create(&path).map_err(|source| DaemonError::PidFile { path, source })?;
+    let log = Log::start(&settings.log, foreground)?;
+    log_panics();
+    info!("Starting Bucardo version {}", env!("CARGO_PKG_VERSION"));
+    Ok((log, pid_file))
+}
+
+/// A panic is a line in the log; stderr may be gone.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("without a text");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!("panicked at {place}: {text}");
+    }));
+}
+
+struct Daemon {
+    settings: Settings,
+    layers: Layers,
+    access: Access,
+    log: Log,
+}
+
+type Announce = Box<dyn FnOnce(Result<(), &DaemonError>)>;
+
+impl Daemon {
+    fn run(self, announce: Announce) -> Result<(), DaemonError> {
+        let workers = match self.workers() {
+            Ok(workers) => workers,
+            Err(error) => {
+                announce(Err(&error));
+                return Err(error);
+            }
+        };
+        let control = match Builder::new_current_thread().enable_all().build() {
+            Ok(control) => control,
+            Err(source) => {
+                let error = DaemonError::Process { what: "control runtime", source };
+                announce(Err(&error));
+                return Err(error);
+            }
+        };
+        let system = actix::System::with_tokio_rt(|| control);
+        let ended = system.block_on(self.control(&workers, announce));
+        workers.shutdown_timeout(WORKERS_END_WITHIN);
+        ended
+    }
+
+    fn workers(&self) -> Result<Runtime, DaemonError> {
+        Builder::new_multi_thread()
+            .worker_threads(self.settings.daemon.worker_threads.max(1))
+            .max_blocking_threads(4)
+            .thread_name("worker")
+            .thread_stack_size(WORKER_STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(|source| DaemonError::Process { what: "worker runtime", source })
+    }
+
+    /// The life of the daemon, on the control runtime.
+    async fn control(self, workers: &Runtime, announce: Announce) -> Result<(), DaemonError> {
+        let grace = self.settings.schedule.grace;
+        let board = Arc::new(Board::default());
+        let syncs = SyncMap::default();
+        let listeners = Arc::new(Listeners::new(workers.handle().clone(), grace));
+        let (ready, is_ready) = oneshot::channel();
+        let (finished, is_finished) = oneshot::channel();
+        let catalog = ControlDatabase::new(
+            self.access.clone(),
+            self.layers.clone(),
+            self.log.clone(),
+            syncs.clone(),
+            Arc::clone(&listeners),
+        );
+        let mcp = Mcp::new(McpConfig {
+            settings: policy::Settings { supervision: self.settings.supervision, schedule: self.settings.schedule },
+            workers: Workers::new(workers.handle().clone()),
+            catalog: Arc::new(catalog),
+            replicator: Arc::new(PairReplicator::new(syncs.clone())),
+            purger: Arc::new(SourcePurger::new(syncs)),
+            board: Arc::clone(&board),
+            ready,
+            finished,
+        })
+        .start();
+        listeners.tell(mcp.clone());
+        watch_stop_file(self.settings.daemon.stop_file(), mcp.clone(), grace);
+        tell_watchdog();
+        let signals = match SignalThread::start(mcp.clone(), self.log.clone(), grace) {
+            Ok(signals) => signals,
+            Err(source) => {
+                let error = DaemonError::Process { what: "signal thread", source };
+                announce(Err(&error));
+                return Err(error);
+            }
+        };
+        drop(mcp);
+
+        match is_ready.await {
+            Ok(Ok(())) => {
+                announce(Ok(()));
+                systemd::ready(&status(&board));
+                tell_status(board);
+            }
+            Ok(Err(fault)) => announce(Err(&DaemonError::Fault(fault))),
+            // The MCP died; why, it says below.
+            Err(_) => announce(Err(&DaemonError::Fault(Fault::transient("the daemon ended before it was ready")))),
+        }
+        let exit = is_finished.await.unwrap_or_else(|_| Exit::Panicked("the MCP left no word".to_owned()));
+        systemd::stopping();
+        drop(signals);
+        drop(listeners);
+        match exit.fault() {
+            None => {
+                info!("Bucardo has stopped");
+                Ok(())
+            }
+            Some(fault) => Err(DaemonError::Fault(fault)),
+        }
+    }
+}
+
+/// Ends the daemon when the stop file appears.
+fn watch_stop_file(path: PathBuf, mcp: actix::Addr<Mcp>, grace: Duration) {
+    actix::spawn(async move {
+        let mut timer = tokio::time::interval(STOP_FILE_EVERY);
+        loop {
+            timer.tick().await;
+            if path.exists() {
+                let reason = std::fs::read_to_string(&path).unwrap_or_default();
+                info!(file = %path.display(), "Found stopfile: {}", reason.trim());
+                mcp.do_send(Shutdown { grace });
+                return;
+            }
+        }
+    });
+}
+
+/// From this thread, so that the service manager hears nothing when it is stuck.
+fn tell_watchdog() {
+    let Some(every) = systemd::watchdog_every() else { return };
+    actix::spawn(async move {
+        let mut timer = tokio::time::interval(every);
+        loop {
+            timer.tick().await;
+            systemd::watchdog();
+        }
+    });
+}
+
+/// Keeps the line in `systemctl status` up to date.
+fn tell_status(board: Arc<Board>) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    actix::spawn(async move {
+        let mut timer = tokio::time::interval(Duration::from_secs(10));
+        let mut told = String::new();
+        loop {
+            timer.tick().await;
+            let now = status(&board);
+            if now != told {
+                systemd::status(&now);
+                told = now;
+            }
+        }
+    });
+}
+
+fn status(board: &Board) -> String {
+    let all = board.all();
+    let syncs = all.iter().filter(|(id, _)| matches!(id, ActorId::Ctl(_)));
+    let stalled = all.values().filter(|snapshot| snapshot.state == Doing::Stalled).count();
+    let stalled = if stalled == 0 { String::new() } else { format!(", {stalled} stalled") };
+    format!("Active syncs: {}{stalled}", syncs.count())
+}

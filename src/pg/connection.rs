@@ -92,9 +92,9 @@ impl Connection {
         self.server.backend_pid
     }
 
-    /// Resolves when the connection is gone.
-    pub async fn closed(&self) {
-        self.closed.cancelled().await;
+    /// Resolves when the connection is gone; does not keep it.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.closed.clone().cancelled_owned()
     }
 
     /// Asks the server to cancel what this session runs. That the request was heard is not certain.

@@ -113,9 +113,7 @@ struct Site<'a> {
 ///
 /// See [`ValidateError`].
 pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError> {
-    let (sources, targets): (Vec<_>, Vec<_>) =
-        sync.members.iter().filter(|member| member.db.active).partition(|member| member.role == Role::Source);
-    check_shape(sync, sources.len(), targets.len())?;
+    check_shape(sync)?;
     let sites = sync.members.iter().filter(|member| member.db.active).map(|member| open(sync, &member.db, member.role));
     let mut sites = try_join_all(sites).await?;
     let mut validated = Validated::default();
@@ -177,8 +175,12 @@ async fn forget(sync: &SyncName, db: &Db, role: Role) -> Result<(), ValidateErro
     done.map_err(|error| ValidateError::sql(&db.name, format!("forgetting sync \"{sync}\""), error))
 }
 
-fn check_shape(sync: &SyncDetail, sources: usize, targets: usize) -> Result<(), ValidateError> {
+/// What can be said of a sync without looking at its databases.
+pub(crate) fn check_shape(sync: &SyncDetail) -> Result<(), ValidateError> {
     let name = &sync.name;
+    let (sources, targets): (Vec<_>, Vec<_>) =
+        sync.members.iter().filter(|member| member.db.active).partition(|member| member.role == Role::Source);
+    let (sources, targets) = (sources.len(), targets.len());
     if sources == 0 {
         return Err(ValidateError::problem(format!("sync \"{name}\" has no active source database")));
     }

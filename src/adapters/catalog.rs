@@ -1,0 +1,245 @@
+//! The control database as a port: lease, syncs, settings, run history, notices.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use bucardo_actors::model::{DbName, Fault, Intent, KidId, SyncName, SyncPlan};
+use bucardo_actors::policy;
+use bucardo_actors::ports::{Catalog, Notice, RunRecord};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::Mutex as AsyncMutex;
+use tracing::{debug, info};
+
+use super::copies::{Copies, all_have_copied};
+use super::lease::{self, SessionId};
+use super::listener::{Listeners, Source};
+use super::{SyncMap, channels, plans};
+use crate::catalog::runs::{self, Counts, RunEnd};
+use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, syncs};
+use crate::config::{ClassicSetting, Layers};
+use crate::daemon::Log;
+use crate::pg::{Access, SqlFile, causes, classify};
+
+const NOTIFY: SqlFile = SqlFile::new(include_str!("../../sql/daemon/notify.sql"));
+const NOTIFY_PAYLOAD: SqlFile = SqlFile::new(include_str!("../../sql/daemon/notify_payload.sql"));
+
+/// The control database. One session holds the lease and serves all calls, one after the other.
+pub struct ControlDatabase {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    access: Access,
+    layers: Layers,
+    log: Log,
+    syncs: SyncMap,
+    listeners: Arc<Listeners>,
+    session: AsyncMutex<Session>,
+    lost: Mutex<Option<BoxFuture<'static, ()>>>,
+    copies: Mutex<Copies>,
+}
+
+#[derive(Default)]
+struct Session {
+    control: Option<Control>,
+    id: Option<SessionId>,
+}
+
+impl Session {
+    fn control(&mut self) -> Result<&mut Control, Fault> {
+        self.control.as_mut().ok_or_else(|| Fault::transient("the control database is not connected"))
+    }
+}
+
+impl ControlDatabase {
+    /// A control database that is connected to when the lease is taken. `layers` are the settings without those
+    /// of the control database itself.
+    #[must_use]
+    pub fn new(access: Access, layers: Layers, log: Log, syncs: SyncMap, listeners: Arc<Listeners>) -> Self {
+        let (session, lost, copies) = (AsyncMutex::default(), Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { access, layers, log, syncs, listeners, session, lost, copies }) }
+    }
+}
+
+impl Inner {
+    async fn lease(&self) -> Result<(), Fault> {
+        let mut session = self.session.lock().await;
+        session.control = None;
+        let (control, id) = Box::pin(lease::take(&self.access, session.id.as_ref())).await?;
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.closed().boxed());
+        self.listeners.set_own_backend(control.backend_pid());
+        let closed = runs::close_open(control.client()).await?;
+        if closed > 0 {
+            info!(closed, "closed runs that a former daemon had left open");
+        }
+        *session = Session { control: Some(control), id: Some(id) };
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<Vec<SyncPlan>, Fault> {
+        let details = load_syncs(self.session.lock().await.control()?.client()).await?;
+        let details: Vec<Arc<SyncDetail>> = details.into_iter().map(Arc::new).collect();
+        let plans: Vec<SyncPlan> = details.iter().map(|sync| plans::plan(sync)).collect();
+        let names: BTreeSet<SyncName> = details.iter().map(|sync| sync.name.clone()).collect();
+        let present = details.iter().map(|sync| &**sync);
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner).load(present, SystemTime::now());
+        self.listeners.listen_to_control(&self.access, &names);
+        self.listeners.listen_to_sources(sources(&details, &plans));
+        self.syncs.replace(details);
+        Ok(plans)
+    }
+
+    async fn settings(&self) -> Result<policy::Settings, Fault> {
+        let found = settings::load(self.session.lock().await.control()?.client()).await?;
+        let layers = Layers { catalog: changed_settings(&found), ..self.layers.clone() };
+        let settings = layers.load().map_err(|error| Fault::permanent(causes(&error)))?;
+        self.log.change(&settings.log);
+        Ok(policy::Settings { supervision: settings.supervision, schedule: settings.schedule })
+    }
+
+    async fn record(&self, run: RunRecord) -> Result<(), Fault> {
+        self.write(&run).await?;
+        if run.outcome.is_ok() {
+            self.note_copy(&run.kid, run.started).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, run: &RunRecord) -> Result<(), Fault> {
+        let mut session = self.session.lock().await;
+        let control = session.control()?;
+        let transaction = control.client_mut().transaction().await.map_err(sql_fault("begin"))?;
+        let (sync, times) = (run.kid.sync.as_str(), (run.started, run.ended));
+        match &run.outcome {
+            Ok(report) if report.is_empty() => runs::mark_empty(&transaction, sync, run.started, run.ended).await?,
+            Ok(report) => {
+                let counts = Counts {
+                    truncates: report.truncates,
+                    deletes: report.deletes,
+                    inserts: report.inserts,
+                    conflicts: report.conflicts,
+                };
+                runs::record(&transaction, sync, times, counts, RunEnd::Good).await?;
+            }
+            Err(fault) => {
+                let why = format!("{} ({})", fault.message, run.kid);
+                runs::record(&transaction, sync, times, Counts::default(), RunEnd::Bad(&why)).await?;
+            }
+        }
+        transaction.commit().await.map_err(sql_fault("commit the run history"))
+    }
+
+    /// Marks a request for a whole copy as done once every target has answered it.
+    async fn note_copy(&self, kid: &KidId, started: SystemTime) -> Result<(), Fault> {
+        let answered = self.copies.lock().unwrap_or_else(PoisonError::into_inner).round_went_well(kid, started);
+        let (Some(request), Some(sync)) = (answered, self.syncs.get(&kid.sync)) else { return Ok(()) };
+        match all_have_copied(&sync, request).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(cause) => {
+                debug!(sync = %kid.sync, error = cause, "cannot see yet whether all targets have copied");
+                return Ok(());
+            }
+        }
+        let reset = {
+            let mut session = self.session.lock().await;
+            syncs::reset_onetimecopy(session.control()?.client(), kid.sync.as_str(), request).await?
+        };
+        if reset {
+            info!(sync = %kid.sync, "every target has copied, onetimecopy is 0 again");
+        }
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner).close(&kid.sync, request);
+        Ok(())
+    }
+
+    async fn set_active(&self, sync: SyncName, active: bool) -> Result<(), Fault> {
+        let mut session = self.session.lock().await;
+        if syncs::set_active(session.control()?.client(), sync.as_str(), active).await? {
+            Ok(())
+        } else {
+            Err(Fault::permanent(format!("there is no sync named \"{sync}\"")))
+        }
+    }
+
+    async fn notify(&self, notice: Notice) -> Result<(), Fault> {
+        let (words, fits) = channels::notice(&notice);
+        let sql = if fits { NOTIFY } else { NOTIFY_PAYLOAD };
+        let mut session = self.session.lock().await;
+        session.control()?.query_one(sql.text(), &[&words]).await.map(drop).map_err(sql_fault("notify"))
+    }
+}
+
+/// The settings of the control database that somebody has changed: those that only repeat what was shipped do not
+/// hide the settings of the file.
+#[must_use]
+pub fn changed_settings(found: &settings::Settings) -> Vec<ClassicSetting> {
+    let changed = found.iter().filter(|(_, setting)| !setting.value.eq_ignore_ascii_case(&setting.default));
+    changed.map(|(name, setting)| (name.to_owned(), setting.value.clone())).collect()
+}
+
+/// The active sources of syncs that run, and which syncs read there.
+fn sources(details: &[Arc<SyncDetail>], plans: &[SyncPlan]) -> BTreeMap<DbName, Source> {
+    let mut sources: BTreeMap<DbName, Source> = BTreeMap::new();
+    let runs = |plan: &SyncPlan| plan.problem.is_none() && plan.intent != Intent::Inactive;
+    for (sync, _) in details.iter().zip(plans).filter(|(_, plan)| runs(plan)) {
+        for db in sync.dbs(Role::Source).filter(|db| db.active) {
+            let fresh = || Source { access: db.access.clone(), syncs: BTreeSet::new() };
+            sources.entry(db.name.clone()).or_insert_with(fresh).syncs.insert(sync.name.clone());
+        }
+    }
+    sources
+}
+
+fn sql_fault(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Fault {
+    move |error| Fault {
+        failure: classify(&error),
+        message: format!("cannot {doing} on the control database: {}", causes(&error)),
+        hint: None,
+        db: None,
+    }
+}
+
+impl Catalog for ControlDatabase {
+    fn lease(&self) -> BoxFuture<'static, Result<(), Fault>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.lease().await }.boxed()
+    }
+
+    fn lease_lost(&self) -> BoxFuture<'static, Fault> {
+        let closed = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            if let Some(closed) = closed {
+                closed.await;
+            }
+            Fault::transient("the session on the control database was lost")
+        }
+        .boxed()
+    }
+
+    fn load(&self) -> BoxFuture<'static, Result<Vec<SyncPlan>, Fault>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.load().await }.boxed()
+    }
+
+    fn settings(&self) -> BoxFuture<'static, Result<policy::Settings, Fault>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.settings().await }.boxed()
+    }
+
+    fn record(&self, run: RunRecord) -> BoxFuture<'static, Result<(), Fault>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.record(run).await }.boxed()
+    }
+
+    fn set_active(&self, sync: SyncName, active: bool) -> BoxFuture<'static, Result<(), Fault>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.set_active(sync, active).await }.boxed()
+    }
+
+    fn notify(&self, notice: Notice) -> BoxFuture<'static, Result<(), Fault>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.notify(notice).await }.boxed()
+    }
+}

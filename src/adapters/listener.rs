@@ -1,0 +1,244 @@
+//! The listeners: one session on the control database and one on each active source, which turn notifications
+//! into messages to the MCP. A session that is lost comes back by itself; what was said meanwhile is lost, so the
+//! MCP then looks at every sync of that database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use actix::Addr;
+use bucardo_actors::Mcp;
+use bucardo_actors::messages::{Kick, KickDb, McpPing, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish};
+use bucardo_actors::model::{DbName, Reason, SyncName};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio_postgres::Notification;
+use tracing::{debug, info, warn};
+
+use super::channels::{self, Request};
+use super::lease::application_name;
+use crate::catalog::messages;
+use crate::pg::{Access, Connection, Sql, causes, connect};
+
+const DELAY_INITIAL: Duration = Duration::from_secs(1);
+const DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Control,
+    Source(DbName),
+}
+
+/// One source to listen to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) access: Access,
+    /// The syncs that read there.
+    pub(super) syncs: BTreeSet<SyncName>,
+}
+
+/// All listeners. Dropping it ends them.
+pub struct Listeners {
+    shared: Arc<Shared>,
+    workers: Handle,
+    sources: Mutex<BTreeMap<DbName, Running>>,
+    control: Mutex<Option<Running>>,
+}
+
+struct Shared {
+    mcp: OnceLock<Addr<Mcp>>,
+    /// The backend that sends our own notices.
+    own_backend: AtomicI32,
+    grace: Duration,
+}
+
+struct Running {
+    access: Access,
+    channels: watch::Sender<Vec<String>>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Listeners {
+    /// No listener yet. `grace` is what a request to stop allows to running rounds.
+    #[must_use]
+    pub fn new(workers: Handle, grace: Duration) -> Self {
+        let shared = Shared { mcp: OnceLock::new(), own_backend: AtomicI32::new(0), grace };
+        Self { shared: Arc::new(shared), workers, sources: Mutex::default(), control: Mutex::default() }
+    }
+
+    /// To whom messages go.
+    pub fn tell(&self, mcp: Addr<Mcp>) {
+        // A process has one MCP.
+        let _ = self.shared.mcp.set(mcp);
+    }
+
+    /// Notices of this backend are our own.
+    pub(super) fn set_own_backend(&self, pid: i32) {
+        self.shared.own_backend.store(pid, Ordering::Relaxed);
+    }
+
+    /// Listens to the control database, for these syncs by name.
+    pub(super) fn listen_to_control(&self, access: &Access, syncs: &BTreeSet<SyncName>) {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = channels::control_channels(syncs.iter());
+        match &*control {
+            Some(running) => change(running, channels),
+            None => *control = Some(self.start(Place::Control, access.clone(), channels)),
+        }
+    }
+
+    /// Listens to exactly these sources.
+    pub(super) fn listen_to_sources(&self, wanted: BTreeMap<DbName, Source>) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.retain(|db, running| wanted.get(db).is_some_and(|source| source.access == running.access));
+        for (db, source) in wanted {
+            let channels = channels::source_channels(source.syncs.iter());
+            if let Some(running) = sources.get(&db) {
+                change(running, channels);
+            } else {
+                let started = self.start(Place::Source(db.clone()), source.access, channels);
+                sources.insert(db, started);
+            }
+        }
+    }
+
+    fn start(&self, place: Place, access: Access, channels: Vec<String>) -> Running {
+        let (channels, changed) = watch::channel(channels);
+        let listener = Listener { shared: Arc::clone(&self.shared), place, access: access.clone(), channels: changed };
+        let task = self.workers.spawn(listener.run()).abort_handle();
+        Running { access, channels, task }
+    }
+}
+
+fn change(running: &Running, channels: Vec<String>) {
+    running.channels.send_if_modified(|present| {
+        let differs = *present != channels;
+        *present = channels;
+        differs
+    });
+}
+
+struct Listener {
+    shared: Arc<Shared>,
+    place: Place,
+    access: Access,
+    channels: watch::Receiver<Vec<String>>,
+}
+
+impl Listener {
+    async fn run(mut self) {
+        let mut failures = 0_u32;
+        loop {
+            let Err(cause) = self.listen(&mut failures).await else { return };
+            let delay = DELAY_INITIAL.saturating_mul(2_u32.saturating_pow(failures)).min(DELAY_MAX);
+            if failures == 0 {
+                warn!(place = %self.describe(), error = cause, "cannot listen for kicks and requests, trying again");
+            } else {
+                debug!(place = %self.describe(), error = cause, ?delay, "still cannot listen");
+            }
+            failures = failures.saturating_add(1);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Listens until the session is lost, which is the error; `Ok`: nobody wants it any more.
+    async fn listen(&mut self, failures: &mut u32) -> Result<(), String> {
+        let name = application_name("listener");
+        let mut connection = Box::pin(connect(&self.access, &name)).await.map_err(|error| causes(&error))?;
+        let Some(mut heard) = connection.notifications() else { return Err("no notifications".to_owned()) };
+        let mut present = self.channels.borrow_and_update().clone();
+        subscribe(&connection, &[], &present).await?;
+        if *failures > 0 {
+            info!(place = %self.describe(), "listening again");
+        }
+        *failures = 0;
+        self.back();
+        loop {
+            tokio::select! {
+                notification = heard.recv() => match notification {
+                    Some(notification) => self.heard(&connection, &notification).await,
+                    None => return Err("the session was lost".to_owned()),
+                },
+                changed = self.channels.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let wanted = self.channels.borrow_and_update().clone();
+                    subscribe(&connection, &present, &wanted).await?;
+                    present = wanted;
+                }
+            }
+        }
+    }
+
+    fn describe(&self) -> String {
+        match &self.place {
+            Place::Control => "control database".to_owned(),
+            Place::Source(db) => format!("database \"{db}\""),
+        }
+    }
+
+    /// The session is new: what was said before it began was not heard.
+    fn back(&self) {
+        if let (Place::Source(db), Some(mcp)) = (&self.place, self.shared.mcp.get()) {
+            mcp.do_send(KickDb { db: db.clone() });
+        }
+    }
+
+    async fn heard(&self, connection: &Connection, notification: &Notification) {
+        let own = self.shared.own_backend.load(Ordering::Relaxed);
+        if self.place == Place::Control && notification.process_id() == own {
+            return;
+        }
+        let Some(request) = channels::request(notification.channel(), notification.payload()) else { return };
+        let Some(mcp) = self.shared.mcp.get() else { return };
+        debug!(?request, place = %self.describe(), "heard");
+        match (request, &self.place) {
+            (Request::Kick(sync), Place::Source(_)) => mcp.do_send(Kick { sync, reason: Reason::Change }),
+            // Whoever may write to a source may kick, and nothing else.
+            (_, Place::Source(_)) => {}
+            (Request::Kick(sync), Place::Control) => mcp.do_send(Kick { sync, reason: Reason::Request }),
+            (Request::Ping, _) => mcp.do_send(McpPing),
+            (Request::Reload, _) => mcp.do_send(Reload),
+            (Request::ReloadConfig, _) => mcp.do_send(ReloadConfig),
+            (Request::ReloadSync(sync), _) => mcp.do_send(ReloadSync { sync }),
+            (Request::FullStop, _) => mcp.do_send(Shutdown { grace: self.shared.grace }),
+            (Request::Activate(sync), _) => mcp.do_send(SetState { sync, wish: Wish::Activate }),
+            (Request::Deactivate(sync), _) => mcp.do_send(SetState { sync, wish: Wish::Deactivate }),
+            (Request::Pause(sync), _) => mcp.do_send(SetState { sync, wish: Wish::Pause }),
+            (Request::Resume(sync), _) => mcp.do_send(SetState { sync, wish: Wish::Resume }),
+            (Request::LogMessage, _) => log_messages(connection).await,
+        }
+    }
+}
+
+/// `LISTEN` to what is wanted and not present, `UNLISTEN` the other way round.
+async fn subscribe(connection: &Connection, present: &[String], wanted: &[String]) -> Result<(), String> {
+    let words = |word: &str, channel: &String| format!("{word} {};", Sql::ident(channel));
+    let fresh = wanted.iter().filter(|channel| !present.contains(channel)).map(|channel| words("LISTEN", channel));
+    let gone = present.iter().filter(|channel| !wanted.contains(channel)).map(|channel| words("UNLISTEN", channel));
+    let statements: String = fresh.chain(gone).collect();
+    connection.batch_execute(&statements).await.map_err(|error| causes(&error))
+}
+
+/// Lines that operators left for the log.
+async fn log_messages(connection: &Connection) {
+    match messages::take(&**connection).await {
+        Ok(lines) => {
+            for (text, left_at) in lines {
+                let left_at = chrono::DateTime::<chrono::Local>::from(left_at).format("%a %b %e %H:%M:%S %Y");
+                info!("MESSAGE ({left_at}): {text}");
+            }
+        }
+        Err(error) => warn!(error = %causes(&error), "cannot read the messages for the log"),
+    }
+}

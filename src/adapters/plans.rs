@@ -1,0 +1,40 @@
+//! From a sync of the catalog to what the actors need to know of it. Pure.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bucardo_actors::model::{DbName, Fault, Intent, SyncPlan};
+
+use crate::catalog::{Role, SyncDetail};
+use crate::source::validate;
+
+/// The plan of a sync; one that cannot run carries its problem.
+pub(super) fn plan(sync: &SyncDetail) -> SyncPlan {
+    let problem = sync.problem.clone().map(Fault::permanent).or_else(|| {
+        let error = validate::check_shape(sync).err()?;
+        Some(Fault { failure: error.failure(), message: error.told(), hint: error.hint(), db: None })
+    });
+    let next = || format!("change the sync, then run \"bucardo validate {0}\" and \"bucardo reload {0}\"", sync.name);
+    SyncPlan {
+        name: sync.name.clone(),
+        // A former daemon may have marked it stalled; to run it is still what is wanted.
+        intent: if sync.status == "inactive" { Intent::Inactive } else { Intent::Active },
+        sources: active(sync, Role::Source),
+        targets: active(sync, Role::Target),
+        autokick: sync.autokick,
+        check_every: sync.checktime,
+        kidsalive: sync.kidsalive,
+        problem: problem.map(|fault| if fault.hint.is_some() { fault } else { fault.with_hint(next()) }),
+        fingerprint: fingerprint(sync),
+    }
+}
+
+fn active(sync: &SyncDetail, role: Role) -> Vec<DbName> {
+    sync.dbs(role).filter(|db| db.active).map(|db| db.name.clone()).collect()
+}
+
+/// Changes with everything that a KID has read, but not when a request for a copy is marked as done.
+fn fingerprint(sync: &SyncDetail) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    SyncDetail { onetimecopy: 0, status: String::new(), ..sync.clone() }.hash(&mut hasher);
+    hasher.finish()
+}
