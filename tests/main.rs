@@ -5,3 +5,5 @@ mod support;
 
 mod connect;
 mod lab;
+mod round_order;
+mod round_steps;

@@ -7,6 +7,6 @@ FROM (SELECT t.txid, sum(t.changes) OVER (ORDER BY t.txid) AS total, t.changes
             WHERE d.txid >= current_setting('bucardo.since_xmin')::bigint
               AND NOT txid_visible_in_snapshot(d.txid, (SELECT current_setting('bucardo.since')::txid_snapshot))
             GROUP BY d.txid) AS t) AS c
-WHERE c.total > $1 AND c.total > c.changes
+WHERE c.total > $1::bigint AND c.total > c.changes
 ORDER BY c.txid
 LIMIT 1

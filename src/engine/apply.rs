@@ -59,14 +59,14 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
             truncate(round, table, ready).await?;
             applied.truncates += 1;
         }
-        let (deletes, inserts) = if changes.get::<_, i64>("changes") > FEW {
+        let moved = if changes.get::<_, i64>("changes") > FEW {
             many(round, table, ready).await?
         } else {
             few(round, table, ready, changes).await?
         };
-        applied.deletes += deletes;
-        applied.inserts += inserts;
-        applied.keys += u64::try_from(changes.get::<_, i64>("changes")).unwrap_or_default();
+        applied.keys += moved.keys;
+        applied.deletes += moved.deletes;
+        applied.inserts += moved.inserts;
         applied.oldest = [applied.oldest, changes.get("oldest")].into_iter().flatten().min();
     }
     Ok(Ended::Done(applied))
@@ -94,8 +94,15 @@ async fn truncate(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(),
     target.run(&format!("truncating table \"{}\"", table.label), sql).await
 }
 
-/// A few keys: parameters of one `DELETE`. Returns rows deleted and rows copied.
-async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> Result<(u64, u64), RoundError> {
+/// Rows of one table.
+struct Moved {
+    keys: u64,
+    deletes: u64,
+    inserts: u64,
+}
+
+/// A few keys: parameters of one `DELETE`.
+async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> Result<Moved, RoundError> {
     let (source, target, label) = (&round.session.source, &round.session.target, &table.label);
     let arrays: Vec<Vec<String>> = (0..table.goat.key.len())
         .map(|place| changes.get::<_, Option<Vec<String>>>(format!("a{place}").as_str()).unwrap_or_default())
@@ -107,17 +114,18 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
         target.conn.execute(&ready.delete_few, &args),
         target.conn.copy_in(&ready.rows_in),
     );
-    let deleted = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
+    let deletes = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
     let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
-    let copied = pour(label, source, rows, target, sink, round.watch).await?;
+    let inserts = pour(label, source, rows, target, sink, round.watch).await?;
     step(round.watch, Step::Copied(label)).await?;
-    Ok((deleted, copied))
+    let keys = changes.get::<_, i64>("changes").unsigned_abs();
+    Ok(Moved { keys, deletes, inserts })
 }
 
 /// Many keys: through a keys table on the target, in constant memory here. The source joins while the target deletes.
-async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(u64, u64), RoundError> {
+async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, RoundError> {
     let (source, target, label) = (&round.session.source, &round.session.target, &table.label);
     // Indexes are no longer the obvious way.
     let plan_freely = "SET LOCAL enable_seqscan = on";
@@ -126,17 +134,17 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(u64, u
     tokio::try_join!(source.run("planning", plan_freely), target.run("planning", plan_freely))?;
     target.conn.batch_execute(&ready.keys_table).await.map_err(keeping())?;
     let (keys, sink) = tokio::join!(source.conn.copy_out(&ready.keys_out), target.conn.copy_in(&ready.keys_in));
-    pour(label, source, keys.map_err(reading())?, target, sink.map_err(keeping())?, round.watch).await?;
+    let keys = pour(label, source, keys.map_err(reading())?, target, sink.map_err(keeping())?, round.watch).await?;
     let (rows, deleted) =
         tokio::join!(source.conn.copy_out(&ready.rows_out), target.conn.execute(&ready.delete_many, &[]));
-    let deleted = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
+    let deletes = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
     let sink = target.conn.copy_in(&ready.rows_in).await;
     let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
-    let copied = pour(label, source, rows, target, sink, round.watch).await?;
+    let inserts = pour(label, source, rows, target, sink, round.watch).await?;
     step(round.watch, Step::Copied(label)).await?;
-    Ok((deleted, copied))
+    Ok(Moved { keys, deletes, inserts })
 }
 
 /// A statement that empties a table, whichever way is allowed.

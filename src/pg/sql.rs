@@ -89,7 +89,7 @@ impl SqlFile {
     #[must_use]
     pub fn fill(&self, holes: &[(&str, &Sql)]) -> String {
         let mut out = String::with_capacity(self.0.len() + 256);
-        let mut rest = self.0;
+        let mut rest = without_header(self.0);
         let mut used = vec![false; holes.len()];
         while let Some(open) = rest.find('{') {
             let (before, after) = rest.split_at(open);
@@ -119,6 +119,15 @@ impl SqlFile {
     }
 }
 
+/// The text after the comment that opens the file: it names the holes, and must not be filled itself.
+fn without_header(text: &str) -> &str {
+    let mut rest = text;
+    while rest.starts_with("--") {
+        rest = rest.split_once('\n').map_or("", |(_, after)| after);
+    }
+    rest
+}
+
 fn is_hole(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
@@ -145,6 +154,12 @@ mod tests {
         let file = SqlFile::new("SELECT {a} FROM {b} WHERE x = '{}'");
         let filled = file.fill(&[("a", &Sql::ident("{b}")), ("b", &Sql::ident("t"))]);
         assert_eq!(filled, "SELECT \"{b}\" FROM \"t\" WHERE x = '{}'");
+    }
+
+    #[test]
+    fn the_opening_comment_is_not_filled() {
+        let file = SqlFile::new("-- Reads.\n--   {table}\nSELECT 1 FROM {table}");
+        assert_eq!(file.fill(&[("table", &Sql::trusted("a\nb"))]), "SELECT 1 FROM a\nb");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod log;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod sync_lab;
 pub(crate) mod wait;
 
 pub(crate) use compare::{assert_same, difference};
@@ -16,3 +17,4 @@ pub(crate) use database::{Database, fresh_database};
 pub(crate) use program::{Bucardo, Output};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::server;
+pub(crate) use sync_lab::{Accident, SyncLab};

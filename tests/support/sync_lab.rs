@@ -1,0 +1,165 @@
+//! A sync without daemon and control database: a source, its targets, and rounds that can fail where they are told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bucardo::catalog::{Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
+use bucardo::engine::PairSession;
+use bucardo::pg::Access;
+use bucardo::source::{ValidateError, Validated, validate_sync};
+use bucardo_actors::model::{Fault, KidId, Reason, RoundReport};
+use bucardo_actors::ports::{Rounds, StepHook, Watch};
+use futures_util::FutureExt;
+
+use super::database::Database;
+use super::{assert_same, fresh_database};
+
+/// What a failing step does.
+#[derive(Clone, Copy)]
+pub(crate) enum Accident {
+    Fault,
+    Panic,
+}
+
+/// Databases of one sync.
+pub(crate) struct SyncLab {
+    pub(crate) sync: SyncDetail,
+    databases: HashMap<String, Database>,
+    sessions: HashMap<String, PairSession>,
+}
+
+impl SyncLab {
+    /// Makes the databases `a` (source) and `targets`, runs `ddl` in each, and validates the sync.
+    ///
+    /// `goats`: `schema.table:key,key` for a table, `schema.sequence` for a sequence; the schema may be left out.
+    pub(crate) async fn start(targets: &[&str], ddl: &str, goats: &[&str]) -> Self {
+        let mut lab = Self::empty(targets, ddl, goats).await;
+        lab.validate().await.unwrap();
+        lab
+    }
+
+    /// The same, not validated.
+    pub(crate) async fn empty(targets: &[&str], ddl: &str, goats: &[&str]) -> Self {
+        let mut databases = HashMap::new();
+        let mut members = Vec::new();
+        for name in ["a"].iter().chain(targets) {
+            let database = fresh_database(name).await;
+            database.run(ddl).await;
+            members.push(member(name, &database.conninfo(), if *name == "a" { Role::Source } else { Role::Target }));
+            databases.insert((*name).to_owned(), database);
+        }
+        let sync = SyncDetail {
+            name: "s".into(),
+            status: "active".to_owned(),
+            members,
+            goats: goats.iter().zip(1..).map(|(text, id)| goat(id, text)).collect(),
+            autokick: true,
+            checktime: None,
+            stayalive: true,
+            kidsalive: true,
+            onetimecopy: 0,
+            copy_request: 0,
+            deletemethod: DeleteMethod::Delete,
+            analyze_after_copy: true,
+            strict_checking: true,
+            batch_rows_max: 500_000,
+            problem: None,
+        };
+        Self { sync, databases, sessions: HashMap::new() }
+    }
+
+    pub(crate) async fn validate(&mut self) -> Result<Validated, ValidateError> {
+        self.sessions.clear();
+        validate_sync(&self.sync).await
+    }
+
+    pub(crate) fn on(&self, name: &str) -> &Database {
+        &self.databases[name]
+    }
+
+    /// A round of the target's KID, which keeps its session from one round to the next.
+    pub(crate) async fn round(&mut self, target: &str) -> Result<RoundReport, Fault> {
+        self.round_watched(target, Watch::default()).await
+    }
+
+    /// A round that fails when it gets to `step` (as operators read it; the beginning of the text is enough).
+    pub(crate) async fn round_failing(&mut self, target: &str, step: &str, accident: Accident) -> Fault {
+        let step = step.to_owned();
+        let hook: StepHook = Arc::new(move |at: &str| {
+            let is_there = at.starts_with(&step);
+            let text = at.to_owned();
+            async move {
+                match (is_there, accident) {
+                    (false, _) => Ok(()),
+                    (true, Accident::Fault) => Err(Fault::transient(format!("the power fails: {text}"))),
+                    (true, Accident::Panic) => panic!("the power fails: {text}"),
+                }
+            }
+            .boxed()
+        });
+        self.round_watched(target, Watch::default().with_hook(hook)).await.unwrap_err()
+    }
+
+    /// A round with a hook of the test's own.
+    pub(crate) async fn round_watched(&mut self, target: &str, watch: Watch) -> Result<RoundReport, Fault> {
+        let id = KidId { sync: self.sync.name.clone(), source: "a".into(), target: target.into() };
+        let mut session = match self.sessions.remove(target) {
+            Some(session) => session,
+            None => PairSession::new(Arc::new(self.sync.clone()), id),
+        };
+        let ended = session.round(Reason::Request, watch).await;
+        if ended.is_ok() {
+            self.sessions.insert(target.to_owned(), session);
+        }
+        ended
+    }
+
+    /// Rounds until one finds nothing; returns rows written.
+    pub(crate) async fn drain(&mut self, target: &str) -> u64 {
+        let mut rows = 0;
+        loop {
+            let report = self.round(target).await.unwrap();
+            if report.is_empty() {
+                return rows;
+            }
+            rows += report.inserts;
+        }
+    }
+
+    /// Every table is the same on every database.
+    pub(crate) async fn assert_same(&self) {
+        let mut names: Vec<&String> = self.databases.keys().collect();
+        names.sort();
+        let databases: Vec<&Database> = names.iter().map(|name| &self.databases[*name]).collect();
+        for goat in self.sync.tables() {
+            let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+            assert_same(&format!("{}.{}", quoted(&goat.schema), quoted(&goat.name)), &databases).await;
+        }
+    }
+}
+
+/// A database in its role.
+pub(crate) fn member(name: &str, conninfo: &str, role: Role) -> Member {
+    let access = Access::parse(conninfo).unwrap();
+    Member {
+        db: Arc::new(Db { name: name.into(), access, kind: "postgres".to_owned(), active: true }),
+        role,
+        priority: 0,
+    }
+}
+
+fn goat(id: i32, text: &str) -> Goat {
+    let (name, key) = text.split_once(':').map_or((text, None), |(name, key)| (name, Some(key)));
+    let (schema, name) = name.split_once('.').unwrap_or(("public", name));
+    Goat {
+        id,
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        kind: if key.is_some() { GoatKind::Table } else { GoatKind::Sequence },
+        key: key.unwrap_or_default().split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect(),
+        autokick: None,
+        strict_checking: true,
+        analyze_after_copy: true,
+        ghost: false,
+    }
+}
