@@ -5,5 +5,6 @@ mod support;
 
 mod connect;
 mod lab;
+mod round_names;
 mod round_order;
 mod round_steps;

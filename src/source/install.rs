@@ -274,7 +274,7 @@ async fn missing(
     let bodies: HashMap<String, String> =
         serde_json::from_value(row.get::<_, serde_json::Value>("bodies")).unwrap_or_default();
     let same = names.iter().zip(functions).all(|(name, function)| {
-        bodies.get(name).is_some_and(|body| function.ends_with(&format!("AS {}", Sql::literal(body))))
+        bodies.get(name).is_some_and(|body| function.trim_end().ends_with(&format!("AS {}", Sql::literal(body))))
     });
     let expected: usize = places.iter().map(|(_, name, place)| table.triggers(name, *place).len()).sum();
     let triggers: i64 = row.get("triggers");

@@ -1,13 +1,17 @@
 //! What lives on the databases of a sync: capture on sources, positions on targets, and the checks before both.
 
 mod compare;
+pub mod deltas;
+mod gate;
 pub mod inspect;
 mod install;
 mod names;
+pub mod purge;
 mod relation;
 mod triggers;
 pub mod validate;
 
+pub use gate::{Gate, horizon, set_gate};
 pub(crate) use names::{delta_column, delta_columns};
 pub use relation::{Column, Relation, relations};
 pub use validate::{ValidateError, Validated, forget_sync, validate_sync};
