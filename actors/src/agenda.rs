@@ -30,18 +30,22 @@ struct Ticket<A> {
     answer: A,
 }
 
-/// Kicks that have got what they asked for.
+/// Kicks that are over, by whether somebody waits for their answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Served<A> {
-    /// Their answers.
-    pub(crate) answers: Vec<A>,
-    /// Somebody waits for one of them.
-    pub(crate) asked: bool,
+pub(crate) struct Over<A> {
+    /// Answers of requests.
+    pub(crate) asked: Vec<A>,
+    /// Answers of all other kicks.
+    pub(crate) unasked: Vec<A>,
 }
 
-impl<A> Served<A> {
+impl<A> Over<A> {
     pub(crate) fn none() -> Self {
-        Self { answers: Vec::new(), asked: false }
+        Self { asked: Vec::new(), unasked: Vec::new() }
+    }
+
+    fn push(&mut self, ticket: Ticket<A>) {
+        if ticket.asked { self.asked.push(ticket.answer) } else { self.unasked.push(ticket.answer) }
     }
 }
 
@@ -55,7 +59,7 @@ impl<A> Agenda<A> {
     }
 
     /// Forgets a KID; returns the answers of kicks that waited only for it.
-    pub(crate) fn remove(&mut self, kid: &KidId) -> Served<A> {
+    pub(crate) fn remove(&mut self, kid: &KidId) -> Over<A> {
         self.desks.remove(kid);
         self.satisfy(|ticket| {
             ticket.need.remove(kid);
@@ -70,9 +74,11 @@ impl<A> Agenda<A> {
         self.desks.contains_key(kid)
     }
 
-    /// There is work for all KIDs. The answer waits for those that are `able` to run; it comes back when there are
-    /// none, or when an earlier kick that is served by the same rounds answers for both.
-    pub(crate) fn kick(&mut self, reason: Reason, able: impl Fn(&KidId) -> bool, answer: A) -> Option<A> {
+    /// There is work for all KIDs. The answer waits for those that are `able` to run. Returns the answers that are
+    /// not needed: this one, when no KID can run or when an earlier kick is served by the same rounds; and for a
+    /// request those of earlier kicks that nobody asked for, since the requester would take them for its own.
+    pub(crate) fn kick(&mut self, reason: Reason, able: impl Fn(&KidId) -> bool, answer: A) -> Vec<A> {
+        let asked = reason == Reason::Request;
         let mut need = BTreeMap::new();
         for (kid, desk) in &mut self.desks {
             desk.mark(reason);
@@ -80,22 +86,21 @@ impl<A> Agenda<A> {
                 need.insert(kid.clone(), desk.begun + 1);
             }
         }
-        if need.is_empty() {
-            return Some(answer);
+        let mut spare = Vec::new();
+        if asked {
+            spare.extend(self.split(|ticket| !ticket.asked).into_iter().map(|ticket| ticket.answer));
         }
-        let asked = reason == Reason::Request;
         let full = self.tickets.len() >= TICKETS_MAX;
         match self.tickets.back_mut() {
+            _ if need.is_empty() => spare.push(answer),
             Some(last) if full || last.need == need => {
                 last.need.extend(need);
                 last.asked |= asked;
-                Some(answer)
+                spare.push(answer);
             }
-            _ => {
-                self.tickets.push_back(Ticket { need, asked, answer });
-                None
-            }
+            _ => self.tickets.push_back(Ticket { need, asked, answer }),
         }
+        spare
     }
 
     /// KIDs that have work and do none.
@@ -116,14 +121,14 @@ impl<A> Agenda<A> {
     }
 
     /// The running round ended well, leaving `more` behind; returns the answers of kicks that are served by it.
-    pub(crate) fn ended(&mut self, kid: &KidId, more: bool) -> Served<A> {
-        let Some(desk) = self.desks.get_mut(kid) else { return Served::none() };
+    pub(crate) fn ended(&mut self, kid: &KidId, more: bool) -> Over<A> {
+        let Some(desk) = self.desks.get_mut(kid) else { return Over::none() };
         desk.running = None;
         let begun = desk.begun;
         if more {
             desk.mark(Reason::More);
             self.postpone(kid, begun);
-            return Served::none();
+            return Over::none();
         }
         self.satisfy(|ticket| {
             if ticket.need.get(kid).is_some_and(|need| *need <= begun) {
@@ -142,22 +147,18 @@ impl<A> Agenda<A> {
         }
     }
 
-    /// The KID failed: its work is still there. Returns the answers of all kicks that waited for it.
-    pub(crate) fn failed(&mut self, kid: &KidId) -> Vec<A> {
+    /// The KID failed: its work is still there, but the kicks that waited for it are over.
+    pub(crate) fn failed(&mut self, kid: &KidId) -> Over<A> {
         if let Some(desk) = self.desks.get_mut(kid) {
             let reason = desk.running.take().unwrap_or(Reason::Start);
             desk.mark(reason);
         }
-        let tickets = std::mem::take(&mut self.tickets);
-        let (hit, rest): (VecDeque<_>, VecDeque<_>) =
-            tickets.into_iter().partition(|ticket| ticket.need.contains_key(kid));
-        self.tickets = rest;
-        hit.into_iter().map(|ticket| ticket.answer).collect()
+        self.over(|ticket| ticket.need.contains_key(kid))
     }
 
     /// Nobody gets the rounds they wait for.
-    pub(crate) fn give_up(&mut self) -> Vec<A> {
-        self.tickets.drain(..).map(|ticket| ticket.answer).collect()
+    pub(crate) fn give_up(&mut self) -> Over<A> {
+        self.over(|_| true)
     }
 
     /// The KID has no work.
@@ -178,18 +179,21 @@ impl<A> Agenda<A> {
         }
     }
 
-    fn satisfy(&mut self, change: impl Fn(&mut Ticket<A>)) -> Served<A> {
+    fn satisfy(&mut self, change: impl Fn(&mut Ticket<A>)) -> Over<A> {
         self.tickets.iter_mut().for_each(change);
-        let mut served = Served::none();
-        for ticket in std::mem::take(&mut self.tickets) {
-            if ticket.need.is_empty() {
-                served.asked |= ticket.asked;
-                served.answers.push(ticket.answer);
-            } else {
-                self.tickets.push_back(ticket);
-            }
-        }
-        served
+        self.over(|ticket| ticket.need.is_empty())
+    }
+
+    fn over(&mut self, which: impl Fn(&Ticket<A>) -> bool) -> Over<A> {
+        let mut over = Over::none();
+        self.split(which).into_iter().for_each(|ticket| over.push(ticket));
+        over
+    }
+
+    fn split(&mut self, which: impl Fn(&Ticket<A>) -> bool) -> VecDeque<Ticket<A>> {
+        let (out, rest) = std::mem::take(&mut self.tickets).into_iter().partition(which);
+        self.tickets = rest;
+        out
     }
 }
 

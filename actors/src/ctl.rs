@@ -11,7 +11,7 @@ use actix::prelude::*;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::agenda::{Agenda, Served};
+use crate::agenda::{Agenda, Over};
 use crate::board::{ActorId, Board, Doing};
 use crate::kid::Kid;
 use crate::lifeline::Lifeline;
@@ -20,7 +20,7 @@ use crate::model::{KidId, Reason, SyncName, SyncPlan};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::{Answer, Outbox};
 use crate::policy::{Exit, Settings, Verdict};
-use crate::ports::{Replicator, RunRecord};
+use crate::ports::{Notice, Replicator, RunRecord};
 use crate::runs::Runs;
 use crate::work::Workers;
 
@@ -44,6 +44,8 @@ pub struct Ctl {
     stopping: bool,
     check: Option<SpawnHandle>,
     flush: Option<SpawnHandle>,
+    told: Option<Instant>,       // when SyncDone was last told
+    untold: Option<SpawnHandle>, // SyncDone is to be told then
     life: Lifeline<SyncName>,
 }
 
@@ -66,6 +68,8 @@ impl Ctl {
             stopping: false,
             check: None,
             flush: None,
+            told: None,
+            untold: None,
             plan,
             settings,
             shared,
@@ -101,8 +105,10 @@ impl Ctl {
         }
         let kids = &self.kids;
         let able = |kid: &KidId| retry || !matches!(kids.standing(kid), Standing::Waiting | Standing::Stalled);
-        if let Some(answer) = self.agenda.kick(reason, able, answer) {
-            answer.forgo(); // shared with an earlier kick, or no KID can run: the one that restarts will look
+        let spare = self.agenda.kick(reason, able, answer);
+        spare.into_iter().for_each(Answer::forgo);
+        if let Some(timer) = self.untold.take_if(|_| reason == Reason::Request) {
+            ctx.cancel_future(timer); // who asks would take it for the answer
         }
         if retry {
             self.retry_children(ctx);
@@ -110,14 +116,44 @@ impl Ctl {
         self.grant(ctx);
     }
 
-    /// Records what is ready, then answers kicks, in this order: who hears of the end can read the history.
-    fn report(&mut self, records: impl IntoIterator<Item = RunRecord>, served: Served<Answer>) {
+    fn record(&self, records: impl IntoIterator<Item = RunRecord>) {
         records.into_iter().for_each(|record| self.shared.outbox.record(record));
-        if served.asked {
-            let rest = self.runs.take_all(Instant::now());
-            rest.into_iter().for_each(|record| self.shared.outbox.record(record));
+    }
+
+    /// Answers kicks that got their rounds. Who asked hears at once, and can then read the run history; others are
+    /// told once in a while, as a busy sync has hundreds of rounds a second.
+    fn done(&mut self, over: Over<Answer>, ctx: &mut Context<Self>) {
+        let (now, gap) = (Instant::now(), self.settings.schedule.tell_every);
+        if !over.asked.is_empty() {
+            let records = self.runs.take_all(now);
+            self.record(records);
+            over.asked.into_iter().for_each(Answer::done);
+            over.unasked.into_iter().for_each(Answer::forgo);
+            self.told = Some(now);
+        } else if !over.unasked.is_empty() && self.untold.is_none() {
+            over.unasked.into_iter().for_each(Answer::forgo);
+            let wait = self.told.map_or(Duration::ZERO, |told| gap.saturating_sub(now.duration_since(told)));
+            if wait.is_zero() {
+                self.tell_done();
+            } else {
+                self.untold = Some(ctx.run_later(wait, |ctl, _| ctl.tell_done()));
+            }
+        } else {
+            over.unasked.into_iter().for_each(Answer::forgo);
         }
-        served.answers.into_iter().for_each(Answer::done);
+    }
+
+    /// Answers kicks that do not get their rounds; those that nobody asked for with one answer.
+    fn killed(over: Over<Answer>) {
+        let one = usize::from(over.asked.is_empty());
+        over.unasked.into_iter().skip(one).for_each(Answer::forgo);
+        drop(over.asked); // dropped: SyncKill
+    }
+
+    fn tell_done(&mut self) {
+        self.untold = None;
+        self.told = Some(Instant::now());
+        self.shared.outbox.tell(Notice::SyncDone(self.plan.name.clone()));
     }
 
     fn flush_later(&mut self, ctx: &mut Context<Self>) {
@@ -125,7 +161,7 @@ impl Ctl {
             self.flush = Some(ctx.run_later(self.settings.schedule.run_max, |ctl, _| {
                 ctl.flush = None;
                 let records = ctl.runs.take_all(Instant::now());
-                ctl.report(records, Served::none());
+                ctl.record(records);
             }));
         }
     }
@@ -165,11 +201,12 @@ impl Ctl {
         });
     }
 
-    fn remove_kid(&mut self, kid: &KidId) {
+    fn remove_kid(&mut self, kid: &KidId, ctx: &mut Context<Self>) {
         self.kids.stop(kid, self.settings.schedule.grace);
-        let served = self.agenda.remove(kid);
+        let over = self.agenda.remove(kid);
         let record = self.runs.remove(kid, Instant::now());
-        self.report(record, served);
+        self.record(record);
+        self.done(over, ctx);
         self.shared.board.remove(&ActorId::Kid(kid.clone()));
     }
 
@@ -184,7 +221,11 @@ impl Ctl {
     fn end_if_alone(&mut self, ctx: &mut Context<Self>) {
         if self.stopping && self.kids.is_empty() {
             let records = self.runs.take_all(Instant::now());
-            self.report(records, Served::none());
+            self.record(records);
+            if self.untold.is_some() {
+                self.tell_done();
+            }
+            Self::killed(self.agenda.give_up());
             self.life.end(Exit::Stopped, ctx);
         }
     }
@@ -247,10 +288,11 @@ impl Parent<KidId> for Ctl {
                 (Doing::Stalled, Some(retry_after))
             }
         };
-        self.agenda.failed(kid).into_iter().for_each(drop); // dropped: SyncKill
+        let over = self.agenda.failed(kid);
+        Self::killed(over);
         if self.agenda.has(kid) {
             let records = self.runs.failed(kid, fault.clone(), Instant::now());
-            self.report(records, Served::none());
+            self.record(records);
             self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.fail(state, Some(fault), after));
         }
         self.grant(ctx);
@@ -286,15 +328,16 @@ impl Handler<RoundEnded> for Ctl {
         if report.copied {
             info!(%kid, rows = report.inserts, took = ?report.took, "whole copy made");
         }
-        let served = self.agenda.ended(&kid, report.more);
+        let over = self.agenda.ended(&kid, report.more);
         let run_max = self.settings.schedule.run_max;
         let record = self.runs.ended(&kid, &report, self.agenda.idle(&kid), run_max, Instant::now());
-        self.report(record, served);
         self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| {
             snapshot.enter(Doing::Idle);
             snapshot.succeed(&report);
         });
         self.grant(ctx);
+        self.record(record);
+        self.done(over, ctx);
         if !self.plan.kidsalive && self.agenda.idle(&kid) {
             self.kids.stop(&kid, Duration::ZERO);
         }
@@ -330,7 +373,7 @@ impl Handler<Replan> for Ctl {
         self.kids.set_care(self.settings.supervision.kid);
         let gone: Vec<KidId> = self.agenda.kids().filter(|kid| !new.kids.contains(kid)).cloned().collect();
         for kid in gone {
-            self.remove_kid(&kid);
+            self.remove_kid(&kid, ctx);
         }
         if renew {
             self.kids.stop_all(self.settings.schedule.grace); // those with work are started anew when they have ended
@@ -352,7 +395,7 @@ impl Handler<Brake> for Ctl {
     fn handle(&mut self, brake: Brake, ctx: &mut Context<Self>) {
         self.brake = brake;
         if self.brake.paused {
-            self.agenda.give_up().into_iter().for_each(drop); // dropped: SyncKill
+            Self::killed(self.agenda.give_up());
         }
         self.grant(ctx);
         self.show();

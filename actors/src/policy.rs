@@ -181,7 +181,11 @@ pub struct Schedule {
     /// Rounds are summed up to one entry of the run history for at most this long.
     #[serde(with = "humantime_serde")]
     pub run_max: Duration,
+    /// A busy sync tells the end of rounds that nobody asked for (`syncdone`) at most this often.
+    #[serde(with = "humantime_serde")]
+    pub tell_every: Duration,
     /// So many entries of the run history and notices wait for the control database; more are dropped.
+    /// Takes effect at the start of the daemon.
     pub posts_max: usize,
     /// A round that runs when its KID is to end (a reload, a sync that is deactivated) may take this long.
     #[serde(with = "humantime_serde")]
@@ -197,6 +201,7 @@ impl Default for Schedule {
             check_every: Duration::from_secs(30),
             purge_every: Duration::from_secs(30),
             run_max: Duration::from_secs(5),
+            tell_every: Duration::from_millis(250),
             posts_max: 1000,
             grace: Duration::from_secs(30),
             cancel_within: Duration::from_secs(3),

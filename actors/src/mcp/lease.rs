@@ -1,8 +1,10 @@
 //! The lease on the control database, and reading the catalog.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Mcp;
@@ -22,8 +24,10 @@ pub(super) struct Lease {
     pub(super) ready: bool,
     /// It was held before: the daemon has started.
     pub(super) had: bool,
-    /// Tries in a row that failed.
+    /// Tries in a row that failed, or got a lease that was lost soon after.
     tries: u32,
+    /// When it was taken.
+    since: Option<Instant>,
     /// Raised whenever the lease is taken: an older loss does not count.
     generation: u64,
 }
@@ -73,6 +77,7 @@ impl Mcp {
 
     fn lease_taken(&mut self, ctx: &mut Context<Self>) {
         self.lease.generation += 1;
+        self.lease.since = Some(Instant::now());
         let generation = self.lease.generation;
         let lost = self.catalog.lease_lost();
         self.run(Box::pin(async move { Ok(lost.await) }), ctx, move |mcp, lost: Result<Fault, Fault>, ctx| {
@@ -125,7 +130,23 @@ impl Mcp {
         self.lease.ready = false;
         self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.fail(Doing::Down, Some(fault.clone()), None));
         self.brake_all();
-        self.take_lease(ctx);
+        let care = self.settings.supervision.lease;
+        let lasted = self.lease.since.take().is_some_and(|since| since.elapsed() >= care.delay_max);
+        if lasted {
+            self.lease.tries = 0;
+            return self.take_lease(ctx);
+        }
+        // A server that takes connections only to drop them is not to be asked without end.
+        self.lease.tries += 1;
+        self.take_lease_after(care.delay(self.lease.tries), ctx);
+    }
+
+    fn take_lease_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        ctx.run_later(wait, |mcp, ctx| {
+            if mcp.ending.is_none() {
+                mcp.take_lease(ctx);
+            }
+        });
     }
 
     /// Tells all children whether they may start something.
@@ -220,7 +241,6 @@ impl Mcp {
     /// The lease is held and the catalog is known: rounds may start.
     fn up(&mut self, applied: &Applied, ctx: &mut Context<Self>) {
         self.lease.ready = true;
-        self.lease.tries = 0;
         self.shared.board.note(&ActorId::Mcp, |snapshot| {
             snapshot.enter(Doing::Active);
             snapshot.fault = None;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{SECOND, kid, plan};
-use crate::agenda::Agenda;
+use crate::agenda::{Agenda, Over};
 use crate::health::Pulse;
 use crate::messages::Pong;
 use crate::model::{Fault, Reason, RoundReport};
@@ -97,22 +97,33 @@ fn agenda(targets: &[&str]) -> Agenda<u32> {
 fn an_agenda_answers_each_kick_when_all_rounds_after_it_have_ended() {
     let (b, c) = (kid("s", "b"), kid("s", "c"));
     let mut agenda = agenda(&["b", "c"]);
-    assert_eq!(agenda.kick(Reason::Change, |_| true, 1), None);
-    assert_eq!(agenda.kick(Reason::Request, |_| true, 2), Some(2), "the same rounds serve both");
+    assert!(agenda.kick(Reason::Request, |_| true, 1).is_empty());
+    assert_eq!(agenda.kick(Reason::Change, |_| true, 2), [2], "the same rounds serve both");
     assert_eq!(agenda.due(), [b.clone(), c.clone()]);
     assert_eq!(agenda.begin(&b), Some(Reason::Request));
     assert_eq!(agenda.begin(&b), None);
-    assert_eq!(agenda.kick(Reason::Change, |_| true, 3), None, "b has begun without it");
+    assert!(agenda.kick(Reason::Change, |_| true, 3).is_empty(), "b has begun without it");
     agenda.begin(&c);
-    assert!(agenda.ended(&c, false).answers.is_empty());
-    let served = agenda.ended(&b, false);
-    assert_eq!((served.answers, served.asked), (vec![1], true));
+    assert_eq!(agenda.ended(&c, false), Over::none());
+    assert_eq!(agenda.ended(&b, false), Over { asked: vec![1], unasked: vec![] });
     assert_eq!(agenda.due(), std::slice::from_ref(&b), "c began after the third kick");
     agenda.begin(&b);
-    assert!(agenda.ended(&b, true).answers.is_empty(), "more is left");
+    assert_eq!(agenda.ended(&b, true), Over::none(), "more is left");
     assert_eq!(agenda.begin(&b), Some(Reason::More));
-    assert_eq!(agenda.ended(&b, false).answers, [3]);
+    assert_eq!(agenda.ended(&b, false).unasked, [3]);
     assert!(agenda.due().is_empty() && agenda.idle(&b) && !agenda.running());
+}
+
+#[test]
+fn a_request_is_not_answered_by_rounds_that_began_before_it() {
+    let b = kid("s", "b");
+    let mut agenda = agenda(&["b"]);
+    agenda.kick(Reason::Change, |_| true, 1);
+    agenda.begin(&b);
+    assert_eq!(agenda.kick(Reason::Request, |_| true, 2), [1], "nobody is told of the round that runs");
+    assert_eq!(agenda.ended(&b, false), Over::none());
+    agenda.begin(&b);
+    assert_eq!(agenda.ended(&b, false).asked, [2]);
 }
 
 #[test]
@@ -124,16 +135,16 @@ fn an_agenda_keeps_the_work_of_a_kid_that_failed_or_left() {
     agenda.begin(&c);
     agenda.interrupted(&c);
     assert_eq!(agenda.due(), std::slice::from_ref(&c));
-    assert_eq!(agenda.failed(&b), [1]);
+    assert_eq!(agenda.failed(&b).unasked, [1]);
     assert_eq!(agenda.due(), [b.clone(), c.clone()]);
-    assert_eq!(agenda.kick(Reason::Change, |kid| *kid != b, 2), None);
+    assert!(agenda.kick(Reason::Change, |kid| *kid != b, 2).is_empty());
     agenda.begin(&c);
-    assert_eq!(agenda.ended(&c, false).answers, [2], "b cannot run and is not waited for");
-    assert_eq!(agenda.kick(Reason::Change, |_| false, 3), Some(3));
+    assert_eq!(agenda.ended(&c, false).unasked, [2], "b cannot run and is not waited for");
+    assert_eq!(agenda.kick(Reason::Change, |_| false, 3), [3]);
     agenda.kick(Reason::Change, |_| true, 4);
     agenda.begin(&c);
     agenda.ended(&c, false);
-    assert_eq!(agenda.remove(&b).answers, [4], "a KID that is gone is not waited for");
+    assert_eq!(agenda.remove(&b).unasked, [4], "a KID that is gone is not waited for");
 }
 
 #[test]
@@ -142,15 +153,15 @@ fn an_agenda_stays_small_while_one_kid_hangs() {
     let mut agenda = agenda(&["b", "c"]);
     let mut shared = 0;
     for n in 0..10_000 {
-        shared += usize::from(agenda.kick(Reason::Change, |_| true, n).is_some());
+        shared += usize::from(!agenda.kick(Reason::Change, |_| true, n).is_empty());
         agenda.begin(&b);
         agenda.begin(&c);
         agenda.ended(&c, false);
     }
     assert_eq!(shared, 10_000 - 16);
-    assert_eq!(agenda.ended(&b, false).answers, [0]);
+    assert_eq!(agenda.ended(&b, false).unasked, [0]);
     agenda.begin(&b);
-    assert_eq!(agenda.ended(&b, false).answers.len(), 15);
+    assert_eq!(agenda.ended(&b, false).unasked.len(), 15);
 }
 
 #[test]

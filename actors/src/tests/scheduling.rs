@@ -84,6 +84,40 @@ fn every_kick_is_answered_once() {
 }
 
 #[test]
+fn a_request_is_answered_by_its_own_rounds_only() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.plays("b", [Play::Slow(5 * SECOND), Play::Slow(7 * SECOND)]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("begin b", 1).await;
+        let start = world.now();
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!(world.now() - start, 12, "not when the round ended that began before it was asked");
+        world.pass(60 * SECOND).await;
+        assert_eq!(world.count("notice SyncDone"), 1);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_busy_sync_tells_its_end_only_now_and_then() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        for _ in 0..1000 {
+            rig.kick("s", Reason::Change);
+            world.pass(Duration::from_millis(5)).await;
+        }
+        let last = world.now();
+        world.pass(60 * SECOND).await;
+        let told = world.times("notice SyncDone");
+        assert_eq!(world.count("end b"), 1000);
+        assert!((19..=22).contains(&told.len()), "four a second: {told:?}");
+        assert!(*told.last().unwrap() >= last, "the last one is told");
+        rig.stop().await;
+    });
+}
+
+#[test]
 fn a_paused_sync_starts_no_round_until_it_is_resumed() {
     story(|world| async move {
         let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
@@ -92,8 +126,9 @@ fn a_paused_sync_starts_no_round_until_it_is_resumed() {
         rig.kick("s", Reason::Change);
         world.until_seen("begin b", 1).await;
         rig.kick("s", Reason::Change);
+        rig.kick("s", Reason::Request);
         rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Pause });
-        world.until_seen("notice SyncKill", 2).await;
+        world.until_seen("notice SyncKill", 1).await;
         world.until_seen("end b", 1).await;
         rig.kick("s", Reason::Change);
         assert_eq!(rig.ask("s").await, "notice SyncError(\"s\")");
