@@ -11,6 +11,7 @@ pub mod groups;
 mod load;
 pub mod messages;
 pub mod migrate;
+pub mod names;
 mod query;
 pub mod runs;
 pub mod settings;

@@ -4,10 +4,23 @@
 //! noun, each with `pub async fn run(ctx: &Context) -> Outcome`.
 
 mod args;
+mod catalog_verbs;
+mod choose;
+mod db;
+mod dbgroup;
 mod error;
 mod help;
+mod install;
 mod output;
+mod pgpass;
 mod rc;
+mod relations;
+mod relgroup;
+mod settings;
+mod sync;
+mod sync_add;
+mod table;
+mod update;
 pub mod words;
 
 pub use args::Options;
@@ -15,6 +28,11 @@ pub use error::{CliError, EXIT_DIED, EXIT_USAGE};
 pub use help::section;
 pub use output::{Output, quoted};
 pub use rc::RcFile;
+
+use tokio_postgres::Transaction;
+
+use crate::catalog::Control;
+use crate::pg::Access;
 
 /// What a command ends with: its exit code, or why it failed.
 pub type Outcome = Result<u8, CliError>;
@@ -69,6 +87,80 @@ impl Context {
         Ok(Self { program, options, rc, verb, words, out })
     }
 
+    /// How to reach the control database: options and rc file, else database and user `bucardo`.
+    ///
+    /// # Errors
+    ///
+    /// A connection string that cannot be read.
+    pub fn control_access(&self) -> Result<Access, CliError> {
+        let named = self.options.dbname.as_deref().unwrap_or_default();
+        let whole = named.contains('=') || named.starts_with("postgres://") || named.starts_with("postgresql://");
+        let mut access = if whole { Access::parse(named)? } else { Access::new() };
+        if !whole {
+            access.set("dbname", named)?;
+        }
+        let given = [
+            ("host", &self.options.dbhost),
+            ("port", &self.options.dbport),
+            ("user", &self.options.dbuser),
+            ("password", &self.options.dbpass),
+        ];
+        for (keyword, value) in given {
+            if let Some(value) = value {
+                access.set(keyword, value)?;
+            }
+        }
+        if access.get("service").is_none() {
+            for keyword in ["dbname", "user"] {
+                if access.get(keyword).is_none() {
+                    access.set(keyword, "bucardo")?;
+                }
+            }
+        }
+        Ok(access)
+    }
+
+    /// Opens the control database.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or has no catalog of this program.
+    pub async fn control(&self) -> Result<Control, CliError> {
+        Ok(Box::pin(Control::open(&self.control_access()?, "bucardo CLI")).await?)
+    }
+
+    /// Ends a change: not at all with `--dry-run`, after asking with `--confirm`. True: it is committed.
+    ///
+    /// # Errors
+    ///
+    /// The server refused the commit; then nothing is changed.
+    pub async fn finish(&self, transaction: Transaction<'_>) -> Result<bool, CliError> {
+        let failed = |error: tokio_postgres::Error| CliError::caused("Could not commit the changes", &error);
+        if self.options.dry_run {
+            transaction.rollback().await.map_err(failed)?;
+            self.out.detail("Dry run: nothing was changed");
+            return Ok(false);
+        }
+        if self.confirms() {
+            if !self.confirmed() {
+                transaction.rollback().await.map_err(failed)?;
+                self.out.say("Changes have been rolled back");
+                return Ok(false);
+            }
+            transaction.commit().await.map_err(failed)?;
+            self.out.say("Changes have been committed");
+            return Ok(true);
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+
+    /// Asks whether to commit.
+    fn confirmed(&self) -> bool {
+        let answer = self.out.ask("Commit the changes? Y/N ").unwrap_or_default();
+        answer.to_lowercase().starts_with('y')
+    }
+
     /// The environment or an option asks for `--confirm`.
     fn confirms(&self) -> bool {
         let asked = std::env::var("BUCARDO_CONFIRM").is_ok_and(|value| words::boolean(&value) == Some(true));
@@ -104,6 +196,14 @@ fn start(ctx: &Context) -> Outcome {
 /// One arm a verb; each future is boxed, so that the sum of them does not lie on the stack.
 async fn dispatch(ctx: &Context) -> Outcome {
     match ctx.verb.as_str() {
+        "add" => Box::pin(catalog_verbs::add(ctx)).await,
+        "list" => Box::pin(catalog_verbs::list(ctx)).await,
+        "remove" => Box::pin(catalog_verbs::remove(ctx)).await,
+        "update" => Box::pin(catalog_verbs::update(ctx)).await,
+        "show" => Box::pin(settings::show(ctx, &ctx.words)).await,
+        "set" => Box::pin(settings::set(ctx, &ctx.words)).await,
+        "config" => Box::pin(settings::config(ctx, &ctx.words)).await,
+        "install" => Box::pin(install::run(ctx)).await,
         other => Err(unknown(other)),
     }
 }

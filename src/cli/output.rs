@@ -113,3 +113,23 @@ fn line_to(out: &mut impl Write, line: &str) {
 pub fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     names.iter().map(|name| format!("\"{}\"", name.as_ref())).collect::<Vec<_>>().join(",")
 }
+
+/// Prints every column of a row, one a line: what `-vv` adds to `list`.
+///
+/// # Errors
+///
+/// The row does not serialize: a fault of the program.
+pub(super) fn columns(out: &Output, row: &impl Serialize) -> Result<(), CliError> {
+    let value = serde_json::to_value(row)
+        .map_err(|error| CliError::die(format!("cannot write the columns of a row: {error}")))?;
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let text = match value {
+            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Null => "(null)".to_owned(),
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => continue,
+            other => other.to_string(),
+        };
+        out.say(format!("    {name} = {text}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! Groups of databases: `add dbgroup`, `list dbgroups`, `update dbgroup`, `remove dbgroup`.
+
+use tokio_postgres::{GenericClient, Transaction};
+
+use super::{CliError, Context, Outcome, choose, sync, update, words};
+use crate::catalog::groups::{self, Dbgroup};
+use crate::catalog::{Table, dbs};
+
+/// A member as an operator writes it: `db[:role[:pri=n]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// The database.
+    pub db: String,
+    /// Its role, where it was given.
+    pub role: Option<&'static str>,
+    /// Its priority, where it was given.
+    pub priority: Option<i16>,
+}
+
+/// The role that a word means.
+///
+/// # Errors
+///
+/// `Invalid database role: x`.
+pub(super) fn role(word: &str) -> Result<&'static str, CliError> {
+    let word = word.trim().to_lowercase();
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| word.starts_with(prefix));
+    if starts(&["s", "mas", "pri"]) && !word.starts_with("slave") {
+        Ok("source")
+    } else if starts(&["t", "rep", "slave"]) {
+        Ok("target")
+    } else if starts(&["f"]) {
+        Ok("fullcopy")
+    } else {
+        Err(CliError::refuse(format!("Invalid database role: {word}")).hint("roles are source, target and fullcopy"))
+    }
+}
+
+impl Member {
+    /// Reads one word.
+    ///
+    /// # Errors
+    ///
+    /// A role or priority that is none.
+    pub(super) fn parse(word: &str) -> Result<Self, CliError> {
+        let mut pieces = word.split(':');
+        let db = pieces.next().unwrap_or_default().trim().to_owned();
+        let mut member = Self { db, role: None, priority: None };
+        for piece in pieces {
+            match words::pair(piece) {
+                Some((key, value)) if key.starts_with("pri") => {
+                    let number = value.parse();
+                    member.priority = Some(number.map_err(|_| CliError::refuse(format!("Invalid priority: {value}")))?);
+                }
+                Some((key, _)) => return Err(CliError::refuse(format!("Unknown option '{key}'"))),
+                None => member.role = Some(role(piece)?),
+            }
+        }
+        Ok(member)
+    }
+}
+
+/// Checks the name of a group.
+///
+/// # Errors
+///
+/// A name that the catalog does not take.
+pub(super) fn check_name(name: &str) -> Result<(), CliError> {
+    if words::sane_name(name) {
+        return Ok(());
+    }
+    Err(CliError::refuse(format!("Invalid dbgroup name \"{name}\""))
+        .hint("a name begins with a letter and holds letters, digits and underscores only"))
+}
+
+/// Refuses members that the catalog does not know.
+pub(super) async fn check_members(client: &impl GenericClient, members: &[Member]) -> Result<(), CliError> {
+    let known = dbs::list(client).await?;
+    match members.iter().find(|member| !known.iter().any(|db| db.name == member.db)) {
+        Some(unknown) => Err(CliError::refuse(format!("The database \"{}\" does not exist", unknown.db))
+            .hint("\"bucardo list dbs\" shows those that do")),
+        None => Ok(()),
+    }
+}
+
+/// `add dbgroup`
+pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
+    let Some((name, rest)) = given.split_first() else { return Err(CliError::usage("add dbgroup")) };
+    check_name(name)?;
+    let members = words::flat(rest).iter().map(|word| Member::parse(word)).collect::<Result<Vec<_>, _>>()?;
+    let mut control = ctx.control().await?;
+    let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot add dbgroup", &error))?;
+    check_members(&transaction, &members).await?;
+    if groups::add_dbgroup(&transaction, name).await? {
+        ctx.out.say(format!("Created dbgroup \"{name}\""));
+    } else if members.is_empty() {
+        return Err(CliError::refuse(format!("Cannot add dbgroup: the name \"{name}\" already exists")));
+    }
+    for member in &members {
+        let role = member.role.unwrap_or("target");
+        groups::put_db(&transaction, name, &member.db, role, member.priority).await?;
+        ctx.out.say(format!("Added database \"{}\" to dbgroup \"{name}\" as {role}", member.db));
+    }
+    ctx.finish(transaction).await?;
+    Ok(0)
+}
+
+/// `update dbgroup`
+pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
+    let Some((name, rest)) = given.split_first() else { return Err(CliError::usage("update dbgroup")) };
+    let (pairs, names): (Vec<_>, Vec<_>) = rest.iter().cloned().partition(|word| words::pair(word).is_some());
+    if rest.is_empty() {
+        return Err(CliError::usage("update dbgroup"));
+    }
+    let members = words::flat(&names).iter().map(|word| Member::parse(word)).collect::<Result<Vec<_>, _>>()?;
+    let mut control = ctx.control().await?;
+    let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot update dbgroup", &error))?;
+    let all = groups::dbgroups(&transaction).await?;
+    let Some(group) = all.iter().find(|group| group.name == *name) else { return Err(unknown(name)) };
+    check_members(&transaction, &members).await?;
+    if !members.is_empty() {
+        set_members(ctx, &transaction, group, &members).await?;
+    }
+    for (key, value) in update::sort_words(&pairs).1 {
+        if matches!(key.as_str(), "name" | "newname") {
+            check_name(&value)?;
+        }
+        let pair = [(key, value)];
+        for change in update::apply(&transaction, Table::Dbgroup, name, &pair, &[("newname", "name")]).await? {
+            ctx.out.say(if change.column == "name" {
+                format!("Changed name of dbgroup \"{name}\" to \"{}\"", change.new)
+            } else {
+                format!("Changed dbgroup \"{name}\" {}", change.told())
+            });
+        }
+    }
+    ctx.finish(transaction).await?;
+    Ok(0)
+}
+
+async fn set_members(
+    ctx: &Context,
+    transaction: &Transaction<'_>,
+    group: &Dbgroup,
+    members: &[Member],
+) -> Result<(), CliError> {
+    let name = &group.name;
+    for former in group.members.iter().filter(|former| !members.iter().any(|member| member.db == former.db)) {
+        groups::take_db(transaction, name, &former.db).await?;
+        ctx.out.say(format!("Removed database \"{}\" from dbgroup \"{name}\"", former.db));
+    }
+    for member in members {
+        let db = &member.db;
+        let former = group.members.iter().find(|former| former.db == *db).map(|former| former.role.as_str());
+        let role = member.role.or(former).unwrap_or("target");
+        groups::put_db(transaction, name, db, role, member.priority).await?;
+        match former {
+            None => ctx.out.say(format!("Added database \"{db}\" to dbgroup \"{name}\" as {role}")),
+            Some(former) if former != role => {
+                ctx.out.say(format!("Changed role of database \"{db}\" in dbgroup \"{name}\" from {former} to {role}"))
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn unknown(name: &str) -> CliError {
+    CliError::die(format!("No such dbgroup: {name}")).hint("\"bucardo list dbgroups\" shows those that exist")
+}
+
+/// `remove dbgroup`
+pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
+    let names = words::flat(given);
+    if names.is_empty() {
+        return Err(CliError::usage("remove dbgroup"));
+    }
+    let mut control = ctx.control().await?;
+    let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot remove dbgroup", &error))?;
+    let all = groups::dbgroups(&transaction).await?;
+    let mut details = Vec::new();
+    for name in &names {
+        let group = all.iter().find(|group| group.name == *name).ok_or_else(|| unknown(name))?;
+        if !group.syncs.is_empty() && !ctx.options.force {
+            let message = format!("Cannot remove dbgroup \"{name}\": it is being used by one or more syncs");
+            return Err(
+                CliError::die(message).hint(format!("they are {}; --force removes them, too", group.syncs.join(", ")))
+            );
+        }
+        details.extend(sync::take_out(&transaction, &group.syncs).await?);
+        for sync in &group.syncs {
+            ctx.out.say(format!("Removed sync \"{sync}\""));
+        }
+        groups::remove_dbgroup(&transaction, name).await?;
+        ctx.out.say(format!("Removed dbgroup \"{name}\""));
+    }
+    if ctx.finish(transaction).await? {
+        sync::forget(ctx, &details).await;
+    }
+    Ok(0)
+}
+
+/// `list dbgroups`
+pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
+    let control = ctx.control().await?;
+    let all = groups::dbgroups(control.client()).await?;
+    let names: Vec<&str> = all.iter().map(|group| group.name.as_str()).collect();
+    let chosen = choose::listed(control.client(), &names, given).await?;
+    let shown: Vec<&Dbgroup> = all.iter().filter(|group| chosen.contains(&group.name)).collect();
+    if ctx.out.is_json() {
+        ctx.out.json(&shown)?;
+        return Ok(0);
+    }
+    if all.is_empty() {
+        ctx.out.say("No dbgroups have been added yet");
+    } else if shown.is_empty() {
+        ctx.out.say("No matching dbgroups found");
+    }
+    let width = shown.iter().map(|group| group.name.len()).max().unwrap_or(0);
+    for group in shown {
+        let members: Vec<String> = group
+            .members
+            .iter()
+            .map(|member| match member.priority {
+                0 => format!("{}:{}", member.db, member.role),
+                priority => format!("{}:{}:pri={priority}", member.db, member.role),
+            })
+            .collect();
+        let members = if members.is_empty() { "none".to_owned() } else { members.join(" ") };
+        ctx.out.say(format!("dbgroup: {:width$}  Members: {members}", group.name));
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_carry_role_and_priority() {
+        let member = |word: &str| Member::parse(word).unwrap();
+        assert_eq!(member("A"), Member { db: "A".into(), role: None, priority: None });
+        assert_eq!(member("A:source:pri=3"), Member { db: "A".into(), role: Some("source"), priority: Some(3) });
+        assert_eq!(Member::parse("A:boss").unwrap_err().message, "Invalid database role: boss");
+    }
+
+    #[test]
+    fn roles_have_spellings() {
+        let words = [
+            ("s", "source"),
+            ("master", "source"),
+            ("primary", "source"),
+            ("slave", "target"),
+            ("replica", "target"),
+            ("T", "target"),
+            ("full", "fullcopy"),
+        ];
+        for (word, name) in words {
+            assert_eq!(role(word).unwrap(), name, "{word}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Finding tables and sequences in a database by the names that operators type, and adding them to the catalog.
+
+use tokio_postgres::{GenericClient, Transaction};
+
+use super::{CliError, Context, words};
+use crate::catalog::dbs::{self, DbRow};
+use crate::catalog::goats::{self, GoatListing, GoatOptions};
+use crate::catalog::groups;
+use crate::pg::connect;
+use crate::source::inspect::{self, Inspected, Relation};
+
+/// A relation as an operator names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Term {
+    /// A schema and a name, both exact.
+    Full {
+        /// Schema.
+        schema: String,
+        /// Name.
+        name: String,
+    },
+    /// A name in whatever schema the search path finds it.
+    Bare(String),
+    /// `schema.name`, or only a name, with wildcards.
+    Wild(String),
+}
+
+impl Term {
+    /// Reads a word. One with double quotes is read as SQL reads it; any other is case-exact and split at its first dot.
+    pub(super) fn parse(word: &str) -> Self {
+        if let Some(mut pieces) = quoted_pieces(word) {
+            return match (pieces.pop(), pieces.pop()) {
+                (Some(name), Some(schema)) => Self::Full { schema, name },
+                (Some(name), None) => Self::Bare(name),
+                (None, _) => Self::Bare(word.to_owned()),
+            };
+        }
+        if words::is_wild(word) {
+            return Self::Wild(word.to_owned());
+        }
+        match word.split_once('.') {
+            Some((schema, name)) if !schema.is_empty() && !name.is_empty() => {
+                Self::Full { schema: schema.to_owned(), name: name.to_owned() }
+            }
+            _ => Self::Bare(word.to_owned()),
+        }
+    }
+
+    /// The relations of a database that it means, without partitions where it has wildcards.
+    pub(super) fn find<'a>(&self, inspected: &'a Inspected) -> Vec<&'a Relation> {
+        let all = inspected.relations.iter();
+        match self {
+            Self::Full { schema, name } => {
+                all.filter(|relation| relation.schema == *schema && relation.name == *name).collect()
+            }
+            Self::Bare(name) => inspected.named(name),
+            Self::Wild(pattern) => {
+                all.filter(|relation| !relation.is_partition && is_users(relation) && fits(pattern, relation)).collect()
+            }
+        }
+    }
+
+    /// Whether it means this relation of the catalog.
+    pub(super) fn means(&self, goat: &GoatListing) -> bool {
+        match self {
+            Self::Full { schema, name } => goat.schemaname == *schema && goat.tablename == *name,
+            Self::Bare(name) => goat.tablename == *name,
+            Self::Wild(pattern) => {
+                let whole = if pattern.contains('.') { goat.full_name() } else { goat.tablename.clone() };
+                words::matches(pattern, &whole)
+            }
+        }
+    }
+}
+
+/// The pieces of a word that is SQL: `"My Schema"."t"`, `public."t"`; `None` where it has no quotes or is not that.
+fn quoted_pieces(word: &str) -> Option<Vec<String>> {
+    if !word.contains('"') {
+        return None;
+    }
+    let mut pieces = Vec::new();
+    let mut rest = word;
+    loop {
+        let after = if let Some(inside) = rest.strip_prefix('"') {
+            let mut piece = String::new();
+            let mut letters = inside.char_indices().peekable();
+            let end = loop {
+                match letters.next()? {
+                    (_, '"') if letters.peek().is_some_and(|(_, next)| *next == '"') => {
+                        letters.next();
+                        piece.push('"');
+                    }
+                    (at, '"') => break at,
+                    (_, letter) => piece.push(letter),
+                }
+            };
+            pieces.push(piece);
+            &inside[end + 1..]
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            let piece = &rest[..end];
+            if piece.contains('"') || piece.is_empty() {
+                return None;
+            }
+            pieces.push(piece.to_owned());
+            &rest[end..]
+        };
+        if after.is_empty() {
+            break;
+        }
+        rest = after.strip_prefix('.')?;
+    }
+    (pieces.len() <= 2).then_some(pieces)
+}
+
+fn fits(pattern: &str, relation: &Relation) -> bool {
+    if pattern.contains('.') {
+        words::matches(pattern, &relation.full_name())
+    } else {
+        words::matches(pattern, &relation.name)
+    }
+}
+
+/// Not in a schema that belongs to a program like this one.
+fn is_users(relation: &Relation) -> bool {
+    !relation.schema.starts_with("bucardo")
+}
+
+/// The database in which to look: the one named, else the catalog's default.
+pub(super) async fn database(client: &impl GenericClient, named: Option<&str>) -> Result<DbRow, CliError> {
+    let name = match named {
+        Some(name) => name.to_owned(),
+        None => dbs::default(client)
+            .await?
+            .ok_or_else(|| CliError::die("No databases have been added yet").hint("add one with \"bucardo add db\""))?,
+    };
+    let row = dbs::rows(client, Some(std::slice::from_ref(&name))).await?.pop();
+    row.ok_or_else(|| CliError::die(format!("Unknown database \"{name}\"")).hint("\"bucardo list dbs\" shows them"))
+}
+
+/// Connects to a database of the catalog and lists what it has.
+pub(super) async fn look(db: &DbRow) -> Result<Inspected, CliError> {
+    let name = &db.name;
+    let refused = |error: crate::pg::ConnectError| {
+        CliError::die(format!("Cannot look into database \"{name}\": {}", crate::report::causes(&error)))
+            .maybe_hint(error.hint())
+    };
+    let access = db.access().map_err(refused)?;
+    let connection = Box::pin(connect(&access, "bucardo CLI")).await.map_err(refused)?;
+    inspect::inspect(&connection)
+        .await
+        .map_err(|error| CliError::caused(&format!("Cannot list the tables of database \"{name}\""), &error))
+}
+
+/// The number of a relation in the catalog, and whether it was added now.
+pub(super) struct Added {
+    /// Its number.
+    pub id: i32,
+    /// It was not known before.
+    pub new: bool,
+    /// `schema.name`
+    pub full_name: String,
+}
+
+/// Adds relations of `db`; those that are known keep their row, with the key that they have now.
+pub(super) async fn add(
+    transaction: &Transaction<'_>,
+    db: &DbRow,
+    relations: &[&Relation],
+    options: &GoatOptions,
+) -> Result<Vec<Added>, CliError> {
+    let known = goats::list(transaction).await?;
+    let mut added: Vec<Added> = Vec::new();
+    for relation in relations {
+        let full_name = relation.full_name();
+        let same = |goat: &&GoatListing| {
+            goat.db == db.name
+                && goat.schemaname == relation.schema
+                && goat.tablename == relation.name
+                && (goat.reltype == "sequence") == relation.is_sequence
+        };
+        if added.iter().any(|one| one.full_name == full_name) {
+            continue;
+        }
+        if let Some(goat) = known.iter().find(same) {
+            goats::refresh_key(transaction, goat.id, relation).await?;
+            added.push(Added { id: goat.id, new: false, full_name });
+        } else {
+            let id = goats::add(transaction, &db.name, relation, options).await?;
+            added.push(Added { id, new: true, full_name });
+        }
+    }
+    Ok(added)
+}
+
+/// Puts relations into a relgroup, which is made where it is missing; tells what happened in the words of `add table`.
+pub(super) async fn join(
+    ctx: &Context,
+    transaction: &Transaction<'_>,
+    relgroup: &str,
+    relations: &[Added],
+) -> Result<(), CliError> {
+    if groups::add_relgroup(transaction, relgroup).await? {
+        ctx.out.say(format!("Created the relgroup named \"{relgroup}\""));
+    }
+    let (mut now, mut before) = (Vec::new(), Vec::new());
+    for relation in relations {
+        let list = if groups::put_relation(transaction, relgroup, relation.id).await? { &mut now } else { &mut before };
+        list.push(relation.full_name.as_str());
+    }
+    block(
+        ctx,
+        &format!("The following tables or sequences are now part of the relgroup \"{relgroup}\":"),
+        now.iter().copied(),
+    );
+    block(
+        ctx,
+        &format!("The following tables or sequences were already in the relgroup \"{relgroup}\":"),
+        before.iter().copied(),
+    );
+    Ok(())
+}
+
+/// A heading and indented names; nothing when there are no names.
+pub(super) fn block<'a>(ctx: &Context, heading: &str, names: impl Iterator<Item = &'a str>) {
+    let mut names = names.peekable();
+    if names.peek().is_some() {
+        ctx.out.say(heading);
+        names.for_each(|name| ctx.out.say(format!("  {name}")));
+    }
+}
+
+/// The refusal for words that mean no relation.
+pub(super) fn not_found(db: &DbRow, missing: &[String]) -> CliError {
+    let mut message = "Did not find matches for the following terms:".to_owned();
+    for term in missing {
+        message.push_str(&format!("\n  {term}"));
+    }
+    CliError::refuse(message).hint(format!(
+        "they were looked for in database \"{}\" ({}); nothing was changed",
+        db.name,
+        db.access().map(|access| access.describe()).unwrap_or_default()
+    ))
+}
+
+/// The options of `add all …`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filter {
+    pub relgroup: Option<String>,
+    pub pkonly: bool,
+    pub makedelta: Option<String>,
+}
+
+/// Adds all tables or all sequences of `db` that the options let through.
+pub(super) async fn add_everything(
+    ctx: &Context,
+    transaction: &Transaction<'_>,
+    db: &DbRow,
+    sequences: bool,
+    filters: &[Filter],
+) -> Result<(), CliError> {
+    let filter = filters.first().cloned().unwrap_or_default();
+    let inspected = look(db).await?;
+    let wanted = |relation: &&Relation| {
+        relation.is_sequence == sequences && !relation.is_partition && is_users(relation) && let_through(ctx, relation)
+    };
+    let relations: Vec<&Relation> = inspected.relations.iter().filter(wanted).collect();
+    let options = GoatOptions { makedelta: filter.makedelta.clone(), ..GoatOptions::default() };
+    let added = add(transaction, db, &relations, &options).await?;
+    let noun = if sequences { "sequences" } else { "tables" };
+    if let Some(relgroup) = &filter.relgroup {
+        if groups::add_relgroup(transaction, relgroup).await? {
+            ctx.out.say(format!("Creating relgroup: {relgroup}"));
+        }
+        for (one, relation) in added.iter().zip(&relations) {
+            let keyless = filter.pkonly && !sequences && relation.key_columns.is_empty();
+            if !keyless && groups::put_relation(transaction, relgroup, one.id).await? {
+                let kind = if sequences { "sequence" } else { "table" };
+                ctx.out.say(format!("Added {kind} {} to relgroup {relgroup}", one.full_name));
+            }
+        }
+    }
+    let (new, old): (Vec<&Added>, Vec<&Added>) = added.iter().partition(|one| one.new);
+    if ctx.out.verbosity() > 0 {
+        block(ctx, &format!("New {noun}:"), new.iter().map(|one| one.full_name.as_str()));
+    }
+    ctx.out.say(format!("New {noun} added: {}", new.len()));
+    if !old.is_empty() {
+        ctx.out.say(format!("Already added: {}", old.len()));
+    }
+    Ok(())
+}
+
+/// `-n`, `-N`, `-t`, `-T`
+fn let_through(ctx: &Context, relation: &Relation) -> bool {
+    let options = &ctx.options;
+    let schema = |pattern: &String| words::matches(pattern, &relation.schema);
+    let table = |pattern: &String| match Term::parse(pattern) {
+        Term::Full { schema, name } => relation.schema == schema && relation.name == name,
+        Term::Bare(name) => relation.name == name,
+        Term::Wild(pattern) => fits(&pattern, relation),
+    };
+    (options.schema.is_empty() || options.schema.iter().any(schema))
+        && !options.exclude_schema.iter().any(schema)
+        && (options.table.is_empty() || options.table.iter().any(table))
+        && !options.exclude_table.iter().any(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(schema: &str, name: &str) -> Term {
+        Term::Full { schema: schema.into(), name: name.into() }
+    }
+
+    #[test]
+    fn words_are_names_and_quoted_words_are_sql() {
+        assert_eq!(Term::parse("public.t"), full("public", "t"));
+        assert_eq!(Term::parse("Public.My Table"), full("Public", "My Table"));
+        assert_eq!(Term::parse("t"), Term::Bare("t".into()));
+        assert_eq!(Term::parse("a.b*"), Term::Wild("a.b*".into()));
+        assert_eq!(Term::parse("\"a.b\".\"c\"\"d\""), full("a.b", "c\"d"));
+        assert_eq!(Term::parse("public.\"50%*\""), full("public", "50%*"));
+        assert_eq!(Term::parse("\"x\""), Term::Bare("x".into()));
+        assert_eq!(Term::parse("public.weird \"name"), full("public", "weird \"name"));
+        assert_eq!(Term::parse("public.\"open"), full("public", "\"open"));
+    }
+}

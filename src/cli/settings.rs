@@ -1,0 +1,114 @@
+//! Settings: `show`, `set`, `config`.
+
+use serde_json::{Map, Value};
+
+use super::{CliError, Context, Outcome, words};
+use crate::catalog::names;
+use crate::catalog::settings::{self, Setting};
+
+/// Settings that are shown as `***`.
+const SECRET: [&str; 1] = ["email_auth_pass"];
+const LOG_LEVELS: words::Kind = words::Kind::OneOf(&["terse", "normal", "verbose", "debug", "debug2", "warn"]);
+
+/// `show all`, `show changed`, `show NAME…`
+pub(super) async fn show(ctx: &Context, given: &[String]) -> Outcome {
+    if given.is_empty() {
+        return Err(CliError::usage("show"));
+    }
+    let control = ctx.control().await?;
+    let all = settings::load(control.client()).await?;
+    let known: Vec<&str> = all.iter().map(|(name, _)| name).collect();
+    let mut chosen: Vec<String> = Vec::new();
+    for word in words::flat(given) {
+        match word.to_lowercase().as_str() {
+            "all" => chosen.extend(known.iter().map(|name| (*name).to_owned())),
+            "changed" => {
+                chosen.extend(all.iter().filter(|(_, setting)| is_changed(setting)).map(|(name, _)| name.to_owned()));
+            }
+            pattern => chosen.extend(names::like(control.client(), &known, pattern).await?),
+        }
+    }
+    let shown: Vec<(&str, &str)> = all
+        .iter()
+        .filter(|(name, _)| chosen.iter().any(|one| one == name))
+        .map(|(name, setting)| (name, value(name, setting)))
+        .collect();
+    if ctx.out.is_json() {
+        let object: Map<String, Value> =
+            shown.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+        ctx.out.json(&object)?;
+        return Ok(0);
+    }
+    let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in shown {
+        ctx.out.say(format!("{name:width$} = {value}").trim_end());
+    }
+    Ok(0)
+}
+
+fn is_changed(setting: &Setting) -> bool {
+    setting.value != setting.default
+}
+
+fn value<'a>(name: &str, setting: &'a Setting) -> &'a str {
+    if SECRET.contains(&name) && !setting.value.is_empty() { "***" } else { &setting.value }
+}
+
+/// `set NAME=VALUE…`
+pub(super) async fn set(ctx: &Context, given: &[String]) -> Outcome {
+    let pairs: Vec<(String, &str)> =
+        given.iter().map(|word| words::pair(word)).collect::<Option<_>>().unwrap_or_default();
+    if pairs.is_empty() || pairs.iter().any(|(_, value)| value.is_empty()) {
+        return Err(CliError::usage("set"));
+    }
+    let mut control = ctx.control().await?;
+    let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot set", &error))?;
+    let known = settings::load(&transaction).await?;
+    for (typed, value) in pairs {
+        let name = if typed == "default_standard_conflict" { "default_conflict_strategy".to_owned() } else { typed };
+        let setting = known.iter().find(|(known, _)| *known == name).map(|(_, setting)| setting).ok_or_else(|| {
+            CliError::die(format!("Unknown setting \"{name}\"")).hint("\"bucardo show all\" lists them")
+        })?;
+        let value = checked(&name, value, setting)?;
+        settings::set(&transaction, &name, &value).await?;
+        let shown = if SECRET.contains(&name.as_str()) { "***" } else { &value };
+        ctx.out.say(format!("Set \"{name}\" to \"{shown}\""));
+    }
+    ctx.finish(transaction).await?;
+    Ok(0)
+}
+
+/// A value as it will be stored: as it was typed, but for words of a fixed list. A setting that was shipped with a
+/// number takes numbers only.
+fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliError> {
+    let is_number = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
+    match name {
+        "log_level" => words::checked(name, value, LOG_LEVELS),
+        "default_conflict_strategy" if value.eq_ignore_ascii_case("none") => Ok(String::new()),
+        "isolation_level" => words::checked(
+            name,
+            &value.replace(['_', '-'], " "),
+            words::Kind::OneOf(&["serializable", "repeatable read"]),
+        ),
+        "batch_rows_max" => match value.parse::<i64>() {
+            Ok(rows) if rows > 0 => Ok(value.to_owned()),
+            _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number above 0"))),
+        },
+        _ if is_number(&setting.default) && !is_number(value) => {
+            Err(CliError::refuse(format!("Invalid value for '{name}': must be numeric")))
+        }
+        _ => Ok(value.to_owned()),
+    }
+}
+
+/// `config`, `config show …`, `config set …`
+pub(super) async fn config(ctx: &Context, given: &[String]) -> Outcome {
+    match given.split_first() {
+        None => show(ctx, &["all".to_owned()]).await,
+        Some((word, rest)) if word.eq_ignore_ascii_case("set") => set(ctx, rest).await,
+        Some((word, rest)) if word.eq_ignore_ascii_case("show") && !rest.is_empty() => show(ctx, rest).await,
+        Some((word, _)) if word.eq_ignore_ascii_case("show") => show(ctx, &["all".to_owned()]).await,
+        Some(_) if given.iter().all(|word| words::pair(word).is_some()) => set(ctx, given).await,
+        Some(_) => show(ctx, given).await,
+    }
+}

@@ -1,0 +1,343 @@
+//! Syncs: `list syncs`, `update sync`, `remove sync`, and what `add sync` shares with them.
+
+use bucardo_actors::model::SyncName;
+use tokio_postgres::{GenericClient, Transaction};
+
+pub(super) use super::sync_add::add;
+use super::{CliError, Context, Outcome, choose, output, relgroup, update, words};
+use crate::catalog::syncs::{self, SyncListing};
+use crate::catalog::{SyncDetail, Table, load_sync};
+use crate::source;
+
+/// Checks a sync in all its databases and installs what they need; warnings are told.
+///
+/// # Errors
+///
+/// Everything that was found wrong.
+pub(super) async fn validate(ctx: &Context, detail: &SyncDetail) -> Result<(), CliError> {
+    if let Some(problem) = &detail.problem {
+        return Err(CliError::die(problem));
+    }
+    match Box::pin(source::validate_sync(detail)).await {
+        Ok(validated) => {
+            for warning in validated.warnings {
+                ctx.out.warn(format!("Warning: {warning}"));
+            }
+            Ok(())
+        }
+        Err(error) => Err(CliError::die(error.told()).maybe_hint(error.hint())),
+    }
+}
+
+/// Whether the change shall be made: not with `--dry-run`, and with `--confirm` only when the operator says so, who is
+/// told first what it is.
+pub(super) fn agreed_first(ctx: &Context, told: &[String]) -> Result<bool, CliError> {
+    if ctx.confirms() && !ctx.options.dry_run {
+        told.iter().for_each(|line| ctx.out.say(line));
+        return Ok(ctx.confirmed());
+    }
+    Ok(!ctx.options.dry_run)
+}
+
+/// Commits or rolls back, and says so.
+pub(super) async fn end(
+    ctx: &Context,
+    transaction: Transaction<'_>,
+    agreed: bool,
+    told: &[String],
+) -> Result<(), CliError> {
+    let failed = |error: tokio_postgres::Error| CliError::caused("Could not commit the changes", &error);
+    let asked = ctx.confirms() && !ctx.options.dry_run;
+    if agreed {
+        transaction.commit().await.map_err(failed)?;
+    } else {
+        transaction.rollback().await.map_err(failed)?;
+    }
+    match (asked, agreed) {
+        (true, true) => ctx.out.say("Changes have been committed"),
+        (true, false) => ctx.out.say("Changes have been rolled back"),
+        (false, _) => told.iter().for_each(|line| ctx.out.say(line)),
+    }
+    if ctx.options.dry_run {
+        ctx.out.detail("Dry run: nothing was changed, and the databases were not checked");
+    }
+    Ok(())
+}
+
+/// A value of a column of a sync as it is stored; `dbs` are its databases.
+pub(super) fn stored(column: &str, value: &str, dbs: &[&str]) -> Result<String, CliError> {
+    match column {
+        "conflict_strategy" => strategy(value, dbs),
+        "isolation_level" => Ok(value.replace(['_', '-'], " ")),
+        _ => Ok(value.to_owned()),
+    }
+}
+
+const STRATEGIES: [&str; 8] = [
+    "bucardo_latest",
+    "bucardo_latest_all_tables",
+    "bucardo_source",
+    "bucardo_target",
+    "bucardo_skip",
+    "bucardo_random",
+    "bucardo_abort",
+    "bucardo_custom",
+];
+
+/// A conflict strategy in its one spelling: a name, or databases of the sync in order.
+fn strategy(value: &str, dbs: &[&str]) -> Result<String, CliError> {
+    let word = value.trim().to_lowercase();
+    match word.as_str() {
+        "default" | "" => return Ok("bucardo_latest".to_owned()),
+        "latest_all" | "bucardo_latest_all" => return Ok("bucardo_latest_all_tables".to_owned()),
+        _ => {}
+    }
+    if let Some(known) =
+        STRATEGIES.iter().find(|known| **known == word || known.strip_prefix("bucardo_") == Some(&word))
+    {
+        return Ok((*known).to_owned());
+    }
+    let listed: Vec<&str> = value.split([',', ' ']).filter(|piece| !piece.is_empty()).collect();
+    match listed.iter().find(|name| !dbs.contains(name)) {
+        Some(unknown) => Err(CliError::refuse(format!(
+            "conflict_strategy should contain a list of databases, but \"{unknown}\" is not a db for this sync!"
+        ))
+        .hint(format!("or one of {}", STRATEGIES.join(", ")))),
+        None => Ok(listed.join(" ")),
+    }
+}
+
+const ALIASES: [(&str, &str); 7] = [
+    ("standard_conflict", "conflict_strategy"),
+    ("conflict", "conflict_strategy"),
+    ("ping", "autokick"),
+    ("relgroup", "herd"),
+    ("dbgroup", "dbs"),
+    ("txnmode", "isolation_level"),
+    ("rebuildindex", "rebuild_index"),
+];
+/// A change of these is checked in the databases before it is kept.
+const CHECKED: [&str; 3] = ["herd", "dbs", "autokick"];
+const FLAGS: [&str; 7] =
+    ["autokick", "stayalive", "kidsalive", "analyze_after_copy", "vacuum_after_copy", "strict_checking", "track_rates"];
+
+/// `update sync`
+pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
+    if let [name, verb, rest @ ..] = given {
+        if matches!(verb.to_lowercase().as_str(), "add" | "remove" | "delete" | "del") && !rest.is_empty() {
+            return change_relations(ctx, name, verb, rest).await;
+        }
+    }
+    let (mut names, mut pairs) = update::sort_words(given);
+    for status in ["active", "inactive"] {
+        if names.len() > 1 && names.iter().skip(1).any(|name| name.eq_ignore_ascii_case(status)) {
+            names.retain(|name| !name.eq_ignore_ascii_case(status));
+            pairs.push(("status".to_owned(), status.to_owned()));
+        }
+    }
+    if names.is_empty() || pairs.is_empty() {
+        return Err(CliError::usage("update sync"));
+    }
+    let mut control = ctx.control().await?;
+    let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot update sync", &error))?;
+    let all = syncs::list(&transaction).await?;
+    let known: Vec<&str> = all.iter().map(|sync| sync.name.as_str()).collect();
+    let meant = choose::meant(&known, &names)
+        .map_err(|name| CliError::die(format!("Could not find a sync named \"{name}\"")))?;
+    let (mut told, mut to_check) = (Vec::new(), Vec::new());
+    for sync in all.iter().filter(|sync| meant.contains(&sync.name.as_str())) {
+        let pairs = pairs.iter().map(|pair| checked(sync, pair)).collect::<Result<Vec<_>, _>>()?;
+        let changes = update::apply(&transaction, Table::Sync, &sync.name, &pairs, &ALIASES).await?;
+        let changes: Vec<_> = changes.into_iter().filter(update::Change::is_change).collect();
+        told.extend(tell(sync, &changes));
+        if changes.iter().any(|change| CHECKED.contains(&change.column.as_str())) {
+            to_check.push(SyncName::from(sync.name.as_str()));
+        }
+    }
+    let agreed = agreed_first(ctx, &told)?;
+    for name in to_check.iter().filter(|_| agreed) {
+        if let Some(detail) = load_sync(&transaction, name).await? {
+            validate(ctx, &detail)
+                .await
+                .map_err(|error| CliError { message: format!("Failed to update sync: {}", error.message), ..error })?;
+        }
+    }
+    end(ctx, transaction, agreed, &told).await?;
+    Ok(0)
+}
+
+/// A pair of an update as it is stored.
+fn checked(sync: &SyncListing, (key, value): &(String, String)) -> Result<(String, String), CliError> {
+    let column = ALIASES.iter().find(|(alias, _)| alias == key).map_or(key.as_str(), |(_, column)| column);
+    if column == "name" {
+        return Err(CliError::refuse(format!("Cannot rename sync \"{}\"", sync.name)).hint(
+            "positions on the databases carry its name: remove it when nothing waits, and add it under the new one",
+        ));
+    }
+    let dbs: Vec<&str> = sync.members.iter().map(|member| member.db.as_str()).collect();
+    let value = match column {
+        "status" => words::checked(key, value, words::Kind::OneOf(&["active", "inactive"]))?,
+        "onetimecopy" => words::checked(key, value, words::Kind::OneOf(&["0", "1", "2"]))?,
+        "deletemethod" => words::checked(key, value, words::Kind::OneOf(&["delete", "truncate", "truncate_cascade"]))?,
+        _ if FLAGS.contains(&column) => words::checked(key, value, words::Kind::Bool)?,
+        _ => stored(column, value, &dbs)?,
+    };
+    Ok((column.to_owned(), value))
+}
+
+fn tell(sync: &SyncListing, changes: &[update::Change]) -> Vec<String> {
+    if changes.is_empty() {
+        return vec![format!("No change needed for sync \"{}\"", sync.name)];
+    }
+    let mut told = Vec::new();
+    for change in changes.iter().filter(|change| change.column == "conflict_strategy") {
+        told.push(format!("Set conflict strategy to '{}'", change.new));
+    }
+    told.push(format!("Changes made to sync \"{}\":", sync.name));
+    let lines = changes
+        .iter()
+        .map(|change| format!(" * {} : changed from \"{}\" to \"{}\"", change.column, change.old, change.new));
+    told.extend(lines);
+    told
+}
+
+/// `update sync NAME add|remove table|sequence NAME…`: a change of its relgroup.
+async fn change_relations(ctx: &Context, name: &str, verb: &str, rest: &[String]) -> Outcome {
+    let herd = {
+        let control = ctx.control().await?;
+        let all = syncs::list(control.client()).await?;
+        let sync = all.into_iter().find(|sync| sync.name == name).ok_or_else(|| unknown(name))?;
+        sync.herd.ok_or_else(|| CliError::die(format!("Sync \"{name}\" has no relgroup")))?
+    };
+    let words: Vec<String> = [herd.as_str(), verb].into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect();
+    relgroup::change(ctx, &words).await
+}
+
+fn unknown(name: &str) -> CliError {
+    CliError::die(format!("No such sync: {name}")).hint("\"bucardo list syncs\" shows those that exist")
+}
+
+/// Removes syncs from the catalog, and returns what is needed to take them out of their databases after the commit.
+pub(super) async fn take_out(client: &impl GenericClient, names: &[String]) -> Result<Vec<SyncDetail>, CliError> {
+    let mut details = Vec::new();
+    for name in names {
+        let detail = load_sync(client, &SyncName::from(name.as_str())).await?.ok_or_else(|| unknown(name))?;
+        details.push(detail);
+        syncs::remove(client, name).await?;
+    }
+    Ok(details)
+}
+
+/// Takes removed syncs out of their databases, so that nothing is kept for them there.
+pub(super) async fn forget(ctx: &Context, details: &[SyncDetail]) {
+    for detail in details {
+        for left in Box::pin(source::forget_sync(detail)).await {
+            ctx.out.warn(format!("Warning: {left}"));
+        }
+    }
+}
+
+/// `remove sync`
+pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
+    let names = words::flat(given);
+    if names.is_empty() {
+        return Err(CliError::usage("remove sync"));
+    }
+    let mut control = ctx.control().await?;
+    let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot remove sync", &error))?;
+    let details = take_out(&transaction, &names).await?;
+    for name in &names {
+        ctx.out.say(format!("Removed sync \"{name}\""));
+    }
+    ctx.out.always("Note: table triggers (if any) are not automatically removed!");
+    if ctx.finish(transaction).await? {
+        forget(ctx, &details).await;
+    }
+    Ok(0)
+}
+
+/// `list syncs`
+pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
+    let control = ctx.control().await?;
+    let all = syncs::list(control.client()).await?;
+    let (pairs, patterns): (Vec<String>, Vec<String>) =
+        given.iter().cloned().partition(|word| words::pair(word).is_some());
+    let is_status = |word: &String| matches!(word.to_lowercase().as_str(), "active" | "inactive");
+    let (statuses, patterns): (Vec<String>, Vec<String>) = patterns.into_iter().partition(is_status);
+    let names: Vec<&str> = all.iter().map(|sync| sync.name.as_str()).collect();
+    let chosen = choose::listed(control.client(), &names, &patterns).await?;
+    let has_status = |sync: &SyncListing| {
+        statuses.is_empty() || statuses.iter().any(|status| status.eq_ignore_ascii_case(&sync.status))
+    };
+    let shown: Vec<&SyncListing> = all
+        .iter()
+        .filter(|sync| chosen.contains(&sync.name) && has_status(sync))
+        .filter(|sync| pairs.iter().filter_map(|word| words::pair(word)).all(|(key, value)| holds(sync, &key, value)))
+        .collect();
+    if ctx.out.is_json() {
+        ctx.out.json(&shown)?;
+        return Ok(0);
+    }
+    if shown.is_empty() {
+        ctx.out.say("No syncs found");
+    }
+    let width = shown.iter().map(|sync| sync.name.len() + 2).max().unwrap_or(0);
+    for sync in shown {
+        let members: String = sync.members.iter().map(|member| format!(" {}:{}", member.db, member.role)).collect();
+        let status = match sync.status.as_str() {
+            "active" => "Active",
+            "inactive" => "Inactive",
+            other => other,
+        };
+        let (herd, dbs) = (sync.herd.as_deref().unwrap_or("?"), sync.dbs.as_deref().unwrap_or("?"));
+        let name = format!("\"{}\"", sync.name);
+        ctx.out.say(format!("Sync {name:width$}  Relgroup \"{herd}\"  DB group \"{dbs}\"{members}  [{status}]"));
+        if ctx.out.verbosity() > 0 {
+            let tables: Vec<String> = sync.relations.iter().map(relgroup::full_name).collect();
+            ctx.out.say("  Tables in sync:");
+            tables.iter().for_each(|table| ctx.out.say(format!("    {table}")));
+        }
+        if ctx.out.verbosity() > 1 {
+            output::columns(&ctx.out, sync)?;
+        }
+    }
+    Ok(0)
+}
+
+/// Whether a column of the sync has this value.
+fn holds(sync: &SyncListing, key: &str, value: &str) -> bool {
+    let column = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, column)| column);
+    let row = serde_json::to_value(sync).unwrap_or_default();
+    match row.get(column) {
+        Some(serde_json::Value::String(text)) => text == value,
+        Some(serde_json::Value::Bool(flag)) => words::boolean(value) == Some(*flag),
+        Some(serde_json::Value::Null) => value.is_empty(),
+        Some(other) => other.to_string() == value,
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strategies_are_names_or_databases_of_the_sync() {
+        let dbs = ["A", "B"];
+        for (value, expected) in [
+            ("latest", "bucardo_latest"),
+            ("default", "bucardo_latest"),
+            ("latest_all", "bucardo_latest_all_tables"),
+            ("bucardo_abort", "bucardo_abort"),
+            ("source", "bucardo_source"),
+            ("B, A", "B A"),
+        ] {
+            assert_eq!(strategy(value, &dbs).unwrap(), expected, "{value}");
+        }
+        let message = strategy("B C", &dbs).unwrap_err().message;
+        assert_eq!(
+            message,
+            "conflict_strategy should contain a list of databases, but \"C\" is not a db for this sync!"
+        );
+    }
+}

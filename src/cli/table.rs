@@ -1,0 +1,261 @@
+//! Tables and sequences: `add`, `list`, `update`, `remove`, and `add all …`.
+
+use super::relations::{self, Filter, Term};
+use super::words::{self, Key, Kind, Parsed};
+use super::{CliError, Context, Outcome, choose, output, update};
+use crate::catalog::goats::{self, GoatListing, GoatOptions};
+use crate::catalog::{Table, dbs};
+
+/// What a command is about; both live in one table of the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Tables.
+    Tables,
+    /// Sequences.
+    Sequences,
+}
+
+impl What {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Tables => "table",
+            Self::Sequences => "sequence",
+        }
+    }
+
+    fn is(self, goat: &GoatListing) -> bool {
+        goat.reltype == self.word()
+    }
+}
+
+const KEYS: [Key; 7] = [
+    Key::new("db", &["database"], Kind::Text),
+    Key::new("autokick", &["ping"], Kind::Bool),
+    Key::new("rebuild_index", &["rebuildindex"], Kind::Number),
+    Key::new("analyze_after_copy", &[], Kind::Bool),
+    Key::new("makedelta", &[], Kind::Text),
+    Key::new("strict_checking", &[], Kind::Bool),
+    Key::new("relgroup", &["herd"], Kind::Text),
+];
+
+/// `add table`, `add sequence`
+pub(super) async fn add(ctx: &Context, what: What, given: &[String]) -> Outcome {
+    let topic = format!("add {}", what.word());
+    let parsed = Parsed::read(given, &KEYS, &topic)?;
+    if parsed.bare.is_empty() {
+        return Err(CliError::usage(&topic));
+    }
+    let mut control = ctx.control().await?;
+    let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot add relations", &error))?;
+    let db = relations::database(&transaction, parsed.value("db").or(ctx.options.db.as_deref())).await?;
+    let inspected = relations::look(&db).await?;
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for word in &parsed.bare {
+        let meant = Term::parse(word).find(&inspected);
+        let fitting = meant.iter().filter(|relation| relation.is_sequence == (what == What::Sequences));
+        let before = found.len();
+        found.extend(fitting.copied());
+        if found.len() == before {
+            missing.push(word.clone());
+        }
+    }
+    if !missing.is_empty() {
+        return Err(relations::not_found(&db, &missing));
+    }
+    let options = GoatOptions {
+        autokick: parsed.flag("autokick"),
+        rebuild_index: parsed.value("rebuild_index").and_then(|value| value.parse().ok()),
+        analyze_after_copy: parsed.flag("analyze_after_copy"),
+        makedelta: parsed.value("makedelta").map(str::to_owned),
+        strict_checking: parsed.flag("strict_checking"),
+    };
+    let added = relations::add(&transaction, &db, &found, &options).await?;
+    let names = |new: bool| added.iter().filter(move |one| one.new == new).map(|one| one.full_name.as_str());
+    relations::block(ctx, "Added the following tables or sequences:", names(true));
+    relations::block(ctx, "The following tables or sequences were already added:", names(false));
+    if let Some(relgroup) = parsed.value("relgroup").or(ctx.options.herd.as_deref()) {
+        relations::join(ctx, &transaction, relgroup, &added).await?;
+    }
+    ctx.finish(transaction).await?;
+    Ok(0)
+}
+
+const ALL_KEYS: [Key; 3] = [
+    Key::new("db", &["database"], Kind::Text),
+    Key::new("relgroup", &["herd"], Kind::Text),
+    Key::new("makedelta", &[], Kind::Text),
+];
+
+/// `add all tables`, `add all sequences`
+pub(super) async fn add_all(ctx: &Context, what: What, given: &[String]) -> Outcome {
+    let parsed = Parsed::read(given, &ALL_KEYS, "add all")?;
+    if let Some(word) = parsed.bare.iter().find(|word| !word.eq_ignore_ascii_case("pkonly")) {
+        return Err(CliError::refuse(format!("Unknown option '{word}'\n{}", super::section("add all"))));
+    }
+    let mut control = ctx.control().await?;
+    let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot add relations", &error))?;
+    let named = parsed.value("db").or(ctx.options.db.as_deref());
+    if named.is_none() {
+        let all = dbs::list(&transaction).await?;
+        if all.len() > 1 {
+            let names: Vec<&str> = all.iter().map(|db| db.name.as_str()).collect();
+            return Err(CliError::refuse(format!(
+                "There is more than one database, please name the one to look into: db={}",
+                names.join(" or db=")
+            )));
+        }
+    }
+    let db = relations::database(&transaction, named).await?;
+    let filter = Filter {
+        relgroup: parsed.value("relgroup").or(ctx.options.herd.as_deref()).map(str::to_owned),
+        pkonly: !parsed.bare.is_empty(),
+        makedelta: parsed.value("makedelta").map(str::to_owned),
+    };
+    relations::add_everything(ctx, &transaction, &db, what == What::Sequences, &[filter]).await?;
+    ctx.finish(transaction).await?;
+    Ok(0)
+}
+
+/// `remove table`, `remove sequence`, `remove all …`
+pub(super) async fn remove(ctx: &Context, what: What, given: &[String]) -> Outcome {
+    let topic = format!("remove {}", what.word());
+    let parsed = Parsed::read(given, &KEYS[..1], &topic)?;
+    if parsed.bare.is_empty() {
+        return Err(CliError::usage(&topic));
+    }
+    let everything = parsed.bare.len() == 1 && parsed.bare[0].eq_ignore_ascii_case("all");
+    if everything && !ctx.options.batch {
+        let prompt = format!("Are you sure you want to remove all {}s? ", what.word());
+        let answer = ctx.out.ask(&prompt).unwrap_or_default();
+        if !answer.to_lowercase().starts_with('y') {
+            return Err(CliError::refuse("Nothing was removed"));
+        }
+    }
+    let terms: Vec<Term> = parsed.bare.iter().map(|word| Term::parse(word)).collect();
+    if !everything && terms.iter().any(|term| matches!(term, Term::Bare(_))) {
+        return Err(CliError::die("Please use the full schema.table name"));
+    }
+    let mut control = ctx.control().await?;
+    let transaction =
+        control.transaction().await.map_err(|error| CliError::caused("Cannot remove relations", &error))?;
+    let db = parsed.value("db").or(ctx.options.db.as_deref());
+    let all = goats::list(&transaction).await?;
+    let meant = |goat: &&GoatListing| {
+        what.is(goat) && db.is_none_or(|db| goat.db == db) && (everything || terms.iter().any(|term| term.means(goat)))
+    };
+    let removed: Vec<&GoatListing> = all.iter().filter(meant).collect();
+    if removed.is_empty() {
+        return Err(CliError::refuse("Nothing found to remove"));
+    }
+    for goat in &removed {
+        goats::remove(&transaction, goat.id).await?;
+    }
+    let names: Vec<String> = removed.iter().map(|goat| goat.full_name()).collect();
+    relations::block(ctx, &format!("Removed the following {}s:", what.word()), names.iter().map(String::as_str));
+    ctx.finish(transaction).await?;
+    Ok(0)
+}
+
+const ALIASES: [(&str, &str); 1] = [("ping", "autokick")];
+
+/// `update table`, `update sequence`
+pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outcome {
+    let topic = format!("update {}", what.word());
+    let (names, pairs) = update::sort_words(given);
+    if names.is_empty() || pairs.is_empty() {
+        return Err(CliError::usage(&topic));
+    }
+    let mut control = ctx.control().await?;
+    let transaction =
+        control.transaction().await.map_err(|error| CliError::caused("Cannot update relations", &error))?;
+    let all = goats::list(&transaction).await?;
+    for name in &names {
+        let term = Term::parse(name);
+        let meant: Vec<&GoatListing> = all.iter().filter(|goat| what.is(goat) && term.means(goat)).collect();
+        if meant.is_empty() {
+            return Err(CliError::die(format!("Could not find a {} named \"{name}\"", what.word())));
+        }
+        for goat in meant {
+            for change in update::apply(&transaction, Table::Goat, &goat.id.to_string(), &pairs, &ALIASES).await? {
+                if change.is_change() {
+                    ctx.out.say(format!("Changed relation {}", change.told()));
+                } else {
+                    ctx.out.say(format!("No change needed for {}", change.column));
+                }
+            }
+        }
+    }
+    ctx.finish(transaction).await?;
+    Ok(0)
+}
+
+/// `list tables`, `list sequences`
+pub(super) async fn list(ctx: &Context, what: What, given: &[String]) -> Outcome {
+    let control = ctx.control().await?;
+    let mut all = goats::list(control.client()).await?;
+    all.retain(|goat| what.is(goat));
+    let full: Vec<String> = all.iter().map(GoatListing::full_name).collect();
+    let terms: Vec<Term> = given.iter().map(|word| Term::parse(word)).collect();
+    let by_term = |goat: &GoatListing| terms.iter().any(|term| term.means(goat));
+    let names: Vec<&str> = full.iter().map(String::as_str).collect();
+    let plain = given.is_empty() || all.iter().any(by_term);
+    let chosen = if plain { Vec::new() } else { choose::listed(control.client(), &names, given).await? };
+    let shown: Vec<&GoatListing> =
+        all.iter().filter(|goat| given.is_empty() || by_term(goat) || chosen.contains(&goat.full_name())).collect();
+    if ctx.out.is_json() {
+        ctx.out.json(&shown)?;
+        return Ok(0);
+    }
+    if all.is_empty() {
+        ctx.out.say(format!("There are no {}s.", what.word()));
+    } else if shown.is_empty() {
+        ctx.out.say(format!("No matching {}s found", what.word()));
+    }
+    let width = shown.iter().map(|goat| goat.full_name().chars().count()).max().unwrap_or(0);
+    let number = shown.iter().map(|goat| goat.id.to_string().len()).max().unwrap_or(0);
+    for goat in shown {
+        let name = goat.full_name();
+        ctx.out.say(match what {
+            What::Tables => {
+                format!("{:<number$} Table: {name:width$}  DB: {}  {}", format!("{}.", goat.id), goat.db, facts(goat))
+            }
+            What::Sequences => format!("Sequence: {name:width$}  DB: {}{}", goat.db, used(goat)),
+        });
+        if ctx.out.verbosity() > 1 {
+            output::columns(&ctx.out, goat)?;
+        }
+    }
+    Ok(0)
+}
+
+fn used(goat: &GoatListing) -> String {
+    if goat.syncs.is_empty() { String::new() } else { format!("  Syncs: {}", goat.syncs.join(",")) }
+}
+
+fn facts(goat: &GoatListing) -> String {
+    let key = if goat.key_columns.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{} ({})", goat.key_columns.join("|"), goat.pkeytype.as_deref().unwrap_or_default())
+    };
+    let mut text = format!("PK: {key}{}", used(goat));
+    if let Some(autokick) = goat.autokick {
+        text.push_str(&format!("  autokick:{autokick}"));
+    }
+    if goat.rebuild_index.is_some_and(|value| value != 0) {
+        text.push_str("  rebuild_index:true");
+    }
+    if let Some(makedelta) = goat.makedelta.as_deref().filter(|value| !value.is_empty()) {
+        text.push_str(&format!("  (makedelta:{makedelta})"));
+    }
+    text
+}
+
+/// The part of a command that says tables or sequences.
+pub(super) fn what(word: &str) -> Option<What> {
+    match words::Noun::of(word)? {
+        words::Noun::Table => Some(What::Tables),
+        words::Noun::Sequence => Some(What::Sequences),
+        _ => None,
+    }
+}
