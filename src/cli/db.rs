@@ -143,7 +143,7 @@ async fn test(ctx: &Context, row: &DbRow) -> Result<Option<String>, CliError> {
         }
         Err(error) => {
             let message = format!("Cannot add database \"{name}\": {}", crate::report::causes(&error));
-            let hint = error.hint().map_or_else(|| FORCE.to_owned(), |hint| format!("{hint}. {FORCE}"));
+            let hint = error.hint().map_or_else(|| FORCE.to_owned(), |hint| format!("{hint}\n{FORCE}"));
             Err(CliError::die(message).hint(hint))
         }
     }
