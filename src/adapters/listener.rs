@@ -5,25 +5,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use bucardo_actors::Mcp;
 use bucardo_actors::messages::{Kick, KickDb, McpPing, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish};
 use bucardo_actors::model::{DbName, Reason, SyncName};
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio_postgres::Notification;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use super::channels::{self, Request};
+use super::hush::{Act, Activity, Hush};
 use super::lease::application_name;
 use crate::catalog::messages;
 use crate::pg::{Access, Connection, Sql, causes, connect};
+use crate::source::{Gate, horizon, set_gate};
 
 const DELAY_INITIAL: Duration = Duration::from_secs(1);
 const DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// A listener that is asked to end may take this long.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,25 +59,21 @@ struct Shared {
     /// The backend that sends our own notices.
     own_backend: AtomicI32,
     grace: Duration,
+    activity: Activity,
 }
 
 struct Running {
     access: Access,
     channels: watch::Sender<Vec<String>>,
-    task: AbortHandle,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    task: AbortOnDropHandle<()>,
 }
 
 impl Listeners {
-    /// No listener yet. `grace` is what a request to stop allows to running rounds.
+    /// No listener yet. `grace` is what a request to stop allows to running rounds; `activity` tells which sources
+    /// are busy.
     #[must_use]
-    pub fn new(workers: Handle, grace: Duration) -> Self {
-        let shared = Shared { mcp: OnceLock::new(), own_backend: AtomicI32::new(0), grace };
+    pub fn new(workers: Handle, grace: Duration, activity: Activity) -> Self {
+        let shared = Shared { mcp: OnceLock::new(), own_backend: AtomicI32::new(0), grace, activity };
         Self { shared: Arc::new(shared), workers, sources: Mutex::default(), control: Mutex::default() }
     }
 
@@ -114,8 +116,20 @@ impl Listeners {
     fn start(&self, place: Place, access: Access, channels: Vec<String>) -> Running {
         let (channels, changed) = watch::channel(channels);
         let listener = Listener { shared: Arc::clone(&self.shared), place, access: access.clone(), channels: changed };
-        let task = self.workers.spawn(listener.run()).abort_handle();
+        let task = AbortOnDropHandle::new(self.workers.spawn(listener.run()));
         Running { access, channels, task }
+    }
+
+    /// Ends all listeners; changes in the sources notify nobody from now on.
+    pub async fn close(&self) {
+        let sources = std::mem::take(&mut *self.sources.lock().unwrap_or_else(PoisonError::into_inner));
+        let ends = sources.into_values().map(|Running { channels, task, .. }| {
+            // A listener without channels says goodbye and ends.
+            drop(channels);
+            tokio::time::timeout(CLOSE_WITHIN, task)
+        });
+        join_all(ends).await;
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -125,6 +139,14 @@ fn change(running: &Running, channels: Vec<String>) {
         *present = channels;
         differs
     });
+}
+
+type Hushes = BTreeMap<SyncName, Hush>;
+
+async fn sleep_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due.into()).await;
+    }
 }
 
 struct Listener {
@@ -157,27 +179,105 @@ impl Listener {
         let Some(mut heard) = connection.notifications() else { return Err("no notifications".to_owned()) };
         let mut present = self.channels.borrow_and_update().clone();
         subscribe(&connection, &[], &present).await?;
+        let mut hushes = self.open_gates(&connection, &present).await?;
         if *failures > 0 {
             info!(place = %self.describe(), "listening again");
         }
         *failures = 0;
         self.back();
         loop {
+            let due = hushes.values().filter_map(Hush::due).min();
             tokio::select! {
                 notification = heard.recv() => match notification {
-                    Some(notification) => self.heard(&connection, &notification).await,
+                    Some(notification) => self.heard(&connection, &notification, &mut hushes).await?,
                     None => return Err("the session was lost".to_owned()),
                 },
                 changed = self.channels.changed() => {
                     if changed.is_err() {
-                        return Ok(());
+                        return self.close_gates(&connection, &hushes).await;
                     }
                     let wanted = self.channels.borrow_and_update().clone();
                     subscribe(&connection, &present, &wanted).await?;
                     present = wanted;
+                    hushes = self.open_gates(&connection, &present).await?;
+                    self.back();
                 }
+                () = sleep_until(due), if due.is_some() => self.tick(&connection, &mut hushes).await?,
             }
         }
+    }
+
+    /// From now on every change notifies.
+    async fn open_gates(&self, connection: &Connection, channels: &[String]) -> Result<Hushes, String> {
+        let mut hushes = Hushes::new();
+        if self.place == Place::Control {
+            return Ok(hushes);
+        }
+        for channel in channels {
+            let Some(Request::Kick(sync)) = channels::request(channel, "") else { continue };
+            if self.gate(connection, &sync, Gate::Notify).await? {
+                hushes.insert(sync, Hush::new(Instant::now()));
+            }
+        }
+        // Who went before us may have left a gate closed.
+        let (_, xmax) = horizon(connection).await.map_err(|error| causes(&error))?;
+        for hush in hushes.values_mut() {
+            hush.opened(Instant::now(), xmax);
+        }
+        Ok(hushes)
+    }
+
+    /// Nobody listens any more.
+    async fn close_gates(&self, connection: &Connection, hushes: &Hushes) -> Result<(), String> {
+        for sync in hushes.keys() {
+            self.gate(connection, sync, Gate::Quiet).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets a gate; false: there is none, because the sync was not validated here. Its KIDs will say so.
+    async fn gate(&self, connection: &Connection, sync: &SyncName, gate: Gate) -> Result<bool, String> {
+        match set_gate(connection, sync, gate).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.code().is_some() => {
+                debug!(%sync, place = %self.describe(), error = %causes(&error), "the sync has no gate");
+                Ok(false)
+            }
+            Err(error) => Err(causes(&error)),
+        }
+    }
+
+    /// A change of `sync` was heard: too many, and the source is better left quiet.
+    async fn count(&self, connection: &Connection, sync: &SyncName, hushes: &mut Hushes) -> Result<(), String> {
+        let (Place::Source(db), Some(hush)) = (&self.place, hushes.get_mut(sync)) else { return Ok(()) };
+        if hush.heard(Instant::now()) && self.gate(connection, sync, Gate::Quiet).await? {
+            hush.closed(Instant::now(), self.shared.activity.rounds(db, sync));
+            debug!(%sync, %db, "the source is busy, its changes keep quiet");
+        }
+        Ok(())
+    }
+
+    async fn tick(&self, connection: &Connection, hushes: &mut Hushes) -> Result<(), String> {
+        let (Place::Source(db), Some(mcp)) = (&self.place, self.shared.mcp.get()) else { return Ok(()) };
+        for (sync, hush) in hushes {
+            let act = hush.tick(Instant::now(), self.shared.activity.rounds(db, sync));
+            match act {
+                Act::Nothing => continue,
+                Act::Look => {}
+                Act::Open => {
+                    self.gate(connection, sync, Gate::Notify).await?;
+                    let (_, xmax) = horizon(connection).await.map_err(|error| causes(&error))?;
+                    hush.opened(Instant::now(), xmax);
+                    debug!(%sync, %db, "the source is no longer busy, its changes notify");
+                }
+                Act::Settle => {
+                    let (xmin, _) = horizon(connection).await.map_err(|error| causes(&error))?;
+                    hush.horizon(xmin);
+                }
+            }
+            mcp.do_send(Kick { sync: sync.clone(), reason: Reason::Change });
+        }
+        Ok(())
     }
 
     fn describe(&self) -> String {
@@ -194,16 +294,24 @@ impl Listener {
         }
     }
 
-    async fn heard(&self, connection: &Connection, notification: &Notification) {
+    async fn heard(
+        &self,
+        connection: &Connection,
+        notification: &Notification,
+        hushes: &mut Hushes,
+    ) -> Result<(), String> {
         let own = self.shared.own_backend.load(Ordering::Relaxed);
         if self.place == Place::Control && notification.process_id() == own {
-            return;
+            return Ok(());
         }
-        let Some(request) = channels::request(notification.channel(), notification.payload()) else { return };
-        let Some(mcp) = self.shared.mcp.get() else { return };
+        let Some(request) = channels::request(notification.channel(), notification.payload()) else { return Ok(()) };
+        let Some(mcp) = self.shared.mcp.get() else { return Ok(()) };
         debug!(?request, place = %self.describe(), "heard");
         match (request, &self.place) {
-            (Request::Kick(sync), Place::Source(_)) => mcp.do_send(Kick { sync, reason: Reason::Change }),
+            (Request::Kick(sync), Place::Source(_)) => {
+                mcp.do_send(Kick { sync: sync.clone(), reason: Reason::Change });
+                return self.count(connection, &sync, hushes).await;
+            }
             // Whoever may write to a source may kick, and nothing else.
             (_, Place::Source(_)) => {}
             (Request::Kick(sync), Place::Control) => mcp.do_send(Kick { sync, reason: Reason::Request }),
@@ -218,6 +326,7 @@ impl Listener {
             (Request::Resume(sync), _) => mcp.do_send(SetState { sync, wish: Wish::Resume }),
             (Request::LogMessage, _) => log_messages(connection).await,
         }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 mod catalog;
 mod channels;
 mod copies;
+mod hush;
 mod lease;
 mod listener;
 mod plans;
@@ -18,6 +19,7 @@ use crate::catalog::{CatalogError, SyncDetail};
 use crate::pg::{ConnectError, causes};
 
 pub use catalog::{ControlDatabase, changed_settings};
+pub use hush::Activity;
 pub use listener::Listeners;
 pub use purger::SourcePurger;
 pub use replicator::PairReplicator;

@@ -6,27 +6,52 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::SyncMap;
+use super::hush::Activity;
 use crate::engine::PairSession;
 
 /// Opens the rounds of source-target pairs.
 pub struct PairReplicator {
     syncs: SyncMap,
+    activity: Activity,
 }
 
 impl PairReplicator {
-    /// A replicator of these syncs.
+    /// A replicator of these syncs, which counts the rounds that moved something.
     #[must_use]
-    pub fn new(syncs: SyncMap) -> Self {
-        Self { syncs }
+    pub fn new(syncs: SyncMap, activity: Activity) -> Self {
+        Self { syncs, activity }
     }
 }
 
 impl Replicator for PairReplicator {
     fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
         match self.syncs.get(&kid.sync) {
-            Some(sync) => Box::new(PairSession::new(sync, kid.clone())),
+            Some(sync) => {
+                let session = PairSession::new(sync, kid.clone());
+                Box::new(Counted { session, kid: kid.clone(), activity: self.activity.clone() })
+            }
             None => Box::new(Gone(kid.clone())),
         }
+    }
+}
+
+/// Rounds whose listener is told that they moved something.
+struct Counted {
+    session: PairSession,
+    kid: KidId,
+    activity: Activity,
+}
+
+impl Rounds for Counted {
+    fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+        async move {
+            let report = self.session.round(reason, watch).await?;
+            if !report.is_empty() {
+                self.activity.moved(&self.kid.source, &self.kid.sync);
+            }
+            Ok(report)
+        }
+        .boxed()
     }
 }
 

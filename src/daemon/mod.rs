@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use crate::adapters::{ControlDatabase, Listeners, PairReplicator, SourcePurger, SyncMap};
+use crate::adapters::{Activity, ControlDatabase, Listeners, PairReplicator, SourcePurger, SyncMap};
 use crate::config::{Layers, Settings, SettingsError, host_is_safe};
 use crate::pg::{Access, causes};
 use pidfile::PidFile;
@@ -221,7 +221,8 @@ impl Daemon {
         let grace = self.settings.schedule.grace;
         let board = Arc::new(Board::default());
         let syncs = SyncMap::default();
-        let listeners = Arc::new(Listeners::new(workers.handle().clone(), grace));
+        let activity = Activity::default();
+        let listeners = Arc::new(Listeners::new(workers.handle().clone(), grace, activity.clone()));
         let (ready, is_ready) = oneshot::channel();
         let (finished, is_finished) = oneshot::channel();
         let catalog = ControlDatabase::new(
@@ -235,7 +236,7 @@ impl Daemon {
             settings: policy::Settings { supervision: self.settings.supervision, schedule: self.settings.schedule },
             workers: Workers::new(workers.handle().clone()),
             catalog: Arc::new(catalog),
-            replicator: Arc::new(PairReplicator::new(syncs.clone())),
+            replicator: Arc::new(PairReplicator::new(syncs.clone(), activity)),
             purger: Arc::new(SourcePurger::new(syncs)),
             board: Arc::clone(&board),
             ready,
@@ -268,7 +269,7 @@ impl Daemon {
         let exit = is_finished.await.unwrap_or_else(|_| Exit::Panicked("the MCP left no word".to_owned()));
         systemd::stopping();
         drop(signals);
-        drop(listeners);
+        listeners.close().await;
         match exit.fault() {
             None => {
                 info!("Bucardo has stopped");

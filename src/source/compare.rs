@@ -67,7 +67,7 @@ fn compare_columns(source: &Column, target: &Column, strict: bool, found: &mut V
         (None, None) => {}
         (Some(_), None) => found.push(Difference::Fault(format!("column \"{name}\" has no default"))),
         (None, Some(_)) => {
-            found.push(Difference::Fault(format!("column \"{name}\" has a default, the source has none")))
+            found.push(Difference::Fault(format!("column \"{name}\" has a default, the source has none")));
         }
         (Some(source), Some(target)) if bare_default(source) != bare_default(target) => {
             found.push(Difference::Fault(format!("column \"{name}\" has the default {target} instead of {source}")));
