@@ -4,6 +4,7 @@
 mod support;
 
 mod connect;
+mod demo;
 mod lab;
 mod round_names;
 mod round_order;

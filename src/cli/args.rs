@@ -159,6 +159,9 @@ pub struct Options {
     /// Leave what `demo` has built running.
     #[arg(long)]
     pub keep: bool,
+    /// Seconds for which the load of `demo` runs.
+    #[arg(long)]
+    pub seconds: Option<u64>,
     /// Verb, nouns and `key=value` words.
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,

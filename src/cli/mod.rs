@@ -8,6 +8,7 @@ mod catalog_verbs;
 mod choose;
 mod db;
 mod dbgroup;
+mod demo;
 mod error;
 mod help;
 mod install;
@@ -204,6 +205,7 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "set" => Box::pin(settings::set(ctx, &ctx.words)).await,
         "config" => Box::pin(settings::config(ctx, &ctx.words)).await,
         "install" => Box::pin(install::run(ctx)).await,
+        "demo" => Box::pin(demo::run(ctx)).await,
         other => Err(unknown(other)),
     }
 }

@@ -1,0 +1,4 @@
+-- How many rows a table holds.
+--   {table}   the table
+SELECT count(*) AS rows
+FROM {table}
