@@ -237,6 +237,8 @@ impl Stage {
                 command.env_remove(name);
             }
         }
+        // Passwords that `install` makes go to the password file of this home, which goes with the folder.
+        command.env("HOME", self.folder.path());
         command.arg("--bucardorc").arg(self.rc()).current_dir(self.folder.path()).process_group_of_its_own();
         command
     }
