@@ -127,7 +127,6 @@ impl<A> Agenda<A> {
         let begun = desk.begun;
         if more {
             desk.mark(Reason::More);
-            self.postpone(kid, begun);
             return Over::none();
         }
         self.satisfy(|ticket| {
@@ -142,8 +141,6 @@ impl<A> Agenda<A> {
         let Some(desk) = self.desks.get_mut(kid) else { return };
         if let Some(reason) = desk.running.take() {
             desk.mark(reason);
-            let begun = desk.begun;
-            self.postpone(kid, begun);
         }
     }
 
@@ -169,14 +166,6 @@ impl<A> Agenda<A> {
     /// Some KID is in a round.
     pub(crate) fn running(&self) -> bool {
         self.desks.values().any(|desk| desk.running.is_some())
-    }
-
-    fn postpone(&mut self, kid: &KidId, begun: u64) {
-        for ticket in &mut self.tickets {
-            if let Some(need) = ticket.need.get_mut(kid) {
-                *need = (*need).max(begun + 1);
-            }
-        }
     }
 
     fn satisfy(&mut self, change: impl Fn(&mut Ticket<A>)) -> Over<A> {

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
@@ -21,13 +22,14 @@ enum Post {
 #[derive(Clone)]
 pub(crate) struct Outbox {
     posts: mpsc::Sender<Post>,
+    dropping: Arc<AtomicBool>,
 }
 
 impl Outbox {
     /// Opens a queue of at most `posts_max` posts; the work ends after [`Outbox::close`], when all are sent.
     pub(crate) fn open(workers: &Workers, catalog: Arc<dyn Catalog>, posts_max: usize) -> (Self, Work<()>) {
         let (posts, queue) = mpsc::channel(posts_max.max(1));
-        (Self { posts }, workers.run(deliver(queue, catalog)))
+        (Self { posts, dropping: Arc::default() }, workers.run(deliver(queue, catalog)))
     }
 
     pub(crate) fn tell(&self, notice: Notice) {
@@ -44,11 +46,13 @@ impl Outbox {
     }
 
     fn post(&self, post: Post) {
-        if let Err(mpsc::error::TrySendError::Full(post)) = self.posts.try_send(post) {
-            warn!(
-                dropped = post.describe(),
-                "the control database does not keep up, a notice or an entry of the run history is lost"
-            );
+        match self.posts.try_send(post) {
+            Ok(()) => self.dropping.store(false, Ordering::Relaxed),
+            Err(mpsc::error::TrySendError::Full(post)) if !self.dropping.swap(true, Ordering::Relaxed) => {
+                let what = post.describe();
+                warn!(what, "the control database does not keep up, notices and entries of the run history are lost");
+            }
+            Err(_) => {} // said already, or the daemon is ending
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Lease {
     tries: u32,
     /// When it was taken.
     since: Option<Instant>,
-    /// Raised whenever the lease is taken: an older loss does not count.
+    /// Raised whenever the lease is taken or lost: a catalog read under an older one is read again.
     generation: u64,
 }
 
@@ -80,10 +80,8 @@ impl Mcp {
         self.lease.since = Some(Instant::now());
         let generation = self.lease.generation;
         let lost = self.catalog.lease_lost();
-        self.run(Box::pin(async move { Ok(lost.await) }), ctx, move |mcp, lost: Result<Fault, Fault>, ctx| {
-            if mcp.lease.generation == generation {
-                mcp.lease_lost(&lost.unwrap_or_else(|fault| fault), ctx);
-            }
+        self.run(Box::pin(async move { Ok(lost.await) }), ctx, |mcp, lost: Result<Fault, Fault>, ctx| {
+            mcp.lease_lost(&lost.unwrap_or_else(|fault| fault), ctx);
         });
         if !self.lease.had {
             self.tell(Notice::Boot);

@@ -96,6 +96,24 @@ fn no_round_starts_while_the_lease_is_lost() {
 }
 
 #[test]
+fn a_catalog_that_was_read_under_a_lost_lease_is_read_again() {
+    story(|world| async move {
+        world.expect_alarm("lost the hold on the control database");
+        world.set_plans(&[plan("s", &["b"])]);
+        world.load_takes(10 * SECOND);
+        let mut rig = Rig::begin(&world);
+        world.until_seen("load", 1).await;
+        world.pass(5 * SECOND).await;
+        world.lose_lease(Fault::transient("connection closed"));
+        rig.ready().await.unwrap();
+        assert_eq!((world.times("lease"), world.times("load")), (vec![0, 6], vec![0, 10]));
+        world.until_seen("end b", 1).await;
+        assert_eq!(world.times("begin b")[0], 20);
+        rig.stop().await;
+    });
+}
+
+#[test]
 fn a_daemon_that_finds_its_lease_taken_ends() {
     story(|world| async move {
         let rig = Rig::up(&world, &[plan("s", &["b"])]).await;

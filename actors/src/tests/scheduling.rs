@@ -227,3 +227,20 @@ fn a_run_history_that_cannot_be_written_stops_nothing() {
         rig.stop().await;
     });
 }
+
+#[test]
+fn a_control_database_that_does_not_keep_up_delays_no_round() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.expect_alarm("the control database does not keep up");
+        world.expect_alarm("the control database does not answer");
+        world.post_takes(1000 * SECOND);
+        let start = world.now();
+        for n in 1..=1200 {
+            rig.kick("s", Reason::Request);
+            world.until_seen("end b", n).await;
+        }
+        assert_eq!(world.now(), start);
+        rig.stop().await;
+    });
+}

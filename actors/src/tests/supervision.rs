@@ -125,13 +125,31 @@ fn a_round_that_does_not_move_is_abandoned_and_replaced() {
     story(|world| async move {
         let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
         world.expect_alarm("nothing moved for 600 s at step \"Snapshot\"");
-        world.plays("b", [Play::Hang]);
+        world.plays("b", [Play::Hang, Play::Slow(20 * SECOND)]);
         let start = world.now();
         rig.kick("s", Reason::Change);
         world.until_seen("end b", 1).await;
-        let waited = world.now() - start;
+        let waited = world.times("begin b")[1] - start;
         assert!((600..=620).contains(&waited), "{waited}");
-        world.until_seen("cut b", 1).await;
+        assert_eq!((world.count("begin b"), world.count("cut b")), (2, 1), "the end of the old one is no news");
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn what_an_abandoned_round_still_reports_does_not_count() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.expect_alarm("nothing moved for 600 s");
+        world.plays("b", [Play::Late(2 * SECOND), Play::Slow(20 * SECOND)]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("begin b", 2).await;
+        world.until_seen("end b", 1).await; // the abandoned one
+        rig.kick("s", Reason::Change);
+        world.pass(5 * SECOND).await;
+        assert_eq!((world.count("begin b"), world.count("end b")), (2, 1), "one round at a time");
+        assert_eq!(rig.kid("s", "b").counters.rounds, 1, "the one at the start");
+        world.until_seen("end b", 3).await;
         rig.stop().await;
     });
 }
@@ -168,6 +186,20 @@ fn a_ctl_that_panics_is_restarted_and_leaves_no_orphans() {
         assert_eq!(world.count("notice SyncKill(\"s\")"), 1);
         assert_eq!(world.count("begin c"), 0, "the other sync is not touched");
         assert_eq!(rig.ctl("s").state, Doing::Idle);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_ctl_that_panicked_looks_for_what_it_forgot_even_if_changes_do_not_kick_it() {
+    story(|world| async move {
+        let mut asked = plan("s", &["b"]);
+        asked.autokick = false;
+        let rig = Rig::up(&world, &[asked]).await;
+        world.expect_alarm("CTL ended in disorder");
+        assert_eq!(world.count("begin b"), 0);
+        rig.mcp.do_send(Break { sync: "s".into(), freeze: false });
+        world.until_seen("end b", 1).await;
         rig.stop().await;
     });
 }

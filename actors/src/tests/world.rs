@@ -28,6 +28,8 @@ pub(crate) enum Play {
     Crawl,
     /// Ends when it is told to stop, with a failure.
     Heed,
+    /// Is told to stop, and ends well so much later.
+    Late(Duration),
 }
 
 #[derive(Default)]
@@ -41,6 +43,8 @@ struct Script {
     posts: VecDeque<Result<(), Fault>>,
     set_active: VecDeque<Result<(), Fault>>,
     settings: Settings,
+    load_takes: Duration,
+    post_takes: Duration,
     loss: Option<Fault>,
 }
 
@@ -118,6 +122,15 @@ impl World {
 
     pub(crate) fn refuse_set_active(&self, fault: Fault) {
         self.with(|script| script.set_active.push_back(Err(fault)));
+    }
+
+    pub(crate) fn load_takes(&self, time: Duration) {
+        self.with(|script| script.load_takes = time);
+    }
+
+    /// So long takes each entry of the run history.
+    pub(crate) fn post_takes(&self, time: Duration) {
+        self.with(|script| script.post_takes = time);
     }
 
     pub(crate) fn set_settings(&self, settings: Settings) {
@@ -230,6 +243,10 @@ impl Rounds for ScriptedRounds {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     watch.moved(1);
                 },
+                Play::Late(time) => {
+                    watch.stop().cancelled().await;
+                    tokio::time::sleep(time).await;
+                }
                 Play::Heed => {
                     watch.stop().cancelled().await;
                     cut.0 = None;
@@ -287,7 +304,11 @@ impl Catalog for Ports {
     fn load(&self) -> BoxFuture<'static, Result<Vec<SyncPlan>, Fault>> {
         self.world.note("load");
         let play = self.world.with(|script| script.loads.pop_front().unwrap_or_else(|| Ok(script.plans.clone())));
-        Box::pin(async move { play })
+        let takes = self.world.with(|script| script.load_takes);
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            play
+        })
     }
 
     fn settings(&self) -> BoxFuture<'static, Result<Settings, Fault>> {
@@ -298,8 +319,11 @@ impl Catalog for Ports {
     fn record(&self, run: RunRecord) -> BoxFuture<'static, Result<(), Fault>> {
         let outcome = run.outcome.map_or_else(|fault| fault.message, |report| report.inserts.to_string());
         self.world.note(format!("record {} {outcome}", run.kid.target));
-        let play = self.world.with(|script| script.posts.pop_front());
-        Box::pin(async move { play.unwrap_or(Ok(())) })
+        let (play, takes) = self.world.with(|script| (script.posts.pop_front(), script.post_takes));
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            play.unwrap_or(Ok(()))
+        })
     }
 
     fn set_active(&self, sync: SyncName, active: bool) -> BoxFuture<'static, Result<(), Fault>> {
