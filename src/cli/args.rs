@@ -54,9 +54,15 @@ pub struct Options {
     /// Output of `list`, `show` and `status` as JSON.
     #[arg(long)]
     pub json: bool,
+    /// The settings file, instead of `/etc/bucardo/bucardo.toml`.
+    #[arg(long)]
+    pub config: Option<String>,
     /// Start in the foreground, for a service manager.
     #[arg(long)]
     pub foreground: bool,
+    /// The background half of `start`: stdin is the pipe that its caller waits at.
+    #[arg(long, hide = true)]
+    pub detached: bool,
     /// The daemon skips the check of the targets' columns.
     #[arg(long)]
     pub quickstart: bool,

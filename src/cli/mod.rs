@@ -6,22 +6,34 @@
 mod args;
 mod catalog_verbs;
 mod choose;
+mod chosen;
 mod db;
 mod dbgroup;
 mod demo;
+mod ear;
 mod error;
 mod help;
 mod install;
+mod kick;
 mod output;
 mod pgpass;
+mod ping;
+mod process;
 mod rc;
 mod relations;
 mod relgroup;
+mod reload;
 mod settings;
+mod start;
+mod status;
+mod status_detail;
+mod stop;
 mod sync;
 mod sync_add;
 mod table;
+mod targets;
 mod update;
+mod validate;
 pub mod words;
 
 pub use args::Options;
@@ -187,6 +199,9 @@ fn start(ctx: &Context) -> Outcome {
         let options_only = std::env::args().count() > 1;
         return Err(if options_only { CliError::refuse("Missing required command") } else { usage });
     }
+    if ctx.verb == "start" && ctx.options.foreground {
+        return start::foreground(ctx);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -206,6 +221,14 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "config" => Box::pin(settings::config(ctx, &ctx.words)).await,
         "install" => Box::pin(install::run(ctx)).await,
         "demo" => Box::pin(demo::run(ctx)).await,
+        "start" => Box::pin(start::run(ctx)).await,
+        "stop" => Box::pin(stop::run(ctx)).await,
+        "restart" => Box::pin(stop::restart(ctx)).await,
+        "ping" => Box::pin(ping::run(ctx)).await,
+        "reload" => Box::pin(reload::run(ctx)).await,
+        "kick" => Box::pin(kick::run(ctx)).await,
+        "status" => Box::pin(status::run(ctx)).await,
+        "validate" => Box::pin(validate::run(ctx)).await,
         other => Err(unknown(other)),
     }
 }

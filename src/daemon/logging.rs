@@ -92,6 +92,25 @@ impl Log {
         Ok(Self { shared, level })
     }
 
+    /// Deletes the log files of former daemons (`log.bucardo.*`) in the directories that are logged to.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::File`] names the one that cannot be deleted.
+    pub fn clean(settings: &LogSettings) -> Result<(), LogError> {
+        let usual = [DIRECTORY.to_owned()];
+        let wanted: &[String] = if settings.destinations.is_empty() { &usual } else { &settings.destinations };
+        for directory in wanted.iter().filter(|name| name.starts_with('/')) {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with("log.bucardo.") {
+                    let path = entry.path();
+                    std::fs::remove_file(&path).map_err(|source| LogError::File { path, source })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes over level and format; destinations stay until a restart.
     pub fn change(&self, settings: &LogSettings) {
         *self.shared.settings.write().unwrap_or_else(PoisonError::into_inner) = settings.clone();

@@ -48,6 +48,8 @@ pub struct Start {
     pub access: Access,
     /// A service manager or a terminal looks after the process.
     pub foreground: bool,
+    /// A daemon without an active sync ends at once.
+    pub exit_on_nosync: bool,
     /// Told once: the daemon is ready, or why it is not.
     pub announce: Box<dyn FnOnce(Result<(), &DaemonError>)>,
 }
@@ -88,6 +90,9 @@ pub enum DaemonError {
         /// Why not.
         source: io::Error,
     },
+    /// There is no active sync, and the daemon was to end then.
+    #[error("there is no active sync")]
+    NoSyncs,
     /// The MCP gave up.
     #[error("{0}")]
     Fault(Fault),
@@ -128,10 +133,10 @@ impl DaemonError {
 ///
 /// [`DaemonError`]: why it could not start, or ended by itself.
 pub fn run(start: Start) -> Result<(), DaemonError> {
-    let Start { settings, layers, access, foreground, announce } = start;
+    let Start { settings, layers, access, foreground, exit_on_nosync, announce } = start;
     match prepare(&settings, foreground) {
         Ok((log, pid_file)) => {
-            let ended = Daemon { settings, layers, access, log }.run(announce);
+            let ended = Daemon { settings, layers, access, log, exit_on_nosync }.run(announce);
             if let Err(error) = &ended {
                 error!(hint = error.hint(), "the daemon ends: {}", causes(error));
             }
@@ -178,6 +183,7 @@ struct Daemon {
     layers: Layers,
     access: Access,
     log: Log,
+    exit_on_nosync: bool,
 }
 
 type Announce = Box<dyn FnOnce(Result<(), &DaemonError>)>;
@@ -254,9 +260,13 @@ impl Daemon {
                 return Err(error);
             }
         };
-        drop(mcp);
-
         match is_ready.await {
+            Ok(Ok(())) if self.exit_on_nosync && active_syncs(&board) == 0 => {
+                announce(Err(&DaemonError::NoSyncs));
+                mcp.do_send(Shutdown { grace });
+                let _ = is_finished.await;
+                return Err(DaemonError::NoSyncs);
+            }
             Ok(Ok(())) => {
                 announce(Ok(()));
                 systemd::ready(&status(&board));
@@ -266,6 +276,7 @@ impl Daemon {
             // The MCP died; why, it says below.
             Err(_) => announce(Err(&DaemonError::Fault(Fault::transient("the daemon ended before it was ready")))),
         }
+        drop(mcp);
         let exit = is_finished.await.unwrap_or_else(|_| Exit::Panicked("the MCP left no word".to_owned()));
         systemd::stopping();
         drop(signals);
@@ -328,9 +339,11 @@ fn tell_status(board: Arc<Board>) {
 }
 
 fn status(board: &Board) -> String {
-    let all = board.all();
-    let syncs = all.iter().filter(|(id, _)| matches!(id, ActorId::Ctl(_)));
-    let stalled = all.values().filter(|snapshot| snapshot.state == Doing::Stalled).count();
+    let stalled = board.all().values().filter(|snapshot| snapshot.state == Doing::Stalled).count();
     let stalled = if stalled == 0 { String::new() } else { format!(", {stalled} stalled") };
-    format!("Active syncs: {}{stalled}", syncs.count())
+    format!("Active syncs: {}{stalled}", active_syncs(board))
+}
+
+fn active_syncs(board: &Board) -> usize {
+    board.all().keys().filter(|id| matches!(id, ActorId::Ctl(_))).count()
 }

@@ -123,12 +123,12 @@ fn shown(args: impl Iterator<Item = String>) -> Vec<String> {
             return "***".to_owned();
         }
         let lower = arg.to_lowercase();
-        if lower == "-p" && arg == "-P" || lower == "--dbpass" || lower == "--db-pass" {
+        if arg == "-P" || lower == "--dbpass" || lower == "--db-pass" {
             hide_next = true;
             return arg;
         }
         let secret = lower.starts_with("--dbpass=") || lower.starts_with("--db-pass=") || arg.starts_with("-P");
-        let secret = secret || lower.contains("password=") || lower.starts_with("postgres");
+        let secret = secret || lower.contains("password=") || lower.contains("://");
         if secret { "***".to_owned() } else { arg }
     })
     .collect()
@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn the_command_line_is_written_without_its_password() {
-        let line = "bucardo -P one --dbpass two --dbpass=three -Pfour start -p 5432";
+        let line = "bucardo -P one --dbpass two --dbpass=three -Pfour start -U postgres -d postgres://u:five@h/d";
         let words = shown(line.split(' ').map(str::to_owned));
-        assert_eq!(words.join(" "), "bucardo -P *** --dbpass *** *** *** start -p 5432");
+        assert_eq!(words.join(" "), "bucardo -P *** --dbpass *** *** *** start -U postgres -d ***");
     }
 }

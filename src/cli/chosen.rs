@@ -1,0 +1,54 @@
+//! The syncs that an operator names: exactly, by wildcard, or all of them.
+
+use super::{CliError, words};
+use crate::catalog::Control;
+use crate::catalog::syncs::{self, SyncListing};
+
+/// The named syncs, and the number among the words, if there is one.
+pub(super) struct Chosen {
+    /// In the order of the catalog.
+    pub(super) syncs: Vec<SyncListing>,
+    /// The last number.
+    pub(super) number: Option<u64>,
+}
+
+/// Chooses among the syncs of the catalog. No words choose nothing.
+pub(super) async fn choose(control: &Control, wanted: &[String]) -> Result<Chosen, CliError> {
+    let all = syncs::list(control.client()).await?;
+    if all.is_empty() {
+        return Err(CliError::die("No syncs have been created yet!"));
+    }
+    let mut names: Vec<&str> = Vec::new();
+    let mut number = None;
+    for word in words::flat(wanted) {
+        if matches!(word.to_lowercase().as_str(), "sync" | "syncs") && !all.iter().any(|sync| sync.name == word) {
+            continue;
+        }
+        if let Ok(found) = word.parse() {
+            number = Some(found);
+            continue;
+        }
+        let everything = word.eq_ignore_ascii_case("all");
+        let fits = |name: &str| everything || name == word || (words::is_wild(&word) && words::matches(&word, name));
+        let found: Vec<&str> = all.iter().map(|sync| sync.name.as_str()).filter(|name| fits(name)).collect();
+        if found.is_empty() {
+            return Err(unknown(&word, &all));
+        }
+        names.extend(found);
+    }
+    let chosen = all.iter().filter(|sync| names.contains(&sync.name.as_str())).cloned().collect();
+    Ok(Chosen { syncs: chosen, number })
+}
+
+fn unknown(word: &str, all: &[SyncListing]) -> CliError {
+    let first = if words::is_wild(word) {
+        "No matching syncs were found".to_owned()
+    } else {
+        format!("Sync \"{word}\" does not appear to exist")
+    };
+    let active: Vec<&str> = all.iter().filter(|sync| sync.status == "active").map(|sync| sync.name.as_str()).collect();
+    if active.is_empty() {
+        return CliError::die(first);
+    }
+    CliError::die(format!("{first}\nActive syncs:\n  {}", active.join("\n  ")))
+}

@@ -1,0 +1,122 @@
+//! What the verbs about the daemon's process share: its settings, its PID file, stop file and reasons.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{CliError, Context};
+use crate::adapters::changed_settings;
+use crate::catalog::{CatalogError, Control, settings};
+use crate::config::{Layers, Settings};
+use crate::daemon::pidfile::Presence;
+use crate::pg::{Access, causes};
+
+/// The process of the daemon, as this command line describes it.
+pub(super) struct Process {
+    /// All settings.
+    pub(super) settings: Settings,
+    /// Where they came from, without those of the control database.
+    pub(super) layers: Layers,
+    /// The control database.
+    pub(super) access: Access,
+}
+
+impl Process {
+    /// Reads the settings, those of the control database included, from `control`.
+    pub(super) async fn load(ctx: &Context, control: &Control) -> Result<Self, CliError> {
+        let found = settings::load(control.client()).await?;
+        Self::with_catalog(ctx, &found)
+    }
+
+    /// Reads the settings; those of the control database only where it answers.
+    pub(super) async fn load_if_reachable(ctx: &Context) -> Result<Self, CliError> {
+        if ctx.options.piddir.is_some() {
+            return Self::without_catalog(ctx);
+        }
+        match read_catalog(ctx).await {
+            Ok(found) => Self::with_catalog(ctx, &found),
+            Err(error) => {
+                ctx.out.warn(format!("going on without the control database: {}", causes(&error)));
+                Self::without_catalog(ctx)
+            }
+        }
+    }
+
+    fn with_catalog(ctx: &Context, found: &settings::Settings) -> Result<Self, CliError> {
+        let layers = layers(ctx)?;
+        let all = Layers { catalog: changed_settings(found), ..layers.clone() };
+        Ok(Self { settings: load(&all)?, layers, access: ctx.control_access()? })
+    }
+
+    /// Reads the settings without those of the control database.
+    pub(super) fn without_catalog(ctx: &Context) -> Result<Self, CliError> {
+        let layers = layers(ctx)?;
+        Ok(Self { settings: load(&layers)?, layers, access: ctx.control_access()? })
+    }
+
+    /// What the PID file says.
+    pub(super) fn presence(&self) -> Result<Presence, CliError> {
+        let path = self.settings.daemon.pid_file();
+        Presence::of(&path).map_err(|error| CliError::refuse(format!("Cannot read \"{}\": {error}", path.display())))
+    }
+
+    /// Appends to the history of reasons, and makes this the last one. A line that cannot be written is told, and
+    /// is no reason not to go on.
+    pub(super) fn note_reason(&self, ctx: &Context, event: &str, words: &[String]) {
+        let now = chrono::Local::now().format("%a %b %e %H:%M:%S %Y");
+        let line = format!("{now} | {event:<5} | {}\n", words.join(" "));
+        let last = self.settings.daemon.reason_path();
+        let history = PathBuf::from(format!("{}.log", last.display()));
+        let written = std::fs::write(&last, &line)
+            .and_then(|()| OpenOptions::new().create(true).append(true).open(&history)?.write_all(line.as_bytes()));
+        if let Err(error) = written {
+            ctx.out.warn(format!("Cannot write the reason to \"{}\": {error}", last.display()));
+        }
+    }
+}
+
+async fn read_catalog(ctx: &Context) -> Result<settings::Settings, CatalogError> {
+    let access = ctx.control_access().map_err(|error| CatalogError::Value {
+        what: "the options of the control database".to_owned(),
+        why: error.message,
+    })?;
+    let control = Box::pin(Control::open(&access, "bucardo CLI")).await?;
+    settings::load(control.client()).await
+}
+
+fn load(layers: &Layers) -> Result<Settings, CliError> {
+    layers.load().map_err(|error| CliError::refuse(causes(&error)))
+}
+
+/// The layers that the command line and the rc file name.
+fn layers(ctx: &Context) -> Result<Layers, CliError> {
+    let options = &ctx.options;
+    let mut rc = ctx.rc.entries.clone();
+    rc.extend(options.log_level.iter().map(|level| ("log_level".to_owned(), level.clone())));
+    let mut set: Vec<(&'static str, config::Value)> = Vec::new();
+    if let Some(piddir) = &options.piddir {
+        set.push(("daemon.piddir", absolute(Path::new(piddir))?.display().to_string().into()));
+    }
+    let silent = options.bcverbose.as_deref().is_some_and(|value| matches!(value, "0" | "false" | "no" | "off"));
+    let destinations = if silent { vec!["none".to_owned()] } else { options.log_destination.clone() };
+    if !destinations.is_empty() {
+        let known = |name: &str| matches!(name, "none" | "syslog" | "stdout" | "stderr");
+        let whole = |name: &String| match known(name) {
+            true => Ok(name.clone()),
+            false => absolute(Path::new(name)).map(|path| path.display().to_string()),
+        };
+        set.push(("log.destinations", destinations.iter().map(whole).collect::<Result<Vec<_>, _>>()?.into()));
+    }
+    if let Some(extension) = &options.log_extension {
+        set.push(("log.extension", extension.clone().into()));
+    }
+    if options.log_showline {
+        set.push(("log.show_line", true.into()));
+    }
+    Ok(Layers { file: options.config.as_ref().map(PathBuf::from), catalog: Vec::new(), rc, options: set })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path)
+        .map_err(|error| CliError::refuse(format!("\"{}\" is no usable path: {error}", path.display())))
+}

@@ -1,0 +1,201 @@
+//! `start`: the daemon in the background, or with `--foreground` in this very process.
+
+use std::fs::File;
+use std::io::{PipeReader, Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::process::Process;
+use super::{CliError, Context, Outcome};
+use crate::catalog::{Control, settings};
+use crate::daemon::pidfile::Presence;
+use crate::daemon::{self, DaemonError, Log, Start};
+use crate::pg::causes;
+
+/// What the child says through the pipe once it is ready.
+const READY: &[u8] = b"ready\n";
+
+/// Starts the daemon in the background and waits until it is ready or says why it is not.
+pub(super) async fn run(ctx: &Context) -> Outcome {
+    let process = load(ctx).await?;
+    prepare(ctx, &process)?;
+    if ctx.options.log_clean {
+        Log::clean(&process.settings.log).map_err(|error| CliError::refuse(causes(&error)))?;
+    }
+    ctx.out.say("Starting Bucardo");
+    let (reader, writer) = std::io::pipe().map_err(|error| CliError::caused("Cannot make a pipe", &error))?;
+    let program = std::env::current_exe().map_err(|error| CliError::caused("Cannot find the program", &error))?;
+    let mut child = Command::new(program)
+        .args(std::env::args_os().skip(1).filter(|word| word != "restart"))
+        .args((ctx.verb == "restart").then_some("start"))
+        .args(["--foreground", "--detached"])
+        .stdin(Stdio::from(writer))
+        .spawn()
+        .map_err(|error| CliError::caused("Cannot start the daemon", &error))?;
+    match wait_ready(reader, process.settings.daemon.ready_within) {
+        Some(true) => Ok(0),
+        // It has said why on our stderr.
+        Some(false) => {
+            let code = child.wait().ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+            process.note_reason(ctx, "fail", &ctx.words);
+            Err(CliError::with_code(code.filter(|code| *code > 0).unwrap_or(1), "Bucardo did not start"))
+        }
+        None => Err(CliError::refuse(format!(
+            "Bucardo (PID {}) is not ready after {}; it goes on without us",
+            child.id(),
+            humantime::format_duration(process.settings.daemon.ready_within)
+        ))
+        .hint("look into its log")),
+    }
+}
+
+/// `Some`: ready, or gone; `None`: neither within that time.
+fn wait_ready(mut reader: PipeReader, within: Duration) -> Option<bool> {
+    let (told, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = reader.read_to_end(&mut text);
+        // Nobody waits any more: nothing to tell.
+        let _ = told.send(text == READY);
+    });
+    wait.recv_timeout(within).ok()
+}
+
+/// Runs the daemon in this process, outside of any runtime.
+pub(super) fn foreground(ctx: &Context) -> Outcome {
+    let detached = ctx.options.detached;
+    if detached {
+        // A session of its own: the terminal's signals are not for it.
+        rustix::process::setsid().map_err(|error| CliError::caused("Cannot leave the terminal", &error))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::caused("Cannot start the runtime", &error))?;
+    let process = runtime.block_on(async {
+        let process = load_patiently(ctx).await?;
+        if !detached {
+            prepare(ctx, &process)?;
+        }
+        Ok::<_, CliError>(process)
+    })?;
+    drop(runtime);
+    let uses_terminal = process.settings.log.destinations.iter().any(|name| name == "stdout" || name == "stderr");
+    let start = Start {
+        settings: process.settings,
+        layers: process.layers,
+        access: process.access,
+        foreground: !detached,
+        exit_on_nosync: ctx.options.exit_on_nosync,
+        announce: Box::new(move |ready| {
+            if detached && ready.is_ok() {
+                leave_terminal(uses_terminal);
+            }
+        }),
+    };
+    match daemon::run(start) {
+        Ok(()) => Ok(0),
+        Err(error) => Err(told(&error)),
+    }
+}
+
+fn told(error: &DaemonError) -> CliError {
+    CliError::with_code(error.exit_code(), causes(error)).maybe_hint(error.hint())
+}
+
+/// Tells the waiting parent, and lets go of what it gave us.
+fn leave_terminal(keep_output: bool) {
+    let tell = || -> std::io::Result<()> {
+        let mut pipe = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+        pipe.write_all(READY)?;
+        drop(pipe);
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        if !keep_output {
+            rustix::stdio::dup2_stdout(&null)?;
+            rustix::stdio::dup2_stderr(&null)?;
+        }
+        // Last: this closes the pipe, and that is what the parent waits for.
+        rustix::stdio::dup2_stdin(&null)?;
+        Ok(())
+    };
+    if let Err(error) = tell() {
+        tracing::warn!(%error, "cannot tell the terminal that the daemon is ready");
+    }
+}
+
+async fn load(ctx: &Context) -> Result<Process, CliError> {
+    let control = ctx.control().await?;
+    check_version(&control).await?;
+    Process::load(ctx, &control).await
+}
+
+/// As [`load`]; a control database that does not answer yet (the machine has just started) is waited for.
+async fn load_patiently(ctx: &Context) -> Result<Process, CliError> {
+    let care = Process::without_catalog(ctx)?.settings.supervision.lease;
+    let access = ctx.control_access()?;
+    let mut tries = 1;
+    loop {
+        match Box::pin(Control::open(&access, "bucardo CLI")).await {
+            Ok(control) => {
+                check_version(&control).await?;
+                return Process::load(ctx, &control).await;
+            }
+            Err(error) => {
+                let transient = error.failure() == bucardo_actors::model::Failure::Transient;
+                // Somebody waits at a terminal for an answer.
+                if ctx.options.detached || !transient || tries >= care.tries_max {
+                    return Err(error.into());
+                }
+                ctx.out.warn(format!("waiting for the control database: {}", causes(&error)));
+                tokio::time::sleep(care.delay(tries)).await;
+                tries += 1;
+            }
+        }
+    }
+}
+
+async fn check_version(control: &Control) -> Result<(), CliError> {
+    let own = env!("CARGO_PKG_VERSION");
+    let found = settings::load(control.client()).await?;
+    match found.text("bucardo_version") {
+        Some(version) if version != own => {
+            Err(CliError::refuse(format!("Version mismatch: bucardo is {own}, but bucardo database is {version}"))
+                .hint("run \"bucardo install\" of the newer one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes way for a daemon: no other one lives, and no stop file is there.
+fn prepare(ctx: &Context, process: &Process) -> Result<(), CliError> {
+    process.note_reason(ctx, "start", &ctx.words);
+    ctx.out.say("Checking for existing processes");
+    let path = process.settings.daemon.pid_file();
+    match process.presence()? {
+        Presence::Absent => {}
+        Presence::Running(pid) => {
+            process.note_reason(ctx, "fail", &ctx.words);
+            return Err(CliError::refuse(format!("Cannot start, PID file \"{}\" exists", path.display()))
+                .hint(format!("Bucardo runs already (PID {pid})")));
+        }
+        Presence::Stale(pid) => {
+            let pid = pid.map(|pid| format!(" {pid}")).unwrap_or_default();
+            ctx.out.warn(format!("Removing file \"{}\" with stale PID{pid}", path.display()));
+            remove(&path)?;
+        }
+    }
+    let stop_file = process.settings.daemon.stop_file();
+    if stop_file.exists() {
+        ctx.out.say(format!("Removing file \"{}\"", stop_file.display()));
+        remove(&stop_file)?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), CliError> {
+    std::fs::remove_file(path)
+        .map_err(|error| CliError::refuse(format!("Cannot remove \"{}\": {error}", path.display())))
+}

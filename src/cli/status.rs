@@ -1,0 +1,212 @@
+//! `status [names]`: how the syncs are, from the run history and from the sources.
+
+use std::cmp::{Ordering, Reverse};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::chosen::choose;
+use super::process::Process;
+use super::status_detail;
+use super::targets::{Target, targets};
+use super::{CliError, Context, Outcome};
+use crate::catalog::runs::{self, Run};
+use crate::catalog::syncs::{self, SyncListing};
+use crate::daemon::pidfile::Presence;
+
+/// All that is told of one sync.
+#[derive(Debug, Serialize)]
+pub(super) struct SyncStatus {
+    pub(super) name: String,
+    pub(super) state: String,
+    pub(super) good: Option<RunStatus>,
+    pub(super) bad: Option<RunStatus>,
+    pub(super) empty: Option<RunStatus>,
+    pub(super) targets: Vec<Target>,
+    pub(super) sync: SyncListing,
+}
+
+/// One run, in plain values.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct RunStatus {
+    pub(super) started: chrono::DateTime<chrono::Local>,
+    pub(super) ended: Option<chrono::DateTime<chrono::Local>>,
+    pub(super) deletes: u64,
+    pub(super) inserts: u64,
+    pub(super) truncates: u64,
+    pub(super) conflicts: u64,
+    pub(super) status: String,
+}
+
+impl RunStatus {
+    fn of(run: &Run) -> Self {
+        Self {
+            started: run.started.into(),
+            ended: run.ended.map(Into::into),
+            deletes: run.counts.deletes,
+            inserts: run.counts.inserts,
+            truncates: run.counts.truncates,
+            conflicts: run.counts.conflicts,
+            status: run.status.clone(),
+        }
+    }
+
+    /// How long it took.
+    pub(super) fn took(&self) -> Duration {
+        let end = self.ended.unwrap_or_else(chrono::Local::now);
+        (end - self.started).to_std().unwrap_or_default()
+    }
+
+    /// How long it is over.
+    fn age(&self) -> Duration {
+        self.ended.and_then(|ended| SystemTime::from(ended).elapsed().ok()).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    mcp_pid: Option<i32>,
+    syncs: &'a [SyncStatus],
+}
+
+pub(super) async fn run(ctx: &Context) -> Outcome {
+    let control = ctx.control().await?;
+    let process = Process::load(ctx, &control).await?;
+    let pid = match process.presence() {
+        Ok(Presence::Running(pid)) => Some(pid),
+        _ => None,
+    };
+    let listings = if ctx.words.is_empty() {
+        let listings = syncs::list(control.client()).await?;
+        if listings.is_empty() && !ctx.out.is_json() {
+            ctx.out.say("No syncs have been created yet.");
+            return Ok(0);
+        }
+        listings
+    } else {
+        choose(&control, &ctx.words).await?.syncs
+    };
+    let history = runs::last(control.client(), None).await?;
+    let detailed = !ctx.words.is_empty();
+    let mut all = Vec::new();
+    for sync in listings {
+        let with_targets = detailed || ctx.out.is_json() || ctx.out.verbosity() > 0;
+        let targets = if with_targets { targets(&control, &sync.name).await? } else { Vec::new() };
+        all.push(status(sync, &history, targets));
+    }
+    sort(&mut all, ctx.options.sort.as_deref())?;
+    if ctx.out.is_json() {
+        ctx.out.json(&Whole { mcp_pid: pid, syncs: &all })?;
+    } else if detailed {
+        for sync in &all {
+            ctx.out.say(status_detail::text(sync, &process.settings.daemon.pid_file()));
+        }
+    } else {
+        if let Some(pid) = pid {
+            ctx.out.say(format!("PID of Bucardo MCP: {pid}"));
+        }
+        ctx.out.say(table(&all));
+        if ctx.out.verbosity() > 0 {
+            for sync in &all {
+                sync.targets.iter().for_each(|target| ctx.out.say(format!("{}: {}", sync.name, target.line())));
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn status(sync: SyncListing, history: &[Run], targets: Vec<Target>) -> SyncStatus {
+    let own: Vec<&Run> = history.iter().filter(|run| run.sync == sync.name).collect();
+    let last = |fits: fn(&Run) -> bool| own.iter().rev().find(|run| fits(run)).map(|run| RunStatus::of(run));
+    let (good, bad, empty) = (last(|run| run.lastgood), last(|run| run.lastbad), last(|run| run.lastempty));
+    let open = own.iter().rev().find(|run| run.ended.is_none()).map(|run| run.status.clone());
+    let ended = |run: &Option<RunStatus>| run.as_ref().and_then(|run| run.ended);
+    let well = ended(&good).max(ended(&empty));
+    let state = open.unwrap_or_else(|| {
+        let state = match (well, ended(&bad)) {
+            (None, None) => "No records found",
+            (well, bad) if bad > well => "Bad",
+            _ => "Good",
+        };
+        state.to_owned()
+    });
+    SyncStatus { name: sync.name.clone(), state, good, bad, empty, targets, sync }
+}
+
+fn sort(all: &mut [SyncStatus], wanted: Option<&str>) -> Result<(), CliError> {
+    let column: i8 = match wanted {
+        None => 1,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|column: &i8| (1..=9).contains(&column.abs()))
+            .ok_or_else(|| CliError::die("Invalid sort option, must be +- 1 through 9"))?,
+    };
+    let rows = |sync: &SyncStatus| sync.good.as_ref().map_or(0, |run| run.deletes + run.inserts);
+    let ended = |run: &Option<RunStatus>| run.as_ref().and_then(|run| run.ended);
+    all.sort_by(|a, b| {
+        let order = match column.abs() {
+            3 => a.state.cmp(&b.state),
+            5 => ended(&a.good).cmp(&ended(&b.good)),
+            // The older the run, the longer its time.
+            6 => Reverse(ended(&a.good)).cmp(&Reverse(ended(&b.good))),
+            7 => rows(a).cmp(&rows(b)),
+            8 => ended(&a.bad).cmp(&ended(&b.bad)),
+            9 => Reverse(ended(&a.bad)).cmp(&Reverse(ended(&b.bad))),
+            _ => Ordering::Equal,
+        };
+        let order = order.then_with(|| a.name.cmp(&b.name));
+        if column < 0 { order.reverse() } else { order }
+    });
+    Ok(())
+}
+
+/// `12m 3s`
+pub(super) fn duration(duration: Duration) -> String {
+    let whole = Duration::from_secs(duration.as_secs());
+    humantime::format_duration(whole).to_string()
+}
+
+/// The time if it was today, else the whole date.
+fn when(at: chrono::DateTime<chrono::Local>) -> String {
+    let today = at.date_naive() == chrono::Local::now().date_naive();
+    at.format(if today { "%H:%M:%S" } else { "%b %d, %Y %H:%M:%S" }).to_string()
+}
+
+fn table(all: &[SyncStatus]) -> String {
+    let any =
+        |count: fn(&RunStatus) -> u64| all.iter().any(|sync| sync.good.as_ref().is_some_and(|run| count(run) > 0));
+    let (truncates, conflicts) = (any(|run| run.truncates), any(|run| run.conflicts));
+    let counts = format!("Last I/D{}{}", if truncates { "/T" } else { "" }, if conflicts { "/C" } else { "" });
+    let head = ["Name", "State", "Last good", "Time", &counts, "Last bad", "Time"].map(str::to_owned);
+    let mut rows = vec![head.to_vec()];
+    for sync in all {
+        let end = |run: &Option<RunStatus>| match run.as_ref().and_then(|run| run.ended.map(|ended| (ended, run.age())))
+        {
+            Some((ended, age)) => (when(ended), duration(age)),
+            None => ("none".to_owned(), String::new()),
+        };
+        let counts = sync.good.as_ref().map_or_else(String::new, |run| {
+            let mut text = format!("{}/{}", run.inserts, run.deletes);
+            if truncates {
+                text.push_str(&format!("/{}", run.truncates));
+            }
+            if conflicts {
+                text.push_str(&format!("/{}", run.conflicts));
+            }
+            text
+        });
+        let ((good, good_age), (bad, bad_age)) = (end(&sync.good), end(&sync.bad));
+        rows.push(vec![sync.name.clone(), sync.state.clone(), good, good_age, counts, bad, bad_age]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |row: &Vec<String>, between: &str| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
+        cells.collect::<Vec<_>>().join(between).trim_end().to_owned()
+    };
+    let rule = widths.iter().map(|width| "=".repeat(width + 2)).collect::<Vec<_>>().join("+");
+    let mut lines = vec![line(&rows[0], " "), rule];
+    lines.extend(rows[1..].iter().map(|row| line(row, "|")));
+    lines.join("\n")
+}

@@ -1,0 +1,91 @@
+//! How far the targets of a sync are, as its source says; bounded, because a source may be away.
+
+use std::time::Duration;
+
+use bucardo_actors::model::SyncName;
+use serde::Serialize;
+
+use super::CliError;
+use super::status::duration;
+use crate::catalog::{Control, Role, load_sync};
+use crate::pg::{causes, connect};
+use crate::source::deltas;
+
+/// What one source may take to tell.
+const WITHIN: Duration = Duration::from_secs(3);
+
+/// One target of a sync.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Target {
+    source: String,
+    target: String,
+    /// Rows written there since it joined the sync.
+    inserts: i64,
+    /// Rows deleted there since it joined the sync.
+    deletes: i64,
+    /// Changes that it has not read; `None`: the source does not tell, see `problem`.
+    waiting: Option<i64>,
+    /// Age of the oldest of them.
+    lag_seconds: Option<f64>,
+    /// Why nothing is known.
+    problem: Option<String>,
+}
+
+impl Target {
+    /// One line for people.
+    pub(super) fn line(&self) -> String {
+        let head = format!("{} -> {}", self.source, self.target);
+        if let Some(problem) = &self.problem {
+            return format!("{head}: {problem}");
+        }
+        let lag = self.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok());
+        format!(
+            "{head}: {} rows inserted, {} deleted, {} waiting, lag {}",
+            self.inserts,
+            self.deletes,
+            self.waiting.unwrap_or(0),
+            lag.map_or_else(|| "0s".to_owned(), duration)
+        )
+    }
+}
+
+/// The targets of the sync `name`; where the source cannot tell, why not.
+pub(super) async fn targets(control: &Control, name: &str) -> Result<Vec<Target>, CliError> {
+    let Some(sync) = load_sync(control.client(), &SyncName::from(name)).await? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for source in sync.dbs(Role::Source).filter(|db| db.active) {
+        let ask = async {
+            let connection = Box::pin(connect(&source.access, "bucardo CLI")).await.map_err(|error| causes(&error))?;
+            deltas::waiting(&connection, &sync.name).await.map_err(|error| match error.code() {
+                Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+                    format!("not validated yet: run \"bucardo validate {name}\"")
+                }
+                _ => causes(&error),
+            })
+        };
+        let told = tokio::time::timeout(WITHIN, ask).await.unwrap_or_else(|_| Err("no answer".to_owned()));
+        let blank = |target: &str, problem: Option<String>| Target {
+            source: source.name.to_string(),
+            target: target.to_owned(),
+            inserts: 0,
+            deletes: 0,
+            waiting: None,
+            lag_seconds: None,
+            problem,
+        };
+        match told {
+            Ok(states) => found.extend(states.into_iter().map(|state| Target {
+                inserts: state.inserts,
+                deletes: state.deletes,
+                waiting: Some(state.waiting),
+                lag_seconds: state.oldest.map(|oldest| (state.now - oldest).as_seconds_f64().max(0.0)),
+                ..blank(state.target.as_str(), None)
+            })),
+            Err(problem) => {
+                let targets = sync.dbs(Role::Target).map(|db| blank(db.name.as_str(), Some(problem.clone())));
+                found.extend(targets);
+            }
+        }
+    }
+    Ok(found)
+}
