@@ -13,12 +13,11 @@ fn the_demonstration_ends_with_equal_contents_and_cleans_up() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}{complaint}");
-    for table in
-        ["pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history", "pgbench_history_id_seq"]
-    {
+    let names = ["accounts", "branches", "tellers", "history", "history_id_seq"];
+    for name in names.map(|name| format!("public.pgbench_{name} ")) {
         let same =
-            told.lines().any(|line| line.trim_start().starts_with(table) && line.contains("equal on A, B and C"));
-        assert!(same, "{table}: {told}");
+            told.lines().any(|line| line.trim_start().starts_with(&name) && line.contains("equal on A, B and C"));
+        assert!(same, "{name}: {told}");
     }
     for word in ["recovered: B gets rows again", "the slowest", "rows waiting"] {
         assert!(told.contains(word), "{word}: {told}");

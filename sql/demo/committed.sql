@@ -1,4 +1,4 @@
 -- When each row of the history was committed here, in microseconds since 1970.
 SELECT h.id, (extract(epoch FROM pg_xact_commit_timestamp(h.xmin)) * 1000000)::bigint AS committed
-FROM pgbench_history AS h
+FROM public.pgbench_history AS h
 ORDER BY h.id

@@ -4,4 +4,4 @@ FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public'
   AND c.relkind IN ('r', 'S')
-ORDER BY c.relkind, c.relname
+ORDER BY c.relkind = 'S', c.relname

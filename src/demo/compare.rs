@@ -52,8 +52,8 @@ fn verdict(relation: &Relation, all: &[Contents], same: bool) -> String {
         .map(|contents| contents.rows.map_or_else(|| contents.digest.clone(), |rows| format!("{rows} rows")))
         .collect();
     match told.first() {
-        Some(first) if same => format!("{:<24} equal on A, B and C   {first}", relation.name),
-        _ => format!("{:<24} DIFFERENT             {}", relation.name, told.join(", ")),
+        Some(first) if same => format!("{:<30} equal on A, B and C   {first}", relation.name),
+        _ => format!("{:<30} DIFFERENT             {}", relation.name, told.join(", ")),
     }
 }
 
