@@ -3,9 +3,17 @@
 
 mod support;
 
+mod cli_db;
+mod cli_install;
+mod cli_lab;
+mod cli_settings;
+mod cli_sync;
+mod cli_tables;
 mod connect;
 mod demo;
 mod lab;
+mod migrations;
 mod round_names;
 mod round_order;
 mod round_steps;
+mod sql_files;

@@ -266,7 +266,7 @@ async fn populate(
     owner: &str,
 ) -> Result<(), CliError> {
     let told = |error: crate::catalog::CatalogError| {
-        failed(crate::report::causes(&error)).maybe_hint(error.hint().or_else(|| grant_hint(&error, plan, owner)))
+        failed(crate::report::causes(&error)).maybe_hint(grant_hint(&error, plan, owner).or_else(|| error.hint()))
     };
     let state = migrate::state(&**control).await.map_err(told)?;
     if state == State::Level(LEVEL_NEEDED) {

@@ -108,6 +108,9 @@ async fn databases(
         return Err(CliError::refuse(format!("Unknown database \"{}\"", unknown.db))
             .hint("\"bucardo list dbs\" shows those that exist"));
     }
+    if let Some(twice) = repeated(&members) {
+        return Err(CliError::refuse(format!("Database \"{twice}\" is named twice")));
+    }
     for (place, member) in members.iter_mut().enumerate() {
         member.role = member.role.or(Some(if place == 0 { "source" } else { "target" }));
     }
@@ -127,6 +130,11 @@ async fn databases(
         told.push(format!("  Added database \"{}\" as {role}", member.db));
     }
     Ok(name)
+}
+
+fn repeated(members: &[Member]) -> Option<&str> {
+    let mut names = members.iter().map(|member| member.db.as_str()).enumerate();
+    names.find(|(place, name)| members[..*place].iter().any(|member| member.db == *name)).map(|(_, name)| name)
 }
 
 fn is_same(group: &Dbgroup, members: &[Member]) -> bool {
