@@ -169,9 +169,9 @@ async fn hostile_names_arrive_unchanged() {
         let term = format!("{}.{}", quoted("My \"Schema"), quoted(name));
         let printed = lab.call(&["add", "table", &term, "relgroup=odd"]).ok();
         assert!(printed.contains(&format!("  My \"Schema.{name}\n")), "{printed}");
-        let sql = format!(
+        let sql =
             "SELECT g.tablename, g.key_columns[1], g.key_columns[2] FROM bucardo.goat AS g ORDER BY g.id DESC LIMIT 1"
-        );
+                .to_string();
         assert_eq!(lab.control.rows(&sql).await, [format!("{name}|{name}|{{x}}")]);
     }
     let json: Value = serde_json::from_str(&lab.bucardo.run("list tables --json")).unwrap();

@@ -157,7 +157,7 @@ async fn set_members(
         match former {
             None => ctx.out.say(format!("Added database \"{db}\" to dbgroup \"{name}\" as {role}")),
             Some(former) if former != role => {
-                ctx.out.say(format!("Changed role of database \"{db}\" in dbgroup \"{name}\" from {former} to {role}"))
+                ctx.out.say(format!("Changed role of database \"{db}\" in dbgroup \"{name}\" from {former} to {role}"));
             }
             Some(_) => {}
         }

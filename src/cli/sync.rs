@@ -123,10 +123,11 @@ const FLAGS: [&str; 7] =
 
 /// `update sync`
 pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
-    if let [name, verb, rest @ ..] = given {
-        if matches!(verb.to_lowercase().as_str(), "add" | "remove" | "delete" | "del") && !rest.is_empty() {
-            return change_relations(ctx, name, verb, rest).await;
-        }
+    if let [name, verb, rest @ ..] = given
+        && matches!(verb.to_lowercase().as_str(), "add" | "remove" | "delete" | "del")
+        && !rest.is_empty()
+    {
+        return change_relations(ctx, name, verb, rest).await;
     }
     let (mut names, mut pairs) = update::sort_words(given);
     for status in ["active", "inactive"] {
@@ -312,8 +313,8 @@ fn holds(sync: &SyncListing, key: &str, value: &str) -> bool {
         Some(serde_json::Value::String(text)) => text == value,
         Some(serde_json::Value::Bool(flag)) => words::boolean(value) == Some(*flag),
         Some(serde_json::Value::Null) => value.is_empty(),
-        Some(other) => other.to_string() == value,
-        None => false,
+        Some(serde_json::Value::Number(number)) => number.to_string() == value,
+        Some(_) | None => false,
     }
 }
 

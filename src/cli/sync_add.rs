@@ -94,10 +94,10 @@ async fn databases(
         [name] if !listed.is_empty() => wanted = Some(name.clone()),
         _ => listed = groups_named,
     }
-    if let [name] = listed.as_slice() {
-        if exists(name) {
-            return Ok(name.clone());
-        }
+    if let [name] = listed.as_slice()
+        && exists(name)
+    {
+        return Ok(name.clone());
     }
     if listed.is_empty() {
         return Err(CliError::refuse("Need to specify which dbgroup (or list of databases) for this sync"));
@@ -114,11 +114,11 @@ async fn databases(
     for (place, member) in members.iter_mut().enumerate() {
         member.role = member.role.or(Some(if place == 0 { "source" } else { "target" }));
     }
-    if wanted.is_none() {
-        if let Some(same) = known.iter().find(|group| is_same(group, &members)) {
-            told.push(format!("Using existing dbgroup \"{}\"", same.name));
-            return Ok(same.name.clone());
-        }
+    if wanted.is_none()
+        && let Some(same) = known.iter().find(|group| is_same(group, &members))
+    {
+        told.push(format!("Using existing dbgroup \"{}\"", same.name));
+        return Ok(same.name.clone());
     }
     let name = wanted.unwrap_or_else(|| free_name(sync, exists));
     dbgroup::check_name(&name)?;
