@@ -9,11 +9,8 @@ use super::error::RoundError;
 use super::pair::{Round, step};
 use super::site::pour;
 use super::step::Step;
-use super::table::{Ready, Table};
+use super::table::{FEW, Ready, Table};
 use crate::pg::Sql;
-
-/// Up to this many changes of a table travel as parameters; more go through a keys table.
-const FEW: i64 = 1000;
 
 /// Counts of a delivered batch.
 #[derive(Default)]
@@ -110,7 +107,7 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
     let args: Vec<&(dyn postgres_types::ToSql + Sync)> =
         arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
     let (rows, deleted, sink) = tokio::join!(
-        source.conn.copy_out(&ready.rows_out),
+        source.conn.copy_out(&ready.rows_few),
         target.conn.execute(&ready.delete_few, &args),
         target.conn.copy_in(&ready.rows_in),
     );

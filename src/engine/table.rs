@@ -13,10 +13,14 @@ const PENDING: SqlFile = SqlFile::new(include_str!("../../sql/engine/pending.sql
 const KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys.sql"));
 const SIGNATURE: SqlFile = SqlFile::new(include_str!("../../sql/engine/signature.sql"));
 const CHANGED_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/changed_keys.sql"));
+const FEW_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/few_keys.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
 const DELETE_FEW: SqlFile = SqlFile::new(include_str!("../../sql/engine/delete_few.sql"));
 const KEYS_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys_table.sql"));
 const DELETE_MANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/delete_many.sql"));
+
+/// Up to this many changes of a table travel as parameters; more go through a keys table.
+pub(super) const FEW: i64 = 1000;
 
 /// A table of the sync, as this pair knows it.
 pub(super) struct Table {
@@ -36,7 +40,8 @@ pub(super) struct Ready {
     /// On the source.
     pub(super) keys: Statement,
     pub(super) keys_out: String,
-    pub(super) rows_out: Statement,
+    pub(super) rows_few: Statement,
+    pub(super) rows_out: String,
     /// On the target.
     pub(super) delete_few: Statement,
     pub(super) rows_in: Statement,
@@ -81,9 +86,9 @@ impl Table {
         let (from, to) = (self.relation(source).await?, self.relation(target).await?);
         let columns = self.columns(&from, &to, target)?;
         let text = self.texts(&from, &to, &columns, &signature_sql);
-        let (keys, rows_out, delete_few, rows_in) = tokio::try_join!(
+        let (keys, rows_few, delete_few, rows_in) = tokio::try_join!(
             prepare(source, label, &text.keys),
-            prepare(source, label, &text.rows_out),
+            prepare(source, label, &text.rows_few),
             prepare(target, label, &text.delete_few),
             prepare(target, label, &text.rows_in),
         )?;
@@ -91,7 +96,8 @@ impl Table {
             signature: signature.get::<_, Option<String>>(0).unwrap_or_default(),
             keys,
             keys_out: text.keys_out,
-            rows_out,
+            rows_few,
+            rows_out: text.rows_out,
             delete_few,
             rows_in,
             keys_table: text.keys_table,
@@ -161,6 +167,15 @@ impl Table {
         });
         let list = Sql::idents(columns.iter().map(String::as_str));
         let changed = Sql::trusted(CHANGED_KEYS.fill(&[("delta", &self.delta), ("keys", &delta_keys)]));
+        let few_rows = Sql::trusted((FEW + 1).to_string());
+        let few_keys = FEW_KEYS.fill(&[("delta", &self.delta), ("keys", &delta_keys), ("few", &few_rows)]);
+        let few_keys = Sql::trusted(few_keys);
+        let t_columns = columns.iter().map(|column| Sql::trusted(format!("t.{}", Sql::ident(column))));
+        let t_columns = Sql::join(t_columns, ", ");
+        let on_delta = self.on(|_, column| format!("k.{}", Sql::ident(&delta_column(column))));
+        let rows = |changed: &Sql| {
+            ROWS_OUT.fill(&[("columns", &t_columns), ("table", &source_table), ("changed", changed), ("on", &on_delta)])
+        };
         let keys_table = Sql::qualified("pg_temp", &format!("bucardo_keys_{}", self.captured));
         let cast = |place: usize, column: &str| {
             let kind = to.column(column).map_or("text", |column| column.bare_type.as_str());
@@ -179,12 +194,8 @@ impl Table {
                 ("signature", signature),
             ]),
             keys_out: format!("COPY ({changed}) TO STDOUT"),
-            rows_out: ROWS_OUT.fill(&[
-                ("columns", &Sql::join(columns.iter().map(|it| Sql::trusted(format!("t.{}", Sql::ident(it)))), ", ")),
-                ("table", &source_table),
-                ("changed", &changed),
-                ("on", &self.on(|_, column| format!("k.{}", Sql::ident(&delta_column(column))))),
-            ]),
+            rows_few: rows(&few_keys),
+            rows_out: rows(&changed),
             delete_few: DELETE_FEW.fill(&[
                 ("table", &target_table),
                 ("arrays", &few),
@@ -215,6 +226,7 @@ impl Table {
 struct Texts {
     keys: String,
     keys_out: String,
+    rows_few: String,
     rows_out: String,
     delete_few: String,
     rows_in: String,
