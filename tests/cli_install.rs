@@ -112,6 +112,13 @@ async fn a_fresh_server_gets_role_database_and_a_password_that_nobody_sees() {
     let refusal = bucardo.call(&["--dbpass", "wrong", "list", "dbs"]);
     assert_eq!(refusal.code, 255);
     assert!(refusal.stderr.contains("check the password"), "{}", refusal.stderr);
+    let port = format!("port={}", control.port);
+    let words = ["add", "db", "A", "dbname=bucardo", "host=127.0.0.1", &port, "pass=wRong"];
+    let refusal = bucardo.call(&words);
+    assert_eq!(refusal.code, 255);
+    assert!(refusal.stderr.starts_with("Cannot add database \"A\": cannot connect to host=127.0.0.1"));
+    assert!(refusal.stderr.contains("check the password") && !refusal.stderr.contains("wRong"), "{}", refusal.stderr);
+    assert_eq!(bucardo.run("list dbs"), "No databases have been added yet\n");
 }
 
 fn answer(bucardo: &Bucardo, answers: &str) -> (i32, String, String) {

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod catalog_runs;
 mod cli_db;
 mod cli_install;
 mod cli_lab;

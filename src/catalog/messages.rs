@@ -7,17 +7,7 @@ use tokio_postgres::GenericClient;
 use super::CatalogError;
 use super::query::{Query, query};
 
-const ADD: Query = query!("leave a message for the log", "message_add");
 const TAKE: Query = query!("take the messages for the log", "message_take");
-
-/// Leaves a line; the daemon is notified with the commit.
-///
-/// # Errors
-///
-/// [`CatalogError::Sql`].
-pub async fn add(client: &impl GenericClient, text: &str) -> Result<(), CatalogError> {
-    ADD.execute(client, &[&text]).await.map(|_| ())
-}
 
 /// Takes the lines that wait, oldest first, each with the time it was left at.
 ///

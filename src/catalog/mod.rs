@@ -60,12 +60,6 @@ impl Control {
     pub fn client_mut(&mut self) -> &mut Client {
         &mut self.connection
     }
-
-    /// The connection itself.
-    #[must_use]
-    pub fn into_connection(self) -> Connection {
-        self.connection
-    }
 }
 
 impl Deref for Control {

@@ -8,7 +8,6 @@ use super::CatalogError;
 use super::query::{Query, query};
 
 const BEGIN: Query = query!("begin a run in the run history", "run_begin");
-const STATUS: Query = query!("write the status of a run", "run_status");
 const FINISH: Query = query!("end a run in the run history", "run_finish");
 const EMPTY: Query = query!("note an empty run", "run_empty");
 const EMPTY_FIRST: Query = query!("note the first empty run", "run_empty_first");
@@ -72,15 +71,6 @@ pub async fn begin(
     status: &str,
 ) -> Result<bool, CatalogError> {
     Ok(BEGIN.execute(client, &[&sync, &started, &status]).await? > 0)
-}
-
-/// Says what the open run does.
-///
-/// # Errors
-///
-/// [`CatalogError::Sql`].
-pub async fn set_status(client: &impl GenericClient, sync: &str, status: &str) -> Result<(), CatalogError> {
-    STATUS.execute(client, &[&sync, &status]).await.map(|_| ())
 }
 
 /// Ends the open run; false: there was none. The mark of the last good or last bad run moves to it.

@@ -51,12 +51,6 @@ impl Settings {
             why: format!("\"{text}\" is not a number that it takes"),
         })
     }
-
-    /// All values, by name.
-    #[must_use]
-    pub fn values(&self) -> BTreeMap<String, String> {
-        self.iter().map(|(name, setting)| (name.to_owned(), setting.value.clone())).collect()
-    }
 }
 
 /// Reads all settings that hold for all.

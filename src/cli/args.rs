@@ -5,6 +5,30 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 use super::error::CliError;
 use super::rc::RcFile;
 
+/// A value that no output shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Every option, as given on the command line or else in the rc file.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(
@@ -23,7 +47,7 @@ pub struct Options {
     pub dbuser: Option<String>,
     /// Password of that user.
     #[arg(short = 'P', long = "dbpass", alias = "db-pass")]
-    pub dbpass: Option<String>,
+    pub dbpass: Option<Secret>,
     /// Host of the control database.
     #[arg(short = 'h', long = "dbhost", alias = "db-host")]
     pub dbhost: Option<String>,
@@ -292,6 +316,13 @@ mod tests {
         assert!(!options.batch);
         let options = Options::read_with_rc(&args("list --logdest /b"), &rc).unwrap();
         assert_eq!(options.log_destination, ["/b"]);
+    }
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let options = Options::read(&args("list -P geheim")).unwrap();
+        assert_eq!(options.dbpass.as_ref().map(Secret::reveal), Some("geheim"));
+        assert!(!format!("{options:?}").contains("geheim"));
     }
 
     #[test]

@@ -227,7 +227,10 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
         }
         let row = dbs::rows(&transaction, Some(&[name.to_owned()])).await?.pop();
         if let Some(row) = row.filter(|row| row.kind == dbs::POSTGRES && row.status == "active") {
-            row.access()?;
+            let access = row.access()?;
+            if let Err(error) = Box::pin(connect(&access, "bucardo CLI")).await {
+                ctx.out.warn(format!("Warning: database \"{name}\": {}", crate::report::causes(&error)));
+            }
         }
     }
     ctx.finish(transaction).await?;

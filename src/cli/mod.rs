@@ -36,7 +36,7 @@ mod update;
 mod validate;
 pub mod words;
 
-pub use args::Options;
+pub use args::{Options, Secret};
 pub use error::{CliError, EXIT_DIED, EXIT_USAGE};
 pub use help::section;
 pub use output::{Output, quoted};
@@ -112,11 +112,12 @@ impl Context {
         if !whole {
             access.set("dbname", named)?;
         }
+        let options = &self.options;
         let given = [
-            ("host", &self.options.dbhost),
-            ("port", &self.options.dbport),
-            ("user", &self.options.dbuser),
-            ("password", &self.options.dbpass),
+            ("host", options.dbhost.as_deref()),
+            ("port", options.dbport.as_deref()),
+            ("user", options.dbuser.as_deref()),
+            ("password", options.dbpass.as_ref().map(Secret::reveal)),
         ];
         for (keyword, value) in given {
             if let Some(value) = value {

@@ -6,12 +6,19 @@ use super::args::Options;
 use super::error::CliError;
 
 /// What an rc file says, in its order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RcFile {
     /// The file.
     pub path: String,
     /// Names and values. Those that are no options are settings for the daemon.
     pub entries: Vec<(String, String)>,
+}
+
+/// Values may be passwords, so they are not shown.
+impl std::fmt::Debug for RcFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RcFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl RcFile {

@@ -5,7 +5,7 @@ use tokio_postgres::{GenericClient, Transaction};
 use super::{CliError, Context, words};
 use crate::catalog::dbs::{self, DbRow};
 use crate::catalog::goats::{self, GoatListing, GoatOptions};
-use crate::catalog::groups;
+use crate::catalog::groups::{self, Relgroup};
 use crate::pg::connect;
 use crate::source::inspect::{self, Inspected, Relation};
 
@@ -218,7 +218,22 @@ pub(super) async fn join(
         &format!("The following tables or sequences were already in the relgroup \"{relgroup}\":"),
         before.iter().copied(),
     );
+    if !now.is_empty() {
+        let all = groups::relgroups(transaction).await?;
+        all.iter().filter(|group| group.name == relgroup).for_each(|group| note_syncs(ctx, group));
+    }
     Ok(())
+}
+
+/// A sync sees a change of its relgroup only after it was checked and loaded again.
+pub(super) fn note_syncs(ctx: &Context, group: &Relgroup) {
+    if group.syncs.is_empty() {
+        return;
+    }
+    let syncs = group.syncs.join(" ");
+    ctx.out.say(format!(
+        "Note: \"bucardo validate {syncs}\" and \"bucardo reload\" make this take effect in the syncs that use it"
+    ));
 }
 
 /// A heading and indented names; nothing when there are no names.

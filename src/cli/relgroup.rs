@@ -30,7 +30,6 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
         let named = parsed.value("db").or(ctx.options.db.as_deref()).or(home);
         add_terms(ctx, &transaction, name, named, terms).await?;
     }
-    note_syncs(ctx, former);
     ctx.finish(transaction).await?;
     Ok(0)
 }
@@ -90,7 +89,6 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
             }
         }
     }
-    note_syncs(ctx, Some(group));
     ctx.finish(transaction).await?;
     Ok(0)
 }
@@ -118,16 +116,8 @@ async fn remove_terms(
     }
     let heading = format!("Removed the following tables or sequences from the relgroup \"{}\":", group.name);
     relations::block(ctx, &heading, removed.iter().map(String::as_str));
+    relations::note_syncs(ctx, group);
     Ok(())
-}
-
-/// A sync sees new members only after it was checked and loaded again.
-fn note_syncs(ctx: &Context, group: Option<&Relgroup>) {
-    let Some(group) = group.filter(|group| !group.syncs.is_empty()) else { return };
-    let syncs = group.syncs.join(" ");
-    ctx.out.say(format!(
-        "Note: \"bucardo validate {syncs}\" and \"bucardo reload\" make this take effect in the syncs that use it"
-    ));
 }
 
 fn unknown(name: &str) -> CliError {
