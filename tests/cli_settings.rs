@@ -69,6 +69,18 @@ async fn the_rc_file_gives_options_and_the_command_line_wins() {
     assert_eq!((code, out.as_str()), (Some(0), "{\n  \"kid_sleep\": \"0.5\"\n}\n"));
 }
 
+#[tokio::test]
+async fn the_control_database_may_be_a_connection_string() {
+    let lab = CliLab::start().await;
+    let control = &lab.control;
+    let uri = format!("postgresql://{}@{}:{}/{}", control.user, control.host, control.port, control.name);
+    for name in [uri, control.conninfo()] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bucardo"));
+        let output = command.args(["--no-bucardorc", "-d", &name, "show", "kid_sleep"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "kid_sleep = 0.5\n", "{name}");
+    }
+}
+
 #[test]
 fn version_help_and_usage_need_no_database() {
     let run = |words: &[&str]| {

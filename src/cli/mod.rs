@@ -86,6 +86,9 @@ impl Context {
     ///
     /// Usage errors, with exit code 1.
     pub fn read(args: &[String]) -> Result<Self, CliError> {
+        if args.len() <= 1 {
+            return Err(CliError::usage("overview"));
+        }
         let given = Options::read(args)?;
         let (rc, warnings) = RcFile::find(&given)?;
         let options = Options::read_with_rc(args, &rc)?;
@@ -196,9 +199,7 @@ fn start(ctx: &Context) -> Outcome {
         return Ok(0);
     }
     if ctx.verb.is_empty() {
-        let usage = CliError::usage("overview");
-        let options_only = std::env::args().count() > 1;
-        return Err(if options_only { CliError::refuse("Missing required command") } else { usage });
+        return Err(CliError::refuse("Missing required command"));
     }
     if ctx.verb == "start" && ctx.options.foreground {
         return start::foreground(ctx);
