@@ -164,11 +164,13 @@ async fn syncs_are_changed_column_by_column() {
 }
 
 #[tokio::test]
-async fn a_sync_with_several_sources_is_kept_in_the_catalog() {
+async fn several_sources_are_kept_in_a_group_and_refused_where_they_cannot_run() {
     let lab = CliLab::start().await;
     let _dbs = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
     lab.bucardo.run("add dbgroup both A:source B:source");
     assert_eq!(lab.bucardo.run("list dbgroup both"), "dbgroup: both  Members: A:source B:source\n");
+    let refusal = lab.refused(255, &["add", "sync", "s", "tables=t1", "dbgroup=both"]).await;
+    assert!(refusal.starts_with("Failed to add sync: sync \"s\" has 2 source databases"), "{refusal}");
 }
 
 /// What the engine reads is what the operator wrote.
