@@ -26,8 +26,18 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(120);
 
 /// What happens to the connection that is cut.
 enum Cutting {
-    Planned { at: Instant },
-    Cut { at: Instant, rows_before: i64 },
+    Planned {
+        at: Instant,
+    },
+    Cut {
+        at: Instant,
+        sessions: Vec<i32>,
+    },
+    /// There is a new session; whether it does its work, rows must show.
+    Connected {
+        cut_at: Instant,
+        rows: i64,
+    },
     Recovered,
 }
 
@@ -101,10 +111,14 @@ impl Cutting {
                 }
                 lines
                     .note(&format!("cut: the KID's connection to {CUT} is terminated (server processes {sessions:?})"));
-                Ok(Self::Cut { at: Instant::now(), rows_before: rows })
+                Ok(Self::Cut { at: Instant::now(), sessions })
             }
-            Self::Cut { at, rows_before } if rows > rows_before => {
-                let seconds = at.elapsed().as_secs_f32();
+            Self::Cut { at, sessions: cut } => {
+                let new = sessions(target).await?.iter().any(|session| !cut.contains(session));
+                Ok(if new { Self::Connected { cut_at: at, rows } } else { Self::Cut { at, sessions: cut } })
+            }
+            Self::Connected { cut_at, rows: before } if rows > before => {
+                let seconds = cut_at.elapsed().as_secs_f32();
                 lines.note(&format!("recovered: {CUT} gets rows again, {seconds:.1} s after the cut"));
                 Ok(Self::Recovered)
             }
