@@ -11,6 +11,7 @@ mod cli_settings;
 mod cli_sync;
 mod cli_tables;
 mod connect;
+mod daemon;
 mod demo;
 mod lab;
 mod migrations;
