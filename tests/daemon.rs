@@ -238,9 +238,9 @@ async fn a_restart_of_the_control_server_needs_no_help() {
     daemon.stop().await;
 }
 
-/// The network drops the lease's packets: the server believes in the old session for longer than we do.
+/// The connection that holds the lease breaks while both ends live.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_own_former_session_does_not_keep_us_out() {
+async fn a_cut_connection_to_the_control_database_comes_back() {
     let control = fresh_database("control").await;
     let proxy = Proxy::to(server().port()).await;
     let site = Site::with_control(Database { port: proxy.port(), ..control }).await;

@@ -45,6 +45,7 @@ pub use rc::RcFile;
 use tokio_postgres::Transaction;
 
 use crate::catalog::Control;
+use crate::config::Layers;
 use crate::pg::Access;
 
 /// What a command ends with: its exit code, or why it failed.
@@ -103,11 +104,12 @@ impl Context {
         Ok(Self { program, options, rc, verb, words, out })
     }
 
-    /// How to reach the control database: options and rc file, else database and user `bucardo`.
+    /// How to reach the control database: options and rc file, then `[control]` of the settings, which is database
+    /// and user `bucardo` where nobody says otherwise.
     ///
     /// # Errors
     ///
-    /// A connection string that cannot be read.
+    /// A connection string or settings that cannot be read.
     pub fn control_access(&self) -> Result<Access, CliError> {
         let named = self.options.dbname.as_deref().unwrap_or_default();
         let whole = named.contains('=') || named.starts_with("postgres://") || named.starts_with("postgresql://");
@@ -127,13 +129,9 @@ impl Context {
                 access.set(keyword, value)?;
             }
         }
-        if access.get("service").is_none() {
-            for keyword in ["dbname", "user"] {
-                if access.get(keyword).is_none() {
-                    access.set(keyword, "bucardo")?;
-                }
-            }
-        }
+        let layers = Layers { file: self.options.config.as_ref().map(Into::into), ..Layers::default() };
+        let settings = layers.load().map_err(|error| CliError::refuse(crate::report::causes(&error)))?;
+        settings.control.fill(&mut access, whole)?;
         Ok(access)
     }
 

@@ -44,17 +44,29 @@ impl ControlWords {
         self.0.get(word).map(String::as_str)
     }
 
-    /// The words as a way to connect.
+    /// Adds to `access` what it leaves open. A service, or a connection string that is `whole`, only lacks database
+    /// and user; and of a service that these words name themselves, not even those.
     ///
     /// # Errors
     ///
     /// [`ConnectError::Conninfo`] for a word that libpq does not know.
-    pub fn access(&self) -> Result<Access, ConnectError> {
-        let mut access = Access::new();
-        for (word, value) in &self.0 {
-            access.set(word, value)?;
+    pub fn fill(&self, access: &mut Access, whole: bool) -> Result<(), ConnectError> {
+        if access.get("service").is_some() {
+            return Ok(());
         }
-        Ok(access)
+        let shipped = Self::default();
+        let named = !whole && self.get("service").is_some();
+        for (word, value) in &self.0 {
+            let wanted = if whole {
+                matches!(word.as_str(), "dbname" | "user")
+            } else {
+                !(named && shipped.get(word) == Some(value))
+            };
+            if wanted && access.get(word).is_none() {
+                access.set(word, value)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -190,5 +202,27 @@ impl Default for LogSettings {
             show_sync: true,
             syslog_facility: "local1".to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(words: &[(&str, &str)], conninfo: &str, whole: bool) -> String {
+        let mut control = ControlWords::default();
+        control.0.extend(words.iter().map(|(word, value)| ((*word).to_owned(), (*value).to_owned())));
+        let mut access = Access::parse(conninfo).unwrap();
+        control.fill(&mut access, whole).unwrap();
+        access.describe()
+    }
+
+    #[test]
+    fn control_words_fill_what_the_command_line_leaves_open() {
+        assert_eq!(filled(&[], "", false), "dbname=bucardo user=bucardo");
+        assert_eq!(filled(&[("host", "h"), ("user", "u")], "user=me", false), "host=h dbname=bucardo user=me");
+        assert_eq!(filled(&[("host", "h")], "host=other dbname=x", true), "host=other dbname=x user=bucardo");
+        assert_eq!(filled(&[("host", "h")], "service=s", false), "service=s");
+        assert_eq!(filled(&[("service", "s"), ("user", "u")], "", false), "service=s user=u");
     }
 }
