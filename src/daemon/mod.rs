@@ -38,6 +38,9 @@ const STOP_FILE_EVERY: Duration = Duration::from_secs(1);
 const WORKERS_END_WITHIN: Duration = Duration::from_secs(2);
 const WORKER_STACK_BYTES: usize = 1024 * 1024;
 
+/// Is told once whether the daemon is ready, or why it is not.
+pub type Announce = Box<dyn FnOnce(Result<(), &DaemonError>)>;
+
 /// Everything that a daemon is started with.
 pub struct Start {
     /// All settings.
@@ -51,7 +54,7 @@ pub struct Start {
     /// A daemon without an active sync ends at once.
     pub exit_on_nosync: bool,
     /// Told once: the daemon is ready, or why it is not.
-    pub announce: Box<dyn FnOnce(Result<(), &DaemonError>)>,
+    pub announce: Announce,
 }
 
 /// Why the daemon does not run, or ended.
@@ -67,7 +70,7 @@ pub enum DaemonError {
     },
     /// A setting makes no sense.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(Box<SettingsError>),
     /// The stop file is there.
     #[error("Cannot run while this file exists: \"{}\"", .0.display())]
     StopFile(PathBuf),
@@ -154,7 +157,7 @@ pub fn run(start: Start) -> Result<(), DaemonError> {
 fn prepare(settings: &Settings, foreground: bool) -> Result<(Log, PidFile), DaemonError> {
     let check = &settings.daemon.host_safety_check;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if !host_is_safe(check, &host)? {
+    if !host_is_safe(check, &host).map_err(|error| DaemonError::Settings(Box::new(error)))? {
         return Err(DaemonError::Host { host, check: check.clone() });
     }
     let stop_file = settings.daemon.stop_file();
@@ -172,7 +175,9 @@ fn prepare(settings: &Settings, foreground: bool) -> Result<(Log, PidFile), Daem
 /// A panic is a line in the log; stderr may be gone.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let text = panic.payload_as_str().unwrap_or("without a text");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!("panicked at {place}: {text}");
     }));
@@ -185,8 +190,6 @@ struct Daemon {
     log: Log,
     exit_on_nosync: bool,
 }
-
-type Announce = Box<dyn FnOnce(Result<(), &DaemonError>)>;
 
 impl Daemon {
     fn run(self, announce: Announce) -> Result<(), DaemonError> {
