@@ -17,5 +17,6 @@ mod lab;
 mod migrations;
 mod round_names;
 mod round_order;
+mod round_rights;
 mod round_steps;
 mod sql_files;

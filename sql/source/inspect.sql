@@ -32,4 +32,4 @@ WHERE c.relkind IN ('r', 'p', 'S')
   AND n.nspname <> 'information_schema'
   AND n.nspname !~ '^pg_'
   AND n.nspname <> 'bucardo'
-ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
+ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C"

@@ -9,6 +9,7 @@ SELECT w.ordinality::int - 1 AS place,
             ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END, false) AS may_select,
        coalesce(CASE WHEN c.relkind = 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')
             ELSE pg_catalog.has_table_privilege(c.oid, 'INSERT') AND pg_catalog.has_table_privilege(c.oid, 'DELETE')
+                 AND pg_catalog.has_table_privilege(c.oid, 'UPDATE') AND pg_catalog.has_table_privilege(c.oid, 'TRUNCATE')
             END, false) AS may_write,
        coalesce(c.relkind <> 'S' AND pg_catalog.has_table_privilege(c.oid, 'TRIGGER'), false) AS may_trigger,
        EXISTS (SELECT FROM pg_catalog.pg_constraint f
