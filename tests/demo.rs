@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use bucardo::lab::Programs;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// It shows what it promises, and leaves neither files nor servers.
@@ -45,6 +46,43 @@ fn an_interrupted_demonstration_cleans_up() {
     assert_eq!(output.status.code(), Some(1), "{told}{complaint}");
     assert!(complaint.contains("interrupted"), "{told}{complaint}");
     assert_gone(&folder(&told));
+}
+
+/// With --keep everything runs on after the program's end, until the script that it names ends it.
+#[test]
+fn a_kept_demonstration_runs_until_it_is_stopped() {
+    let output = demo(&["--seconds", "1", "--keep"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let folder = folder(&told);
+    let kept = Kept(format!("{folder}/stop"));
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+
+    let rows = |cluster: &str| {
+        let prefix = format!("  {cluster}  psql ");
+        let line = told.lines().rev().find_map(|line| line.strip_prefix(&prefix)).expect("a psql line");
+        let words = line.split(' ').chain(["-X", "-A", "-t", "-c", "SELECT count(*) FROM pgbench_history"]);
+        let output = Programs::find().unwrap().command("psql").args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_ne!(rows("A").trim(), "");
+    assert_eq!(rows("A"), rows("B"));
+    let status = Command::new(env!("CARGO_BIN_EXE_bucardo"))
+        .args(["--bucardorc", &format!("{folder}/bucardorc"), "ping", "10"])
+        .output()
+        .unwrap();
+    assert!(status.status.success(), "{status:?}");
+
+    drop(kept);
+    assert_gone(&folder);
+}
+
+/// Runs the script that ends a kept demonstration, also when the test fails.
+struct Kept(String);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = Command::new("sh").arg(&self.0).stdout(Stdio::null()).status();
+    }
 }
 
 fn demo(words: &[&str]) -> Command {

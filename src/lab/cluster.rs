@@ -60,6 +60,7 @@ pub struct Cluster {
     programs: Programs,
     user: Option<ServerUser>,
     running: Option<Running>,
+    left: bool,
 }
 
 /// The guard, and the postmaster behind it. The guard waits for the postmaster only after its input has closed, so
@@ -85,7 +86,7 @@ impl Cluster {
         fs::create_dir(&folder).map_err(LabError::files("make folder", &folder))?;
         ServerUser::own(user, &folder)?;
         let port = free_port()?;
-        let mut cluster = Self { name: name.to_owned(), folder, port, programs, user, running: None };
+        let mut cluster = Self { name: name.to_owned(), folder, port, programs, user, running: None, left: false };
         cluster.make(settings)?;
         cluster.start_again()?;
         Ok(cluster)
@@ -267,11 +268,12 @@ impl Cluster {
         self.stop()
     }
 
-    /// Leaves the server running for good, beyond the end of this process.
+    /// Leaves the server running for good, beyond the end of this process, and its files.
     pub fn leave(mut self) {
         if let Some(mut running) = self.running.take() {
             tell(&mut running.guard, "leave");
             let _ = running.guard.wait();
+            self.left = true;
         }
     }
 
@@ -353,6 +355,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         // Anything but the word "stop" makes the guard remove the files.
         let _ = self.end("remove");
         let _ = fs::remove_dir_all(&self.folder);
