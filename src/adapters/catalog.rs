@@ -85,9 +85,9 @@ impl Inner {
         let names: BTreeSet<SyncName> = details.iter().map(|sync| sync.name.clone()).collect();
         let present = details.iter().map(|sync| &**sync);
         self.copies.lock().unwrap_or_else(PoisonError::into_inner).load(present, SystemTime::now());
-        self.listeners.listen_to_control(&self.access, &names);
         self.listeners.listen_to_sources(sources(&details, &plans));
         self.syncs.replace(details);
+        self.listeners.listen_to_control(&self.access, &names).await;
         Ok(plans)
     }
 

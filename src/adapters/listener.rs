@@ -27,6 +27,8 @@ use crate::source::{Gate, horizon, set_gate};
 
 const DELAY_INITIAL: Duration = Duration::from_secs(1);
 const DELAY_MAX: Duration = Duration::from_secs(30);
+/// A control database that answered a moment ago also lets us listen, and soon.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 /// A listener that is asked to end may take this long.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -65,6 +67,8 @@ struct Shared {
 struct Running {
     access: Access,
     channels: watch::Sender<Vec<String>>,
+    /// What is listened to.
+    present: watch::Receiver<Vec<String>>,
     task: AbortOnDropHandle<()>,
 }
 
@@ -88,13 +92,19 @@ impl Listeners {
         self.shared.own_backend.store(pid, Ordering::Relaxed);
     }
 
-    /// Listens to the control database, for these syncs by name.
-    pub(super) fn listen_to_control(&self, access: &Access, syncs: &BTreeSet<SyncName>) {
-        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        let channels = channels::control_channels(syncs.iter());
-        match &*control {
-            Some(running) => change(running, channels),
-            None => *control = Some(self.start(Place::Control, access.clone(), channels)),
+    /// Listens to the control database, for these syncs by name; returns when it does, so that whoever hears that
+    /// the daemon is ready is heard by it. A listener that cannot is waited for only a while.
+    pub(super) async fn listen_to_control(&self, access: &Access, syncs: &BTreeSet<SyncName>) {
+        let wanted = channels::control_channels(syncs.iter());
+        let mut present = {
+            let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            let running = control.get_or_insert_with(|| self.start(Place::Control, access.clone(), wanted.clone()));
+            change(running, wanted.clone());
+            running.present.clone()
+        };
+        let listens = present.wait_for(|present| *present == wanted);
+        if tokio::time::timeout(HEARD_WITHIN, listens).await.is_err() {
+            debug!("the control database is not listened to yet");
         }
     }
 
@@ -114,10 +124,12 @@ impl Listeners {
     }
 
     fn start(&self, place: Place, access: Access, channels: Vec<String>) -> Running {
-        let (channels, changed) = watch::channel(channels);
-        let listener = Listener { shared: Arc::clone(&self.shared), place, access: access.clone(), channels: changed };
+        let (channels, wanted) = watch::channel(channels);
+        let (subscribed, present) = watch::channel(Vec::new());
+        let (shared, own_access) = (Arc::clone(&self.shared), access.clone());
+        let listener = Listener { shared, place, access: own_access, channels: wanted, subscribed };
         let task = AbortOnDropHandle::new(self.workers.spawn(listener.run()));
-        Running { access, channels, task }
+        Running { access, channels, present, task }
     }
 
     /// Ends all listeners; changes in the sources notify nobody from now on.
@@ -154,6 +166,7 @@ struct Listener {
     place: Place,
     access: Access,
     channels: watch::Receiver<Vec<String>>,
+    subscribed: watch::Sender<Vec<String>>,
 }
 
 impl Listener {
@@ -161,6 +174,7 @@ impl Listener {
         let mut failures = 0_u32;
         loop {
             let Err(cause) = self.listen(&mut failures).await else { return };
+            self.subscribed.send_replace(Vec::new());
             let delay = DELAY_INITIAL.saturating_mul(2_u32.saturating_pow(failures)).min(DELAY_MAX);
             if failures == 0 {
                 warn!(place = %self.describe(), error = cause, "cannot listen for kicks and requests, trying again");
@@ -179,6 +193,7 @@ impl Listener {
         let Some(mut heard) = connection.notifications() else { return Err("no notifications".to_owned()) };
         let mut present = self.channels.borrow_and_update().clone();
         subscribe(&connection, &[], &present).await?;
+        self.subscribed.send_replace(present.clone());
         let mut hushes = self.open_gates(&connection, &present).await?;
         if *failures > 0 {
             info!(place = %self.describe(), "listening again");
@@ -198,6 +213,7 @@ impl Listener {
                     }
                     let wanted = self.channels.borrow_and_update().clone();
                     subscribe(&connection, &present, &wanted).await?;
+                    self.subscribed.send_replace(wanted.clone());
                     present = wanted;
                     hushes = self.open_gates(&connection, &present).await?;
                     self.back();

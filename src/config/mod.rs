@@ -132,6 +132,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_can_be_read() {
+        let (_file, layers) = file(include_str!("../../config/example.toml"));
+        let settings = load(&layers, &[]).unwrap();
+        assert_eq!(settings.control.get("sslmode"), Some("verify-full"));
+        assert_eq!(settings.supervision, Settings::default().supervision);
+    }
+
+    #[test]
     fn later_layers_win() {
         let (_file, mut layers) = file("[log]\nlevel = \"debug\"\n[daemon]\npiddir = \"/a\"\nstopfile = \"x\"\n");
         let environment = [("BUCARDO__DAEMON__PIDDIR", "/b"), ("BUCARDO__LOG__DESTINATIONS", "stderr,/tmp")];

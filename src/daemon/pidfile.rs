@@ -6,9 +6,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
+
+const LOOKS_MAX: u32 = 10;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a PID file says about the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +92,14 @@ impl PidFile {
             return Err(taken(path, pid));
         }
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let pid = read_pid(&mut file)?.unwrap_or(0);
-            return Err(taken(path, pid));
+        let mut looks = 0;
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            looks += 1;
+            // Whoever only looks (`status`) holds the lock for a moment; a daemon for as long as it lives.
+            if looks > LOOKS_MAX {
+                return Err(taken(path, read_pid(&mut file)?.unwrap_or(0)));
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
         let own = std::process::id();
         let words: Vec<String> = shown(std::env::args());
