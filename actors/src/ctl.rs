@@ -291,7 +291,7 @@ impl Parent<KidId> for Ctl {
         let over = self.agenda.failed(kid);
         Self::killed(over);
         if self.agenda.has(kid) {
-            let records = self.runs.failed(kid, fault.clone(), Instant::now());
+            let records = self.runs.failed(kid, fault.clone(), after, Instant::now());
             self.record(records);
             self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.fail(state, Some(fault), after));
         }

@@ -89,6 +89,8 @@ pub struct RunRecord {
     pub ended: SystemTime,
     /// What it did, or why it failed.
     pub outcome: Result<RoundReport, Fault>,
+    /// After a failure: when the KID is tried again.
+    pub next_try: Option<SystemTime>,
 }
 
 /// What the daemon tells the outside by NOTIFY; the adapter knows the channels of both styles.

@@ -60,13 +60,21 @@ impl Runs {
         if (idle && rested) || now.duration_since(run.begun) >= run_max { track.take(kid, now) } else { None }
     }
 
-    /// A round, or the KID between two rounds, failed. Returns what to record, in order.
-    pub(crate) fn failed(&mut self, kid: &KidId, fault: Fault, now: Instant) -> Vec<RunRecord> {
+    /// A round, or the KID between two rounds, failed; it is tried again after that time. Returns what to record, in
+    /// order.
+    pub(crate) fn failed(
+        &mut self,
+        kid: &KidId,
+        fault: Fault,
+        again_after: Option<Duration>,
+        now: Instant,
+    ) -> Vec<RunRecord> {
         let track = self.kids.entry(kid.clone()).or_default();
         let ended = SystemTime::now();
         let started = track.round.take().unwrap_or(ended);
         let before = track.take(kid, now);
-        let failure = RunRecord { kid: kid.clone(), started, ended, outcome: Err(fault) };
+        let next_try = again_after.and_then(|after| ended.checked_add(after));
+        let failure = RunRecord { kid: kid.clone(), started, ended, outcome: Err(fault), next_try };
         before.into_iter().chain([failure]).collect()
     }
 
@@ -89,6 +97,7 @@ impl Track {
     fn take(&mut self, kid: &KidId, now: Instant) -> Option<RunRecord> {
         let run = self.run.take()?;
         self.recorded = Some(now);
-        Some(RunRecord { kid: kid.clone(), started: run.started, ended: run.ended, outcome: Ok(run.sum) })
+        let outcome = Ok(run.sum);
+        Some(RunRecord { kid: kid.clone(), started: run.started, ended: run.ended, outcome, next_try: None })
     }
 }

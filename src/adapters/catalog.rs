@@ -17,7 +17,7 @@ use super::lease::{self, SessionId};
 use super::listener::{Listeners, Source};
 use super::{SyncMap, channels, plans};
 use crate::catalog::runs::{self, Counts, RunEnd};
-use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, syncs};
+use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, syncs, trouble};
 use crate::config::{ClassicSetting, Layers};
 use crate::daemon::Log;
 use crate::pg::{Access, SqlFile, causes, classify};
@@ -68,6 +68,9 @@ impl Inner {
         let mut session = self.session.lock().await;
         session.control = None;
         let (control, id) = Box::pin(lease::take(&self.access, session.id.as_ref())).await?;
+        if session.id.is_none() {
+            trouble::clear(control.client()).await?;
+        }
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.closed().boxed());
         self.listeners.set_own_backend(control.backend_pid());
         let closed = runs::close_open(control.client()).await?;
@@ -127,6 +130,10 @@ impl Inner {
                 let why = format!("{} ({})", fault.message, run.kid);
                 runs::record(&transaction, sync, times, Counts::default(), RunEnd::Bad(&why)).await?;
             }
+        }
+        match &run.outcome {
+            Ok(_) => trouble::over(&transaction, &run.kid).await?,
+            Err(fault) => trouble::note(&transaction, &run.kid, run.ended, run.next_try, fault).await?,
         }
         transaction.commit().await.map_err(sql_fault("commit the run history"))
     }

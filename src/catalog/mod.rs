@@ -16,6 +16,7 @@ mod query;
 pub mod runs;
 pub mod settings;
 pub mod syncs;
+pub mod trouble;
 
 use std::ops::{Deref, DerefMut};
 

@@ -12,6 +12,7 @@ use super::targets::{Target, targets};
 use super::{CliError, Context, Outcome};
 use crate::catalog::runs::{self, Run};
 use crate::catalog::syncs::{self, SyncListing};
+use crate::catalog::trouble;
 use crate::daemon::pidfile::Presence;
 
 /// All that is told of one sync.
@@ -87,12 +88,14 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         choose(&control, &ctx.words).await?.syncs
     };
     let history = runs::last(control.client(), None).await?;
+    let troubles = trouble::list(control.client()).await?;
     let detailed = !ctx.words.is_empty();
     let mut all = Vec::new();
     for sync in listings {
         let with_targets = detailed || ctx.out.is_json() || ctx.out.verbosity() > 0;
-        let targets = if with_targets { targets(&control, &sync.name).await? } else { Vec::new() };
-        all.push(status(sync, &history, targets));
+        let targets = if with_targets { targets(&control, &sync.name, &troubles).await? } else { Vec::new() };
+        let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name);
+        all.push(status(sync, &history, in_trouble, targets));
     }
     sort(&mut all, ctx.options.sort.as_deref())?;
     if ctx.out.is_json() {
@@ -115,7 +118,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     Ok(0)
 }
 
-fn status(sync: SyncListing, history: &[Run], targets: Vec<Target>) -> SyncStatus {
+fn status(sync: SyncListing, history: &[Run], in_trouble: bool, targets: Vec<Target>) -> SyncStatus {
     let own: Vec<&Run> = history.iter().filter(|run| run.sync == sync.name).collect();
     let last = |fits: fn(&Run) -> bool| own.iter().rev().find(|run| fits(run)).map(|run| RunStatus::of(run));
     let (good, bad, empty) = (last(|run| run.lastgood), last(|run| run.lastbad), last(|run| run.lastempty));
@@ -124,6 +127,8 @@ fn status(sync: SyncListing, history: &[Run], targets: Vec<Target>) -> SyncStatu
     let well = ended(&good).max(ended(&empty));
     let state = open.unwrap_or_else(|| {
         let state = match (well, ended(&bad)) {
+            // The other targets may well have had good runs since.
+            _ if in_trouble => "Bad",
             (None, None) => "No records found",
             (well, bad) if bad > well => "Bad",
             _ => "Good",
@@ -168,7 +173,7 @@ pub(super) fn duration(duration: Duration) -> String {
 }
 
 /// The time if it was today, else the whole date.
-fn when(at: chrono::DateTime<chrono::Local>) -> String {
+pub(super) fn when(at: chrono::DateTime<chrono::Local>) -> String {
     let today = at.date_naive() == chrono::Local::now().date_naive();
     at.format(if today { "%H:%M:%S" } else { "%b %d, %Y %H:%M:%S" }).to_string()
 }

@@ -6,7 +6,8 @@ use bucardo_actors::model::SyncName;
 use serde::Serialize;
 
 use super::CliError;
-use super::status::duration;
+use super::status::{duration, when};
+use crate::catalog::trouble::Trouble;
 use crate::catalog::{Control, Role, load_sync};
 use crate::pg::{causes, connect};
 use crate::source::deltas;
@@ -29,18 +30,21 @@ pub(super) struct Target {
     lag_seconds: Option<f64>,
     /// Why nothing is known.
     problem: Option<String>,
+    /// Its last round failed.
+    trouble: Option<Trouble>,
 }
 
 impl Target {
     /// One line for people.
     pub(super) fn line(&self) -> String {
         let head = format!("{} -> {}", self.source, self.target);
+        let trouble = self.trouble.as_ref().map(|trouble| format!("; {}", words(trouble))).unwrap_or_default();
         if let Some(problem) = &self.problem {
-            return format!("{head}: {problem}");
+            return format!("{head}: {problem}{trouble}");
         }
         let lag = self.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok());
         format!(
-            "{head}: {} rows inserted, {} deleted, {} waiting, lag {}",
+            "{head}: {} rows inserted, {} deleted, {} waiting, lag {}{trouble}",
             self.inserts,
             self.deletes,
             self.waiting.unwrap_or(0),
@@ -49,8 +53,16 @@ impl Target {
     }
 }
 
-/// The targets of the sync `name`; where the source cannot tell, why not.
-pub(super) async fn targets(control: &Control, name: &str) -> Result<Vec<Target>, CliError> {
+/// `fails since 12:01:07 (3 times, next try 12:01:15): …`
+fn words(trouble: &Trouble) -> String {
+    let next = trouble.next_try.map(|next| format!(", next try {}", when(next))).unwrap_or_default();
+    let times = if trouble.failures == 1 { "once".to_owned() } else { format!("{} times", trouble.failures) };
+    let hint = trouble.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("fails since {} ({times}{next}): {}{hint}", when(trouble.since), trouble.why)
+}
+
+/// The targets of the sync `name`; where the source cannot tell, why not. `troubles` are those of all syncs.
+pub(super) async fn targets(control: &Control, name: &str, troubles: &[Trouble]) -> Result<Vec<Target>, CliError> {
     let Some(sync) = load_sync(control.client(), &SyncName::from(name)).await? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for source in sync.dbs(Role::Source).filter(|db| db.active) {
@@ -72,6 +84,12 @@ pub(super) async fn targets(control: &Control, name: &str) -> Result<Vec<Target>
             waiting: None,
             lag_seconds: None,
             problem,
+            trouble: troubles
+                .iter()
+                .find(|trouble| {
+                    (&*trouble.sync, &*trouble.target) == (name, target) && trouble.source == source.name.as_str()
+                })
+                .cloned(),
         };
         match told {
             Ok(states) => found.extend(states.into_iter().map(|state| Target {

@@ -57,7 +57,7 @@ pub(super) async fn pour(
     let mut piece = BytesMut::with_capacity(PIECE_BYTES);
     let mut count = 0;
     while let Some(row) = rows.next().await {
-        let row = row.map_err(source.failed(format!("reading rows of table \"{table}\"")))?;
+        let mut row = row.map_err(source.failed(format!("reading rows of table \"{table}\"")))?;
         count += 1;
         if piece.len() + row.len() > PIECE_BYTES && !piece.is_empty() {
             watch.moved(count);
@@ -65,11 +65,11 @@ pub(super) async fn pour(
             sink.feed(piece.split().freeze()).await.map_err(writing())?;
             piece.reserve(PIECE_BYTES);
         }
-        if row.len() >= PIECE_BYTES {
-            sink.feed(row).await.map_err(writing())?;
-        } else {
-            piece.extend_from_slice(&row);
+        // In pieces, a wide row needs no buffer of its size on its way out.
+        while row.len() >= PIECE_BYTES {
+            sink.feed(row.split_to(PIECE_BYTES)).await.map_err(writing())?;
         }
+        piece.extend_from_slice(&row);
     }
     watch.moved(count);
     if !piece.is_empty() {

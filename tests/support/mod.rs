@@ -9,7 +9,9 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod sync_lab;
+pub(crate) mod sync_town;
 pub(crate) mod wait;
+pub(crate) mod writer;
 
 pub(crate) use compare::{assert_same, difference};
 pub(crate) use daemon::Daemon;
@@ -18,3 +20,5 @@ pub(crate) use program::{Bucardo, Output};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::server;
 pub(crate) use sync_lab::{Accident, SyncLab};
+pub(crate) use sync_town::Town;
+pub(crate) use writer::Writer;

@@ -96,8 +96,18 @@ impl Bucardo {
 
     /// `add db NAME …` for a database.
     pub(crate) fn add_db(&self, name: &str, database: &Database) -> String {
-        let mut words = vec!["add".to_owned(), "db".to_owned(), name.to_owned()];
-        words.extend(database.words());
-        self.call(&words).ok()
+        self.add_db_at(name, database, database.port)
+    }
+
+    /// The same, reached through another port (a [`super::Proxy`]).
+    pub(crate) fn add_db_at(&self, name: &str, database: &Database, port: u16) -> String {
+        self.run(&format!("add db {name} {}", database.words_through(port)))
+    }
+
+    /// Settings of the daemon, as a file would have them.
+    pub(crate) fn configure(&mut self, toml: &str) {
+        let path = self.home().join("bucardo.toml");
+        std::fs::write(&path, toml).expect("a settings file");
+        self.options.extend(["--config".to_owned(), path.display().to_string()]);
     }
 }

@@ -178,7 +178,7 @@ fn runs_sum_up_rounds() {
     assert!(runs.ended(&b, &rows(4), true, max, start + SECOND).is_none(), "the next one only later");
     assert!(runs.waiting());
     runs.begin(&b);
-    let failed = runs.failed(&b, Fault::transient("deadlock"), start + 2 * SECOND);
+    let failed = runs.failed(&b, Fault::transient("deadlock"), Some(SECOND), start + 2 * SECOND);
     assert_eq!(failed.len(), 2);
     assert_eq!(failed[0].outcome.as_ref().unwrap().inserts, 4);
     assert!(failed[1].outcome.is_err() && !runs.waiting());
