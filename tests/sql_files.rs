@@ -1,9 +1,9 @@
-//! Every file of `sql/catalog` is one statement that the server understands, against the catalog as it is.
+//! Every file of `sql/` that is one statement is understood by the server, against the tables as they are.
 
 use bucardo::catalog::migrate;
 use bucardo::pg::causes;
 
-use crate::support::fresh_database;
+use crate::support::{SyncLab, fresh_database};
 
 /// What the holes of the files are filled with here.
 const HOLES: [(&str, &str); 9] = [
@@ -37,6 +37,77 @@ async fn every_statement_of_the_catalog_prepares() {
             panic!("{}: {}", path.display(), causes(&error));
         }
         count += 1;
+    }
+    assert!(count > 40, "only {count} files");
+}
+
+/// What the holes of the files for sources and rounds are filled with here.
+const ROUND_HOLES: [(&str, &str); 22] = [
+    ("{signature}", "''"),
+    ("{arrays}", "array_agg(d.id::text) AS a0"),
+    ("{delta}", "bucardo.delta_public_t"),
+    ("{deltas}", "SELECT txid FROM bucardo.delta_public_t"),
+    ("{few}", "1001"),
+    ("{keys}", "id"),
+    ("{keys_table}", "pg_temp.keys"),
+    ("{literal}", "'bucardo.delta_public_t'"),
+    ("{columns}", "id"),
+    ("{changed}", "SELECT 1 AS id"),
+    ("{names}", "c0"),
+    ("{on}", "true"),
+    ("{oid}", "1"),
+    ("{place}", "0"),
+    ("{sequence}", "public.s"),
+    ("{table}", "public.t"),
+    ("{gate}", "bucardo.gate_s"),
+    ("{name}", "'bucardo.gate_s'"),
+    ("{function}", "bucardo.capture_1_new"),
+    ("{body}", "'BEGIN RETURN NULL; END'"),
+    ("{index}", "i"),
+    ("{kicks}", ""),
+];
+
+/// Scripts and pieces, which the rounds of the other tests run.
+const NOT_ONE_STATEMENT: [&str; 10] = [
+    "bookkeeping.sql",
+    "position.sql",
+    "delta_table.sql",
+    "gate_create.sql",
+    "session_source.sql",
+    "kick.sql",
+    "signature.sql",
+    "capture_body.sql",
+    "capture_all_body.sql",
+    "truncate_body.sql",
+];
+
+#[tokio::test]
+async fn every_statement_of_sources_and_rounds_prepares() {
+    let lab = SyncLab::start(&["b"], "CREATE TABLE t (id int PRIMARY KEY); CREATE SEQUENCE s", &["t:id", "s"]).await;
+    lab.on("b").run("CREATE TEMP TABLE keys (id int)").await;
+    let mut count = 0;
+    for folder in ["source", "engine"] {
+        let folder = format!("{}/sql/{folder}", env!("CARGO_MANIFEST_DIR"));
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if NOT_ONE_STATEMENT.contains(&name.as_str()) {
+                continue;
+            }
+            let mut sql = std::fs::read_to_string(&path).unwrap();
+            if name == "delete_few.sql" {
+                sql = sql.replace("{arrays}", "$1::text[]");
+            }
+            for (hole, filling) in ROUND_HOLES {
+                sql = sql.replace(hole, filling);
+            }
+            // A statement belongs to the source or to the target.
+            let (source, target) = (lab.on("a").client.prepare(&sql).await, lab.on("b").client.prepare(&sql).await);
+            if let (Err(source), Err(target)) = (source, target) {
+                panic!("{name}: {}; {}", causes(&source), causes(&target));
+            }
+            count += 1;
+        }
     }
     assert!(count > 40, "only {count} files");
 }

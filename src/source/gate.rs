@@ -10,7 +10,10 @@
 use bucardo_actors::model::SyncName;
 
 use super::names;
-use crate::pg::{Connection, Sql};
+use crate::pg::{Connection, Sql, SqlFile};
+
+const SET: SqlFile = SqlFile::new(include_str!("../../sql/source/gate_set.sql"));
+const SNAPSHOT: SqlFile = SqlFile::new(include_str!("../../sql/source/snapshot.sql"));
 
 /// Whether changes notify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub enum Gate {
 pub async fn set_gate(source: &Connection, sync: &SyncName, gate: Gate) -> Result<(), tokio_postgres::Error> {
     let name = Sql::qualified("bucardo", &names::gate(sync.as_str()));
     let value: i64 = if gate == Gate::Notify { 1 } else { 2 };
-    source.query_one("SELECT setval($1::text::regclass, $2)", &[&name.as_str(), &value]).await?;
+    source.query_one(SET.text(), &[&name.as_str(), &value]).await?;
     Ok(())
 }
 
@@ -39,7 +42,6 @@ pub async fn set_gate(source: &Connection, sync: &SyncName, gate: Gate) -> Resul
 ///
 /// The server's.
 pub async fn horizon(source: &Connection) -> Result<(i64, i64), tokio_postgres::Error> {
-    let sql = "SELECT txid_snapshot_xmin(s), txid_snapshot_xmax(s) FROM txid_current_snapshot() AS s";
-    let row = source.query_one(sql, &[]).await?;
-    Ok((row.get(0), row.get(1)))
+    let row = source.query_one(SNAPSHOT.text(), &[]).await?;
+    Ok((row.get("xmin"), row.get("xmax")))
 }

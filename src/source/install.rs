@@ -20,6 +20,10 @@ use bucardo_actors::model::{DbName, Failure, KidId, SyncName};
 
 const BOOKKEEPING: SqlFile = SqlFile::new(include_str!("../../sql/source/bookkeeping.sql"));
 const POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/position.sql"));
+const EXISTS: SqlFile = SqlFile::new(include_str!("../../sql/source/exists.sql"));
+const HAS_SCHEMA: SqlFile = SqlFile::new(include_str!("../../sql/source/has_schema.sql"));
+const LOCK: SqlFile = SqlFile::new(include_str!("../../sql/source/install_lock.sql"));
+const SNAPSHOT: SqlFile = SqlFile::new(include_str!("../../sql/source/snapshot.sql"));
 const FIND: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_find.sql"));
 const INSERT: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_insert.sql"));
 const RENAME: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_rename.sql"));
@@ -27,6 +31,7 @@ const DELETE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_del
 const NAME_TAKEN: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_name_taken.sql"));
 const DELTA_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_table.sql"));
 const KICK: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kick.sql"));
+const ONE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_one.sql"));
 const KICKS: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kicks.sql"));
 const INSTALLED: SqlFile = SqlFile::new(include_str!("../../sql/source/installed.sql"));
 const OUR_TRIGGERS: SqlFile = SqlFile::new(include_str!("../../sql/source/our_triggers.sql"));
@@ -80,23 +85,25 @@ pub(crate) async fn source(
         installed.warnings.extend(done.warning);
     }
     if installed.baseline.is_empty() {
-        let row = conn
-            .query_one("SELECT txid_current_snapshot()::text", &[])
-            .await
-            .map_err(at("reading a snapshot".into()))?;
-        installed.baseline = row.get(0);
+        let row = conn.query_one(SNAPSHOT.text(), &[]).await.map_err(at("reading a snapshot".into()))?;
+        installed.baseline = row.get("snapshot");
     }
     prune(conn, sync, &captured).await.map_err(at("forgetting tables that left the sync".into()))?;
     Ok(installed)
 }
 
+/// Whether the relation of this quoted name exists.
+pub(super) async fn exists(conn: &Connection, name: &str) -> Result<bool, tokio_postgres::Error> {
+    Ok(conn.query_one(EXISTS.text(), &[&name]).await?.get("exists"))
+}
+
 /// Creates `script`'s objects unless `probe` exists, one session at a time.
 async fn create_once(conn: &mut Connection, probe: &str, script: &str) -> Result<(), tokio_postgres::Error> {
     let txn = conn.transaction().await?;
-    txn.batch_execute("SELECT pg_advisory_xact_lock(hashtext('bucardo bookkeeping'))").await?;
-    let exists: bool = txn.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&probe]).await?.get(0);
+    txn.batch_execute(LOCK.text()).await?;
+    let exists: bool = txn.query_one(EXISTS.text(), &[&probe]).await?.get("exists");
     if !exists {
-        let schema: bool = txn.query_one("SELECT to_regnamespace('bucardo') IS NOT NULL", &[]).await?.get(0);
+        let schema: bool = txn.query_one(HAS_SCHEMA.text(), &[]).await?.get("exists");
         // CREATE SCHEMA IF NOT EXISTS wants the right to create one even when there is nothing to do.
         let script =
             if schema { script.replace("CREATE SCHEMA IF NOT EXISTS bucardo;", "") } else { script.to_owned() };
@@ -107,8 +114,7 @@ async fn create_once(conn: &mut Connection, probe: &str, script: &str) -> Result
 
 async fn create_gate(conn: &Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
     let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));
-    let exists: bool = conn.query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&gate.as_str()]).await?.get(0);
-    if exists {
+    if exists(conn, gate.as_str()).await? {
         return Ok(());
     }
     conn.batch_execute(&GATE.fill(&[("gate", &gate), ("name", &Sql::literal(gate.as_str()))])).await
@@ -147,7 +153,7 @@ async fn capture(
 ) -> Result<Done, tokio_postgres::Error> {
     let txn = conn.transaction().await?;
     txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
-    txn.batch_execute("SELECT pg_advisory_xact_lock(hashtext('bucardo bookkeeping'))").await?;
+    txn.batch_execute(LOCK.text()).await?;
     let oid = relation.oid.unwrap_or_default();
     let (mut table, warning) = register(&txn, goat, oid).await?;
     let kick = goat.autokick.unwrap_or(sync.autokick);
@@ -171,7 +177,7 @@ async fn capture(
     }
     // Taken after the triggers' locks were granted: whoever wrote before them is visible in it, whoever
     // writes after them is captured and is not.
-    let snapshot = txn.query_one("SELECT txid_current_snapshot()::text", &[]).await?.get(0);
+    let snapshot = txn.query_one(SNAPSHOT.text(), &[]).await?.get("snapshot");
     txn.commit().await?;
     Ok(Done { id: table.id, snapshot, warning })
 }
@@ -316,8 +322,7 @@ async fn prune(conn: &mut Connection, sync: &SyncDetail, captured: &[i32]) -> Re
 
 /// Writes the functions of a captured table anew after its set of syncs changed. Takes no lock on the table.
 pub(crate) async fn rewrite_kicks(txn: &Transaction<'_>, captured: i32) -> Result<(), tokio_postgres::Error> {
-    let sql = "SELECT deltaname, key_columns FROM bucardo.captured WHERE id = $1";
-    let row = txn.query_one(sql, &[&captured]).await?;
+    let row = txn.query_one(ONE.text(), &[&captured]).await?;
     let delta = Sql::qualified("bucardo", row.get("deltaname"));
     let table = Captured { id: captured, delta, key: row.get("key_columns"), kicks: kicks(txn, captured).await? };
     for function in table.functions() {
@@ -354,8 +359,7 @@ pub(crate) async fn target(
 
 /// Takes a sync out of a source: nothing is kept for it, and its changes kick nobody. Triggers and delta tables stay.
 pub(crate) async fn forget_source(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
-    let exists: bool = conn.query_one("SELECT to_regclass('bucardo.track') IS NOT NULL", &[]).await?.get(0);
-    if !exists {
+    if !exists(conn, "bucardo.track").await? {
         return Ok(());
     }
     let txn = conn.transaction().await?;
@@ -371,8 +375,7 @@ pub(crate) async fn forget_source(conn: &mut Connection, sync: &SyncName) -> Res
 
 /// Takes a sync out of a target.
 pub(crate) async fn forget_target(conn: &Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
-    let exists: bool = conn.query_one("SELECT to_regclass('bucardo.position') IS NOT NULL", &[]).await?.get(0);
-    if exists {
+    if exists(conn, "bucardo.position").await? {
         conn.execute(FORGET_POSITION.text(), &[&sync.as_str()]).await?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bucardo_actors::model::DbName;
 use bucardo_actors::ports::Watch;
 
+use super::install::exists;
 use crate::pg::{Connection, Sql, SqlFile};
 
 const FLOORS: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_floors.sql"));
@@ -63,8 +64,7 @@ pub async fn purge(source: &Connection, db: &DbName, limits: PurgeLimits, watch:
         move |source| PurgeError { db, table, source }
     };
     let mut purged = Purged::default();
-    let installed = source.query_one("SELECT to_regclass('bucardo.track') IS NOT NULL", &[]).await;
-    if !installed.map_err(failed("schema bucardo"))?.get::<_, bool>(0) {
+    if !exists(source, "bucardo.track").await.map_err(failed("schema bucardo"))? {
         return Ok(purged);
     }
     let floors = source.query(FLOORS.text(), &[]).await.map_err(failed("bucardo.captured"))?;
@@ -75,7 +75,7 @@ pub async fn purge(source: &Connection, db: &DbName, limits: PurgeLimits, watch:
         let table = Sql::qualified("bucardo", name);
         purged.rows += purge_table(source, &table, &read, limits, watch).await.map_err(failed(name))?;
         let seconds = limits.held_after.as_secs_f64();
-        let sql = HELD_BACK.fill(&[("table", &table)]);
+        let sql = HELD_BACK.fill(&[("delta", &table)]);
         let held: i64 =
             source.query_one(&sql, &[&read.positions, &seconds]).await.map_err(failed(name))?.get("changes");
         purged.held_back += held.unsigned_abs();
@@ -100,7 +100,7 @@ async fn purge_table(
     limits: PurgeLimits,
     watch: &Watch,
 ) -> Result<u64, tokio_postgres::Error> {
-    let batch = source.prepare(&BATCH.fill(&[("table", table)])).await?;
+    let batch = source.prepare(&BATCH.fill(&[("delta", table)])).await?;
     let (keep, most) = (limits.keep.as_secs_f64(), i64::from(limits.batch_rows_max));
     let mut rows = 0;
     while !watch.stop().is_cancelled() {
