@@ -19,6 +19,7 @@ async fn missing_rights_are_told_as_grants() {
     for (place, name) in ["a", "b"].into_iter().enumerate() {
         lab.on(name).run(&format!("GRANT USAGE ON SCHEMA app TO {role}")).await;
         let database = lab.on(name);
+        database.run(&format!("REVOKE TEMPORARY ON DATABASE \"{}\" FROM PUBLIC", database.name)).await;
         let words = format!("host={} port={} user={role} dbname={}", database.host, database.port, database.name);
         lab.sync.members[place] = member(name, &words, if place == 0 { Role::Source } else { Role::Target });
     }

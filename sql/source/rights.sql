@@ -3,5 +3,6 @@ SELECT current_user::text AS role,
        current_database()::text AS database,
        CASE WHEN to_regnamespace('bucardo') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
             ELSE has_schema_privilege('bucardo', 'CREATE') END AS may_create,
+       has_database_privilege(current_database(), 'TEMPORARY') AS may_temp,
        pg_is_in_recovery() AS is_standby,
        (SELECT system_identifier FROM pg_control_system()) AS system_id

@@ -7,10 +7,12 @@ use tokio_postgres::Row;
 use super::batch::Batch;
 use super::error::RoundError;
 use super::pair::{Round, step};
-use super::site::pour;
+use super::site::{Site, pour};
 use super::step::Step;
 use super::table::{FEW, Ready, Table};
-use crate::pg::Sql;
+use crate::pg::{Sql, SqlFile};
+
+const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));
 
 /// Counts of a delivered batch.
 #[derive(Default)]
@@ -124,16 +126,20 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
 /// Many keys: through a keys table on the target, in constant memory here. The source joins while the target deletes.
 async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, RoundError> {
     let (source, target, label) = (&round.session.source, &round.session.target, &table.label);
-    // Indexes are no longer the obvious way.
-    let plan_freely = "SET LOCAL enable_seqscan = on";
     let reading = || source.failed(format!("reading changed keys of table \"{label}\""));
     let keeping = || target.failed(format!("keeping changed keys of table \"{label}\""));
-    tokio::try_join!(source.run("planning", plan_freely), target.run("planning", plan_freely))?;
-    target.conn.batch_execute(&ready.keys_table).await.map_err(keeping())?;
+    let (on_source, on_target) = tokio::join!(
+        run_all(source, [PLAN_FREELY.text(), &ready.keeping, &ready.keep_keys, &ready.analyze_keys]),
+        run_all(target, [PLAN_FREELY.text(), &ready.keys_table]),
+    );
+    on_source.map_err(reading())?;
+    on_target.map_err(keeping())?;
     let (keys, sink) = tokio::join!(source.conn.copy_out(&ready.keys_out), target.conn.copy_in(&ready.keys_in));
     let keys = pour(label, source, keys.map_err(reading())?, target, sink.map_err(keeping())?, round.watch).await?;
-    let (rows, deleted) =
-        tokio::join!(source.conn.copy_out(&ready.rows_out), target.conn.execute(&ready.delete_many, &[]));
+    let (rows, deleted) = tokio::join!(source.conn.copy_out(&ready.rows_out), async {
+        target.conn.batch_execute(&ready.analyze_keys).await?;
+        target.conn.execute(&ready.delete_many, &[]).await
+    });
     let deletes = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
@@ -142,6 +148,13 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     let inserts = pour(label, source, rows, target, sink, round.watch).await?;
     step(round.watch, Step::Copied(label)).await?;
     Ok(Moved { keys, deletes, inserts })
+}
+
+async fn run_all<const N: usize>(site: &Site, statements: [&str; N]) -> Result<(), tokio_postgres::Error> {
+    for sql in statements {
+        site.conn.batch_execute(sql).await?;
+    }
+    Ok(())
 }
 
 /// A statement that empties a table, whichever way is allowed.

@@ -199,7 +199,7 @@ impl Round<'_> {
             }
         };
         let (began, set, looked, pending, truncated, sequences) = tokio::join!(
-            source.run("beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            source.run("beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ"),
             source.conn.query_one(&statements.since, &since),
             source.conn.query_one(&statements.look, &pair),
             rows(statements.pending.as_ref()),

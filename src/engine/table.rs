@@ -17,6 +17,7 @@ const FEW_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/few_keys.s
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
 const DELETE_FEW: SqlFile = SqlFile::new(include_str!("../../sql/engine/delete_few.sql"));
 const KEYS_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys_table.sql"));
+const KEEP_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/keep_keys.sql"));
 const DELETE_MANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/delete_many.sql"));
 
 /// Up to this many changes of a table travel as parameters; more go through a keys table.
@@ -39,13 +40,19 @@ pub(super) struct Ready {
     pub(super) signature: String,
     /// On the source.
     pub(super) keys: Statement,
+    /// Makes the keys table there.
+    pub(super) keeping: String,
+    pub(super) keep_keys: String,
     pub(super) keys_out: String,
     pub(super) rows_few: Statement,
     pub(super) rows_out: String,
     /// On the target.
     pub(super) delete_few: Statement,
     pub(super) rows_in: Statement,
+    /// Makes the keys table there.
     pub(super) keys_table: String,
+    /// On both sides: the planner shall know how many keys wait.
+    pub(super) analyze_keys: String,
     pub(super) keys_in: String,
     pub(super) delete_many: String,
     /// The whole table, as the source has it.
@@ -95,12 +102,15 @@ impl Table {
         Ok(Ready {
             signature: signature.get::<_, Option<String>>(0).unwrap_or_default(),
             keys,
+            keeping: text.keeping,
+            keep_keys: text.keep_keys,
             keys_out: text.keys_out,
             rows_few,
             rows_out: text.rows_out,
             delete_few,
             rows_in,
             keys_table: text.keys_table,
+            analyze_keys: text.analyze_keys,
             keys_in: text.keys_in,
             delete_many: text.delete_many,
             whole_out: text.whole_out,
@@ -193,9 +203,11 @@ impl Table {
                 ("table", &source_table),
                 ("signature", signature),
             ]),
-            keys_out: format!("COPY ({changed}) TO STDOUT"),
+            keeping: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &delta_keys), ("table", &self.delta)]),
+            keep_keys: KEEP_KEYS.fill(&[("keys_table", &keys_table), ("changed", &changed)]),
+            keys_out: format!("COPY {keys_table} TO STDOUT"),
             rows_few: rows(&few_keys),
-            rows_out: rows(&changed),
+            rows_out: rows(&Sql::trusted(format!("TABLE {keys_table}"))),
             delete_few: DELETE_FEW.fill(&[
                 ("table", &target_table),
                 ("arrays", &few),
@@ -204,6 +216,7 @@ impl Table {
             ]),
             rows_in: format!("COPY {name} ({list}) FROM STDIN"),
             keys_table: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &key_names), ("table", &name)]),
+            analyze_keys: format!("ANALYZE {keys_table}"),
             keys_in: format!("COPY {keys_table} ({key_names}) FROM STDIN"),
             delete_many: DELETE_MANY.fill(&[("table", &target_table), ("keys_table", &keys_table), ("on", &same)]),
             // COPY of a plain table reads that table alone, as ONLY does.
@@ -225,12 +238,15 @@ impl Table {
 
 struct Texts {
     keys: String,
+    keeping: String,
+    keep_keys: String,
     keys_out: String,
     rows_few: String,
     rows_out: String,
     delete_few: String,
     rows_in: String,
     keys_table: String,
+    analyze_keys: String,
     keys_in: String,
     delete_many: String,
     whole_out: String,

@@ -99,6 +99,7 @@ struct Site<'a> {
     conn: Connection,
     relations: Vec<Relation>,
     may_create: bool,
+    may_temp: bool,
     role_name: String,
     database: String,
     is_standby: bool,
@@ -232,6 +233,7 @@ async fn open<'a>(sync: &SyncDetail, db: &'a Db, role: Role) -> Result<Site<'a>,
         role,
         relations,
         may_create: rights.get("may_create"),
+        may_temp: rights.get("may_temp"),
         role_name: rights.get("role"),
         database: rights.get("database"),
         is_standby: rights.get("is_standby"),
@@ -248,6 +250,12 @@ fn check_site(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<String>) {
     if !site.may_create {
         problems.push(format!(
             "role \"{}\" may not create in database \"{db}\": run GRANT CREATE ON DATABASE \"{}\" TO \"{}\", or make it the owner of schema bucardo",
+            site.role_name, site.database, site.role_name
+        ));
+    }
+    if !site.may_temp {
+        problems.push(format!(
+            "role \"{}\" may not make temporary tables in database \"{db}\": run GRANT TEMPORARY ON DATABASE \"{}\" TO \"{}\"",
             site.role_name, site.database, site.role_name
         ));
     }
