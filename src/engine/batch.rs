@@ -47,22 +47,33 @@ impl Batch {
         self.tables.is_empty()
     }
 
+    /// All that changed in the tables that are wanted.
+    pub(super) fn uncut(session: &Session, look: Look, wanted: impl Fn(usize) -> bool) -> Self {
+        let changed = |place: usize, captured: i32| {
+            look.pending.iter().any(|(pending, _)| usize::try_from(*pending) == Ok(place))
+                || look.truncated.contains(&captured)
+        };
+        let tables = session.tables.iter().enumerate().map(|(place, table)| (place, table.captured));
+        let tables = tables.filter(|(place, captured)| wanted(*place) && changed(*place, *captured));
+        let tables = tables.map(|(place, _)| place).collect();
+        Self { position: look.position.clone(), look, tables, is_cut: false }
+    }
+
     /// Plans the batch, cut between two transactions when more than `rows_max` changes wait.
     ///
     /// A batch with a truncation is never cut: a row written after it by an older transaction would be
     /// delivered first and truncated then.
-    pub(super) async fn plan(session: &Session, look: Look, rows_max: i64, uncut: bool) -> Result<Self, RoundError> {
-        let changed = |place: &usize, captured: i32| {
-            look.pending.iter().any(|(pending, _)| usize::try_from(*pending) == Ok(*place))
-                || look.truncated.contains(&captured)
-        };
-        let tables = session.tables.iter().enumerate();
-        let tables: Vec<usize> =
-            tables.filter(|(place, table)| changed(place, table.captured)).map(|(place, _)| place).collect();
+    pub(super) async fn plan(
+        session: &Session,
+        since: &Position,
+        look: Look,
+        rows_max: i64,
+        uncut: bool,
+    ) -> Result<Self, RoundError> {
         let bytes: i64 = look.pending.iter().map(|(_, bytes)| bytes).sum();
         let small = bytes / DELTA_ROW_BYTES_MIN <= rows_max;
         let truncates = session.tables.iter().any(|table| look.truncated.contains(&table.captured));
-        let mut batch = Self { position: look.position.clone(), look, tables, is_cut: false };
+        let mut batch = Self::uncut(session, look, |_| true);
         if small || uncut || truncates {
             return Ok(batch);
         }
@@ -72,7 +83,7 @@ impl Batch {
         let sql = CUT.fill(&[("deltas", &Sql::join(deltas, " UNION ALL "))]);
         let cut = source.conn.query_opt(&sql, &[&rows_max]).await.map_err(source.failed("cutting the backlog"))?;
         if let Some(txid) = cut.and_then(|row| u64::try_from(row.get::<_, i64>("txid")).ok()) {
-            batch.position = batch.position.cut_at(txid);
+            batch.position = since.cut_before(&batch.position, txid);
             batch.is_cut = true;
             let upto = batch.position.to_string();
             source.conn.query_one(UPTO.text(), &[&upto]).await.map_err(source.failed("cutting the backlog"))?;

@@ -1,21 +1,26 @@
 //! `onetimecopy`: the whole tables, under the round's snapshot, in the round's transaction.
 //!
-//! 1 copies every table; 2 copies a table only where the target's is empty and the source's is not. The request's
-//! number commits with the rows and the position, so a copy takes effect once; changes made meanwhile arrive with
-//! the next round.
+//! 1 copies every table; 2 copies a table only where the target's is empty and the source's is not, and brings the
+//! others the changes that wait for them, because the position passes those. The request's number commits with the
+//! rows and the position, so a copy takes effect once; changes made meanwhile arrive with the next round.
 
 use bucardo_actors::model::RoundReport;
 
-use super::apply::emptying;
-use super::batch::Look;
+use super::apply::{self, Applied, emptying};
+use super::batch::{Batch, Look};
 use super::error::RoundError;
 use super::pair::{Held, Round, step};
 use super::site::{Site, pour};
 use super::step::Step;
 
-pub(super) async fn run(round: &mut Round<'_>, held: &Held, look: &Look) -> Result<RoundReport, RoundError> {
+/// Copies; the inner error names a table whose definition changed under the round.
+pub(super) async fn run(
+    round: &mut Round<'_>,
+    held: &Held,
+    look: Look,
+) -> Result<Result<RoundReport, String>, RoundError> {
     let mut report = RoundReport { copied: true, ..RoundReport::default() };
-    let mut analyze = Vec::new();
+    let (mut analyze, mut left) = (Vec::new(), Vec::new());
     for place in 0..round.session.tables.len() {
         // Definitions are read anew: a copy may come long after the session began.
         let ready = {
@@ -25,9 +30,13 @@ pub(super) async fn run(round: &mut Round<'_>, held: &Held, look: &Look) -> Resu
         let table = &mut round.session.tables[place];
         table.ready = Some(ready);
         if table.goat.ghost {
+            left.push(place);
             continue;
         }
-        let (deletes, inserts) = copy_table(round, place).await?;
+        let Some((deletes, inserts)) = copy_table(round, place).await? else {
+            left.push(place);
+            continue;
+        };
         report.deletes += deletes;
         report.inserts += inserts;
         let table = &round.session.tables[place];
@@ -38,8 +47,17 @@ pub(super) async fn run(round: &mut Round<'_>, held: &Held, look: &Look) -> Resu
     round.session.sequences.bring(&look.sequences, &round.session.target).await?;
     // Both sides start again from here, whatever they knew before.
     let known = look.track_round.unwrap_or_default().max(held.round);
+    let batch = Batch::uncut(round.session, look, |place| left.contains(&place));
+    match apply::batch(round, &batch).await? {
+        apply::Ended::Done(Applied { deletes, inserts, truncates, .. }) => {
+            report.deletes += deletes;
+            report.inserts += inserts;
+            report.truncates += truncates;
+        }
+        apply::Ended::Changed(table) => return Ok(Err(table)),
+    }
     let held = Held { round: known, position: held.position.clone(), ..*held };
-    round.commit(&held, &look.position, report.deletes, report.inserts, round.sync.copy_request).await?;
+    round.commit(&held, &batch.position, report.deletes, report.inserts, round.sync.copy_request).await?;
     for (table, sql) in analyze {
         let target = &round.session.target;
         if let Err(error) = target.conn.batch_execute(&sql).await {
@@ -47,18 +65,18 @@ pub(super) async fn run(round: &mut Round<'_>, held: &Held, look: &Look) -> Resu
             tracing::warn!(kid = %round.id, table, cause, "the copied table could not be analyzed");
         }
     }
-    Ok(report)
+    Ok(Ok(report))
 }
 
-/// Empties and fills one table; returns rows deleted and rows copied.
-async fn copy_table(round: &Round<'_>, place: usize) -> Result<(u64, u64), RoundError> {
+/// Empties and fills one table; returns rows deleted and rows copied. `None`: it shall not be copied.
+async fn copy_table(round: &Round<'_>, place: usize) -> Result<Option<(u64, u64)>, RoundError> {
     let (source, target) = (&round.session.source, &round.session.target);
     let table = &round.session.tables[place];
-    let (Some(ready), label) = (&table.ready, &table.label) else { return Ok((0, 0)) };
+    let (Some(ready), label) = (&table.ready, &table.label) else { return Ok(None) };
     let is_filled = has_rows(target, &ready.emptying.has_rows, label).await?;
     let only_where_empty = round.sync.onetimecopy == 2;
     if only_where_empty && (is_filled || !has_rows(source, &ready.emptying.has_rows, label).await?) {
-        return Ok((0, 0));
+        return Ok(None);
     }
     let mut deleted = 0;
     if is_filled {
@@ -72,7 +90,7 @@ async fn copy_table(round: &Round<'_>, place: usize) -> Result<(u64, u64), Round
     let sink = sink.map_err(target.failed(format!("writing table \"{label}\"")))?;
     let copied = pour(label, source, rows, target, sink, round.watch).await?;
     step(round.watch, Step::Copied(label)).await?;
-    Ok((deleted, copied))
+    Ok(Some((deleted, copied)))
 }
 
 async fn has_rows(site: &Site, sql: &str, table: &str) -> Result<bool, RoundError> {

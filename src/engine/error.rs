@@ -40,6 +40,14 @@ pub enum RoundError {
         /// Where.
         db: DbName,
     },
+    /// The target has no position: it is new to the sync, or was made anew.
+    #[error("the position of sync \"{sync}\" is missing in database \"{db}\"")]
+    NoPosition {
+        /// The sync.
+        sync: String,
+        /// The target.
+        db: DbName,
+    },
     /// A database is not where it was: restored, failed over, re-created.
     #[error("database \"{db}\" went back in time: {how}")]
     WentBack {
@@ -85,9 +93,11 @@ impl RoundError {
             Self::Connect { source, .. } => source.failure(),
             Self::Sql { source, .. } => classify(source),
             Self::Fenced { .. } | Self::Restless { .. } => Failure::Transient,
-            Self::NotInstalled { .. } | Self::WentBack { .. } | Self::Table { .. } | Self::Position { .. } => {
-                Failure::Permanent
-            }
+            Self::NotInstalled { .. }
+            | Self::NoPosition { .. }
+            | Self::WentBack { .. }
+            | Self::Table { .. }
+            | Self::Position { .. } => Failure::Permanent,
             Self::Injected(fault) => fault.failure,
         }
     }
@@ -107,6 +117,7 @@ impl RoundError {
             | Self::Sql { db, .. }
             | Self::Fenced { db }
             | Self::NotInstalled { db, .. }
+            | Self::NoPosition { db, .. }
             | Self::WentBack { db, .. }
             | Self::Table { db, .. }
             | Self::Position { db, .. } => Some(db),
@@ -118,6 +129,9 @@ impl RoundError {
         match self {
             Self::Connect { source, .. } => source.hint(),
             Self::NotInstalled { .. } => Some(format!("run: bucardo validate {sync}")),
+            Self::NoPosition { .. } => Some(format!(
+                "run: bucardo validate {sync}; if the database was made anew, have it copied: bucardo update sync {sync} onetimecopy=1 && bucardo validate {sync} && bucardo reload sync {sync}"
+            )),
             Self::WentBack { .. } | Self::Position { .. } => Some(format!(
                 "compare the databases; to copy everything anew run: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
             )),

@@ -77,7 +77,7 @@ impl PairSession {
                     self.session = Some(session);
                 }
                 // The row that stands in the way may be one whose change was cut off.
-                Err(error) if round.is_cut && error.sqlstate() == Some("23505") => {
+                Err(error) if round.is_cut && matches!(error.sqlstate(), Some("23505" | "23P01")) => {
                     tracing::info!(kid = %self.id, "a part of the backlog clashes with the rest, the round takes it whole");
                     uncut = true;
                 }
@@ -125,11 +125,20 @@ impl Round<'_> {
         step(self.watch, Step::Snapshot).await?;
         let copying = self.sync.onetimecopy > 0 && held.copy_request < self.sync.copy_request;
         if copying {
-            let report = copy::run(self, &held, &look).await?;
-            return Ok(Ended::Done(RoundReport { took: self.began.elapsed(), ..report }));
+            // What waits for the tables that are not copied must be known.
+            if self.sync.onetimecopy == 2 {
+                self.check_time(&held, &look)?;
+            }
+            return match copy::run(self, &held, look).await? {
+                Ok(report) => Ok(Ended::Done(RoundReport { took: self.began.elapsed(), ..report })),
+                Err(table) => {
+                    self.abandon().await?;
+                    Ok(Ended::Again(table))
+                }
+            };
         }
         self.check_time(&held, &look)?;
-        let batch = Batch::plan(self.session, look, self.sync.batch_rows_max, self.uncut).await?;
+        let batch = Batch::plan(self.session, &held.position, look, self.sync.batch_rows_max, self.uncut).await?;
         self.is_cut = batch.is_cut;
         let sequences = self.session.sequences.bring(&batch.look.sequences, &self.session.target).await?;
         if batch.is_empty() {
@@ -171,8 +180,7 @@ impl Round<'_> {
             _ => target.failed("locking the position")(error),
         })?;
         let Some(row) = row else {
-            let what = format!("the position of sync \"{}\" for source \"{}\"", id.sync, id.source);
-            return Err(RoundError::NotInstalled { what, db: target.db.clone() });
+            return Err(RoundError::NoPosition { sync: id.sync.to_string(), db: target.db.clone() });
         };
         let position = row.get::<_, &str>("snapshot").parse();
         Ok(Held {

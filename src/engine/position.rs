@@ -37,11 +37,18 @@ impl Position {
         self.xip.is_empty()
     }
 
-    /// The same snapshot as if transactions from `txid` on had not been seen.
+    /// This position, moved on to `next`, a later one, by the transactions below `txid` only.
+    ///
+    /// What this position has seen stays seen, also from `txid` on: an old transaction that committed late may lie
+    /// far below what was delivered meanwhile.
     #[must_use]
-    pub fn cut_at(&self, txid: u64) -> Self {
-        let xmax = self.xmax.min(txid);
-        let xip: Vec<u64> = self.xip.iter().copied().filter(|running| *running < xmax).collect();
+    pub fn cut_before(&self, next: &Self, txid: u64) -> Self {
+        let xmax = self.xmax.max(txid.min(next.xmax));
+        let is_unseen = |running: &u64| *running < xmax && (*running >= self.xmax || self.xip.contains(running));
+        let running = next.xip.iter().chain(self.xip.iter().filter(|open| **open >= txid)).copied();
+        let mut xip: Vec<u64> = running.filter(is_unseen).collect();
+        xip.sort_unstable();
+        xip.dedup();
         let xmin = xip.first().copied().unwrap_or(xmax);
         Self { xmin, xmax, xip }
     }
@@ -97,8 +104,17 @@ mod tests {
 
     #[test]
     fn a_cut_keeps_running_transactions_unseen() {
-        assert_eq!(position("10:20:10,14,19").cut_at(15).to_string(), "10:15:10,14");
-        assert_eq!(position("10:20:14,19").cut_at(12).to_string(), "12:12:");
-        assert_eq!(position("10:20:10,14").cut_at(99).to_string(), "10:20:10,14");
+        let cut = |from: &str, to: &str, txid| position(from).cut_before(&position(to), txid).to_string();
+        assert_eq!(cut("5:5:", "10:20:10,14,19", 15), "10:15:10,14");
+        assert_eq!(cut("5:5:", "10:20:14,19", 12), "12:12:");
+        assert_eq!(cut("5:5:", "10:20:10,14", 99), "10:20:10,14");
+    }
+
+    #[test]
+    fn a_cut_unsees_nothing() {
+        let cut = |from: &str, to: &str, txid| position(from).cut_before(&position(to), txid).to_string();
+        assert_eq!(cut("10:50:10,14,19", "60:60:", 14), "14:50:14,19");
+        assert_eq!(cut("10:50:10,14,19", "10:60:10,19,55", 19), "10:50:10,19");
+        assert_eq!(cut("10:50:10,14", "10:60:10,55", 57), "10:57:10,55");
     }
 }
