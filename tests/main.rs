@@ -22,4 +22,5 @@ mod round_names;
 mod round_order;
 mod round_rights;
 mod round_steps;
+mod round_traps;
 mod sql_files;

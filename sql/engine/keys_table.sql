@@ -1,3 +1,3 @@
--- Where the keys of a large batch wait, on either side; made once in a session.
+-- Where the keys of a large batch wait, on either side. Made anew each time: the types of the keys may have changed.
 --   {keys_table} {columns} {table}
-CREATE TEMPORARY TABLE IF NOT EXISTS {keys_table} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} WITH NO DATA
+CREATE TEMPORARY TABLE {keys_table} ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA

@@ -4,7 +4,8 @@ SELECT w.ordinality::int - 1 AS place,
        n.oid IS NOT NULL AS schema_exists,
        c.oid AS oid,
        c.relkind::text AS relkind,
-       c.relispartition AS is_partition,
+       EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) AS is_child,
+       coalesce(c.relkind IN ('r', 'p') AND pg_catalog.row_security_active(c.oid), false) AS is_policed,
        coalesce(CASE WHEN c.relkind = 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
             ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END, false) AS may_select,
        coalesce(CASE WHEN c.relkind = 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')

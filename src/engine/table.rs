@@ -128,13 +128,15 @@ impl Table {
         if found.is_table() { Ok(found) } else { Err(self.unfit(site, "it does not exist there")) }
     }
 
-    /// The columns that are copied: all of the source's that are not generated.
+    /// The columns that are copied: all of the source's but those that the target generates, or has none of because the
+    /// source generates them.
     fn columns(&self, from: &Relation, to: &Relation, target: &Site) -> Result<Vec<String>, RoundError> {
         let mut columns = Vec::with_capacity(from.columns.len());
-        for column in from.columns.iter().filter(|column| !column.generated) {
+        for column in &from.columns {
             match to.column(&column.name) {
                 Some(other) if other.generated => {}
                 Some(_) => columns.push(column.name.clone()),
+                None if column.generated => {}
                 None => return Err(self.unfit(target, &format!("it has no column \"{}\" there", column.name))),
             }
         }
@@ -154,11 +156,14 @@ impl Table {
         Sql::trusted(SIGNATURE.fill(&[("oid", &Sql::trusted(self.oid.to_string()))]))
     }
 
-    /// Key columns of two aliases, equal: `t.k = k.d AND …`.
-    fn on(&self, right: impl Fn(usize, &str) -> String) -> Sql {
+    /// Key columns of two aliases, equal: `t.k = k.d AND …`, by the equality of their types in `relation`.
+    fn on(&self, relation: &Relation, right: impl Fn(usize, &str) -> String) -> Sql {
         let pairs = self.goat.key.iter().enumerate();
+        let equals = |key| relation.column(key).and_then(|column| column.equals.as_deref()).unwrap_or("=");
         Sql::join(
-            pairs.map(|(place, key)| Sql::trusted(format!("t.{} = {}", Sql::ident(key), right(place, key)))),
+            pairs.map(|(place, key)| {
+                Sql::trusted(format!("t.{} {} {}", Sql::ident(key), equals(key), right(place, key)))
+            }),
             " AND ",
         )
     }
@@ -182,7 +187,7 @@ impl Table {
         let few_keys = Sql::trusted(few_keys);
         let t_columns = columns.iter().map(|column| Sql::trusted(format!("t.{}", Sql::ident(column))));
         let t_columns = Sql::join(t_columns, ", ");
-        let on_delta = self.on(|_, column| format!("k.{}", Sql::ident(&delta_column(column))));
+        let on_delta = self.on(from, |_, column| format!("k.{}", Sql::ident(&delta_column(column))));
         let rows = |changed: &Sql| {
             ROWS_OUT.fill(&[("columns", &t_columns), ("table", &source_table), ("changed", changed), ("on", &on_delta)])
         };
@@ -194,7 +199,7 @@ impl Table {
         let key_names = Sql::idents(key.iter().map(String::as_str));
         let few = Sql::join((1..=key.len()).map(|n| Sql::trusted(format!("${n}::text[]"))), ", ");
         let names = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("c{place}"))), ", ");
-        let same = self.on(|_, column| format!("k.{}", Sql::ident(column)));
+        let same = self.on(to, |_, column| format!("k.{}", Sql::ident(column)));
         Texts {
             keys: KEYS.fill(&[
                 ("delta", &self.delta),
@@ -212,16 +217,18 @@ impl Table {
                 ("table", &target_table),
                 ("arrays", &few),
                 ("names", &names),
-                ("on", &self.on(cast)),
+                ("on", &self.on(to, cast)),
             ]),
             rows_in: format!("COPY {name} ({list}) FROM STDIN"),
             keys_table: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &key_names), ("table", &name)]),
             analyze_keys: format!("ANALYZE {keys_table}"),
             keys_in: format!("COPY {keys_table} ({key_names}) FROM STDIN"),
             delete_many: DELETE_MANY.fill(&[("table", &target_table), ("keys_table", &keys_table), ("on", &same)]),
-            // COPY of a plain table reads that table alone, as ONLY does.
-            whole_out: if from.kind == "p" {
-                format!("COPY (SELECT {list} FROM {name}) TO STDOUT")
+            // COPY of a plain table reads that table alone, as ONLY does; it refuses generated columns.
+            whole_out: if from.kind == "p"
+                || columns.iter().any(|name| from.column(name).is_some_and(|column| column.generated))
+            {
+                format!("COPY (SELECT {list} FROM {source_table}) TO STDOUT")
             } else {
                 format!("COPY {name} ({list}) TO STDOUT")
             },

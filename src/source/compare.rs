@@ -120,6 +120,7 @@ mod tests {
             name: (*name).to_owned(),
             type_name: (*kind).to_owned(),
             bare_type: (*kind).to_owned(),
+            equals: None,
             not_null: false,
             default: None,
             generated: false,

@@ -4,7 +4,7 @@
 //! is done in a transaction of its own with a short `lock_timeout`, tried again a few times, so that writers
 //! never queue for long behind us waiting for a long transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use postgres_types::Oid;
@@ -12,7 +12,7 @@ use tokio_postgres::Transaction;
 
 use super::names;
 use super::relation::Relation;
-use super::triggers::{Captured, Place, TRIGGER_PREFIX};
+use super::triggers::{Captured, Place, TRIGGER_PREFIX, Trigger};
 use super::validate::ValidateError;
 use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile, classify};
@@ -30,6 +30,7 @@ const RENAME: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_ren
 const DELETE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_delete.sql"));
 const NAME_TAKEN: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_name_taken.sql"));
 const DELTA_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_table.sql"));
+const RETYPE: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_retype.sql"));
 const KICK: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kick.sql"));
 const ONE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_one.sql"));
 const KICKS: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kicks.sql"));
@@ -79,9 +80,9 @@ pub(crate) async fn source(
         let what = || format!("capturing changes of table \"{}.{}\"", goat.schema, goat.name);
         let done = capture_with_retries(conn, sync, goat, relation).await.map_err(at(what()))?;
         captured.push(done.id);
-        if installed.baseline.is_empty() {
-            installed.baseline = done.snapshot;
-        }
+        // The last one: before it some table was not captured yet, and what the earlier ones wrote meanwhile may be
+        // purged, since no target is registered for it.
+        installed.baseline = done.snapshot;
         installed.warnings.extend(done.warning);
     }
     if installed.baseline.is_empty() {
@@ -156,6 +157,7 @@ async fn capture(
     txn.batch_execute(LOCK.text()).await?;
     let oid = relation.oid.unwrap_or_default();
     let (mut table, warning) = register(&txn, goat, oid).await?;
+    table.by_row = relation.is_child;
     let kick = goat.autokick.unwrap_or(sync.autokick);
     txn.execute(KICK.text(), &[&table.id, &sync.name.as_str(), &kick]).await?;
     table.kicks = kicks(&txn, table.id).await?;
@@ -163,7 +165,11 @@ async fn capture(
     let places = places(&txn, goat, relation, oid).await?;
     let oids: Vec<Oid> = places.iter().map(|(oid, ..)| *oid).collect();
     let functions = table.functions();
-    let missing = missing(&txn, &functions, &oids, &places, &table).await?;
+    let triggers: Vec<(Oid, Trigger)> = places
+        .iter()
+        .flat_map(|(oid, name, place)| table.triggers(name, *place, relation).into_iter().map(|it| (*oid, it)))
+        .collect();
+    let missing = missing(&txn, &functions, &oids, &triggers, &table).await?;
     if missing.functions {
         for function in &functions {
             txn.batch_execute(function).await?;
@@ -171,8 +177,8 @@ async fn capture(
     }
     if missing.triggers {
         drop_triggers(&txn, &places, &oids).await?;
-        for (_, name, place) in &places {
-            txn.batch_execute(&table.triggers(name, *place).join(";\n")).await?;
+        for (_, trigger) in &triggers {
+            txn.batch_execute(&trigger.statement).await?;
         }
     }
     // Taken after the triggers' locks were granted: whoever wrote before them is visible in it, whoever
@@ -195,7 +201,8 @@ async fn register(
         if row.get::<_, Oid>("relation") == oid && key == goat.key {
             txn.execute(RENAME.text(), &[&id, &goat.schema, &goat.name]).await?;
             let delta = Sql::qualified("bucardo", &delta);
-            return Ok((Captured { id, delta, key, kicks: Vec::new() }, None));
+            retype(txn, goat, oid, &delta).await?;
+            return Ok((Captured { id, delta, key, kicks: Vec::new(), by_row: false }, None));
         }
         let why = if key == goat.key { "was made anew" } else { "has another key" };
         warning = Some(format!(
@@ -219,7 +226,18 @@ async fn register(
         ("index", &Sql::ident(&format!("delta_{id}_txid"))),
     ]);
     txn.batch_execute(&script).await?;
-    Ok((Captured { id, delta, key: goat.key.clone(), kicks: Vec::new() }, warning))
+    Ok((Captured { id, delta, key: goat.key.clone(), kicks: Vec::new(), by_row: false }, warning))
+}
+
+/// Gives the delta columns the types that the key columns have by now: a narrower one would round a key, or refuse it
+/// and with it the application's statement.
+async fn retype(txn: &Transaction<'_>, goat: &Goat, oid: Oid, delta: &Sql) -> Result<(), tokio_postgres::Error> {
+    let columns: Vec<String> = goat.key.iter().map(|column| names::delta_column(column)).collect();
+    for row in txn.query(RETYPE.text(), &[&oid, &delta.as_str(), &goat.key, &columns]).await? {
+        let (column, kind): (&str, &str) = (row.get("name"), row.get("type"));
+        txn.batch_execute(&format!("ALTER TABLE {delta} ALTER COLUMN {} TYPE {kind}", Sql::ident(column))).await?;
+    }
+    Ok(())
 }
 
 async fn delta_name(txn: &Transaction<'_>, goat: &Goat) -> Result<String, tokio_postgres::Error> {
@@ -244,13 +262,7 @@ async fn places(
     relation: &Relation,
     oid: Oid,
 ) -> Result<Vec<(Oid, Sql, Place)>, tokio_postgres::Error> {
-    let own = if relation.kind == "p" {
-        Place::Partitioned
-    } else if relation.is_partition {
-        Place::Partition
-    } else {
-        Place::Table
-    };
+    let own = if relation.kind == "p" { Place::Partitioned } else { Place::Table };
     let mut places = vec![(oid, Sql::qualified(&goat.schema, &goat.name), own)];
     if own == Place::Partitioned {
         for row in txn.query(PARTITIONS.text(), &[&oid]).await? {
@@ -272,7 +284,7 @@ async fn missing(
     txn: &Transaction<'_>,
     functions: &[String],
     oids: &[Oid],
-    places: &[(Oid, Sql, Place)],
+    triggers: &[(Oid, Trigger)],
     table: &Captured,
 ) -> Result<Missing, tokio_postgres::Error> {
     let names: Vec<String> = table.function_names();
@@ -282,10 +294,10 @@ async fn missing(
     let same = names.iter().zip(functions).all(|(name, function)| {
         bodies.get(name).is_some_and(|body| function.trim_end().ends_with(&format!("AS {}", Sql::literal(body))))
     });
-    let expected: usize = places.iter().map(|(_, name, place)| table.triggers(name, *place).len()).sum();
-    let triggers: i64 = row.get("triggers");
-    // Triggers call functions by name: when the functions are new, so are the triggers.
-    Ok(Missing { functions: !same, triggers: bodies.is_empty() || usize::try_from(triggers) != Ok(expected) })
+    let expected: BTreeSet<String> =
+        triggers.iter().map(|(oid, trigger)| format!("{oid} {} {}", trigger.name, trigger.function)).collect();
+    let present: BTreeSet<String> = row.get::<_, Vec<String>>("triggers").into_iter().collect();
+    Ok(Missing { functions: !same, triggers: present != expected })
 }
 
 async fn drop_triggers(
@@ -324,7 +336,8 @@ async fn prune(conn: &mut Connection, sync: &SyncDetail, captured: &[i32]) -> Re
 pub(crate) async fn rewrite_kicks(txn: &Transaction<'_>, captured: i32) -> Result<(), tokio_postgres::Error> {
     let row = txn.query_one(ONE.text(), &[&captured]).await?;
     let delta = Sql::qualified("bucardo", row.get("deltaname"));
-    let table = Captured { id: captured, delta, key: row.get("key_columns"), kicks: kicks(txn, captured).await? };
+    let (key, by_row) = (row.get("key_columns"), row.get("by_row"));
+    let table = Captured { id: captured, delta, key, kicks: kicks(txn, captured).await?, by_row };
     for function in table.functions() {
         txn.batch_execute(&function).await?;
     }
@@ -341,14 +354,16 @@ pub(crate) async fn target(
     pair: &KidId,
     baseline: &str,
     system_id: i64,
+    copies_all: bool,
 ) -> Result<(), tokio_postgres::Error> {
     create_once(target, "bucardo.position", POSITION.text()).await?;
     let (sync, from, to) = (pair.sync.as_str(), pair.source.as_str(), pair.target.as_str());
     let known = source.query_opt(TRACK_FIND.text(), &[&sync, &to]).await?;
     let round = known.as_ref().map(|row| row.get::<_, i64>("round"));
     let snapshot = known.map_or_else(|| baseline.to_owned(), |row| row.get("snapshot"));
-    // A target that the source knows well, but that has lost its position, is left for its KID to report.
-    if round.unwrap_or_default() == 0 {
+    // A target that the source knows well, but that has lost its position, is left for its KID to report, unless all
+    // is copied anew anyway.
+    if round.unwrap_or_default() == 0 || copies_all {
         target.execute(POSITION_REGISTER.text(), &[&sync, &from, &snapshot, &system_id, &round.is_none()]).await?;
     }
     if round.is_none() {

@@ -19,6 +19,8 @@ pub struct Column {
     pub type_name: String,
     /// Type without modifiers, for casts that must not cut values.
     pub bare_type: String,
+    /// The operator that compares two values for equality; `None`: plain `=`.
+    pub equals: Option<String>,
     /// `NOT NULL`.
     pub not_null: bool,
     /// Text of the default.
@@ -36,8 +38,10 @@ pub struct Relation {
     pub oid: Option<Oid>,
     /// `pg_class.relkind`; empty when absent.
     pub kind: String,
-    /// It is a partition of another table.
-    pub is_partition: bool,
+    /// It inherits from another table or is a partition: statements on that one change its rows.
+    pub is_child: bool,
+    /// Policies hide rows of it from us.
+    pub is_policed: bool,
     /// We may read it.
     pub may_select: bool,
     /// We may insert and delete (for a sequence: set it).
@@ -98,7 +102,8 @@ pub async fn relations(
             schema_exists: row.get("schema_exists"),
             oid: row.get("oid"),
             kind: row.get::<_, Option<String>>("relkind").unwrap_or_default(),
-            is_partition: row.get::<_, Option<bool>>("is_partition").unwrap_or_default(),
+            is_child: row.get("is_child"),
+            is_policed: row.get("is_policed"),
             may_select: row.get("may_select"),
             may_write: row.get("may_write"),
             may_trigger: row.get("may_trigger"),
@@ -113,6 +118,7 @@ pub async fn relations(
             name: row.get("name"),
             type_name: row.get("type"),
             bare_type: row.get("bare_type"),
+            equals: row.get("equals"),
             not_null: row.get("not_null"),
             default: row.get("default_text"),
             generated: row.get("generated"),

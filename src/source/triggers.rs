@@ -2,6 +2,7 @@
 //! of the design: statement triggers with transition tables, PostgreSQL manual, chapter "Triggers").
 
 use super::names;
+use super::relation::Relation;
 use crate::pg::{Sql, SqlFile};
 
 const FUNCTION: SqlFile = SqlFile::new(include_str!("../../sql/source/trigger_function.sql"));
@@ -24,6 +25,19 @@ pub(crate) struct Captured {
     pub(crate) key: Vec<String>,
     /// Syncs that a change kicks.
     pub(crate) kicks: Vec<String>,
+    /// Statements on another table change its rows too, so it is captured row by row.
+    pub(crate) by_row: bool,
+}
+
+/// A trigger.
+#[derive(Clone, Debug)]
+pub(crate) struct Trigger {
+    /// Its name, which needs no quotes.
+    pub(crate) name: String,
+    /// The function that it calls, without the schema.
+    pub(crate) function: String,
+    /// What makes it.
+    pub(crate) statement: String,
 }
 
 /// What kind of table the triggers go on.
@@ -53,7 +67,7 @@ impl Captured {
             let rows = Sql::trusted(rows);
             create(name, CAPTURE.fill(&[("delta", &self.delta), ("keys", &keys), ("rows", &rows), ("kicks", kicks)]))
         };
-        vec![
+        let mut functions = vec![
             capture("new", format!("SELECT {} FROM n", of("n")), &kicks),
             capture("old", format!("SELECT {} FROM o", of("o")), &kicks),
             capture("moved", format!("SELECT {} FROM n UNION SELECT {} FROM o", of("n"), of("o")), &kicks),
@@ -69,38 +83,65 @@ impl Captured {
                     ("kicks", &kicks),
                 ]),
             ),
-        ]
+        ];
+        if self.by_row {
+            functions.push(capture("row", format!("VALUES ({})", of("NEW")), &kicks));
+            functions.push(capture("gone", format!("VALUES ({})", of("OLD")), &kicks));
+        }
+        functions
     }
 
     /// Names of the functions, in the order of [`Self::functions`].
     pub(crate) fn function_names(&self) -> Vec<String> {
-        ["new", "old", "moved", "key", "truncate", "all"].map(|what| self.function_name(what)).to_vec()
+        let rows: &[&str] = if self.by_row { &["row", "gone"] } else { &[] };
+        let names = ["new", "old", "moved", "key", "truncate", "all"];
+        names.iter().chain(rows).map(|what| self.function_name(what)).collect()
     }
 
-    /// The triggers of `table`, as statements. Existing ones of the same names must be gone.
-    pub(crate) fn triggers(&self, table: &Sql, place: Place) -> Vec<String> {
+    /// The triggers of `table`, as statements. Existing ones of the same names must be gone. `relation` knows the types
+    /// of the key.
+    pub(crate) fn triggers(&self, table: &Sql, place: Place, relation: &Relation) -> Vec<Trigger> {
         let statement = |event: &str, tables: &str, what: &str| {
             let function = self.function(what);
             format!("AFTER {event} ON {table} REFERENCING {tables} FOR EACH STATEMENT EXECUTE PROCEDURE {function}()")
         };
-        let update = match place {
-            Place::Partitioned => statement("UPDATE", "NEW TABLE AS n OLD TABLE AS o", "moved"),
-            Place::Table | Place::Partition => statement("UPDATE", "NEW TABLE AS n", "new"),
+        let row = |event: &str, what: &str| {
+            format!("AFTER {event} ON {table} FOR EACH ROW EXECUTE PROCEDURE {}()", self.function(what))
         };
-        let mut triggers = vec![
-            trigger("insert", &statement("INSERT", "NEW TABLE AS n", "new")),
-            trigger("update", &update),
-            trigger("delete", &statement("DELETE", "OLD TABLE AS o", "old")),
-        ];
+        let trigger = |event: &str, what: &str, rest: String| {
+            let name = format!("{TRIGGER_PREFIX}{event}");
+            let statement = format!("CREATE TRIGGER {name} {rest}");
+            Trigger { name, function: self.function_name(what), statement }
+        };
+        let mut triggers = match place {
+            Place::Partitioned => vec![
+                trigger("insert", "new", statement("INSERT", "NEW TABLE AS n", "new")),
+                trigger("update", "moved", statement("UPDATE", "NEW TABLE AS n OLD TABLE AS o", "moved")),
+                trigger("delete", "old", statement("DELETE", "OLD TABLE AS o", "old")),
+            ],
+            Place::Table | Place::Partition if self.by_row => vec![
+                trigger("insert", "row", row("INSERT", "row")),
+                trigger("update", "row", row("UPDATE", "row")),
+                trigger("delete", "gone", row("DELETE", "gone")),
+            ],
+            Place::Table | Place::Partition => vec![
+                trigger("insert", "new", statement("INSERT", "NEW TABLE AS n", "new")),
+                trigger("update", "new", statement("UPDATE", "NEW TABLE AS n", "new")),
+                trigger("delete", "old", statement("DELETE", "OLD TABLE AS o", "old")),
+            ],
+        };
         // A row trigger on a partitioned table would be cloned to its partitions, which have their own.
         if place != Place::Partitioned {
             let changed = self.key.iter().map(|column| {
-                let column = Sql::ident(column);
-                Sql::trusted(format!("OLD.{column} IS DISTINCT FROM NEW.{column}"))
+                // IS DISTINCT FROM finds no equality outside the search path; that of the texts is never coarser.
+                let is_foreign = relation.column(column).is_some_and(|column| column.equals.is_some());
+                let (column, text) = (Sql::ident(column), if is_foreign { "::text" } else { "" });
+                Sql::trusted(format!("OLD.{column}{text} IS DISTINCT FROM NEW.{column}{text}"))
             });
             triggers.push(trigger(
                 "key",
-                &format!(
+                "key",
+                format!(
                     "AFTER UPDATE ON {table} FOR EACH ROW WHEN ({}) EXECUTE PROCEDURE {}()",
                     Sql::join(changed, " OR "),
                     self.function("key")
@@ -110,7 +151,8 @@ impl Captured {
         let (when, function) = if place == Place::Partition { ("BEFORE", "all") } else { ("AFTER", "truncate") };
         triggers.push(trigger(
             "truncate",
-            &format!("{when} TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE PROCEDURE {}()", self.function(function)),
+            function,
+            format!("{when} TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE PROCEDURE {}()", self.function(function)),
         ));
         triggers
     }
@@ -133,8 +175,4 @@ impl Captured {
         });
         Sql::join(kicks, "")
     }
-}
-
-fn trigger(name: &str, rest: &str) -> String {
-    format!("CREATE TRIGGER {TRIGGER_PREFIX}{name} {rest}")
 }

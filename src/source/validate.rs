@@ -142,7 +142,8 @@ pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError
         validated.warnings.extend(installed.warnings);
         for target in targets {
             let pair = KidId { sync: sync.name.clone(), source: name.clone(), target: target.db.name.clone() };
-            install::target(&source.conn, &mut target.conn, &pair, &installed.baseline, source.system_id)
+            let copies_all = sync.onetimecopy == 1;
+            install::target(&source.conn, &mut target.conn, &pair, &installed.baseline, source.system_id, copies_all)
                 .await
                 .map_err(|error| ValidateError::sql(&target.db.name, "registering the position".to_owned(), error))?;
         }
@@ -287,6 +288,11 @@ fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, problems: &
         if relation.column(column).is_none() {
             problems.push(format!("table \"{schema}.{name}\" on database \"{db}\" has no key column \"{column}\""));
         }
+    }
+    if relation.is_policed {
+        problems.push(format!(
+            "row-level security hides rows of \"{schema}.{name}\" in database \"{db}\" from role \"{role}\": run ALTER ROLE \"{role}\" BYPASSRLS"
+        ));
     }
     let mut wants: Vec<&str> = Vec::new();
     if !relation.may_select {
