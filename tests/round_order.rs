@@ -1,6 +1,10 @@
 //! Order of commits, backlogs, truncation, and time that runs backwards.
 
+use std::sync::Arc;
+
 use bucardo_actors::model::Failure;
+use bucardo_actors::ports::{StepHook, Watch};
+use futures_util::FutureExt;
 
 use crate::support::SyncLab;
 
@@ -225,5 +229,35 @@ async fn sequences_follow() {
         lab.round("b").await.unwrap();
         assert_eq!(lab.on("b").rows(state).await, lab.on("a").rows(state).await, "{change}");
     }
+    lab.assert_same().await;
+}
+
+/// Many tables: what changed arrives, and the round does not hold a lock on every table that did not.
+#[tokio::test]
+async fn many_idle_tables_are_not_locked() {
+    let ddl = "DO $$ BEGIN FOR i IN 1..450 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY)', i); END LOOP; END $$; CREATE SEQUENCE q";
+    let names: Vec<String> = (1..=450).map(|n| format!("t{n}:id")).chain(["q".to_owned()]).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut lab = SyncLab::start(&["b"], ddl, &names).await;
+    lab.on("a").run("INSERT INTO t1 VALUES (1); INSERT INTO t449 VALUES (2); SELECT nextval('q')").await;
+    let database = lab.on("a").name.clone();
+    let observer = Arc::new(lab.on("a").session().await);
+    let hook: StepHook = Arc::new(move |at: &str| {
+        let (observer, database) = (Arc::clone(&observer), database.clone());
+        let is_there = at == "snapshot taken";
+        async move {
+            if is_there {
+                let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = $1 AND l.locktype = 'relation'";
+                let locks: i64 = observer.query_one(sql, &[&database]).await.unwrap().get(0);
+                assert!(locks < 100, "{locks} locks are held");
+            }
+            Ok(())
+        }
+        .boxed()
+    });
+    let report = lab.round_watched("b", Watch::default().with_hook(hook)).await.unwrap();
+    assert_eq!(report.inserts, 2);
+    assert_eq!(lab.on("b").rows("SELECT last_value, is_called FROM q").await, ["1|t"]);
+    assert!(lab.round("b").await.unwrap().is_empty());
     lab.assert_same().await;
 }

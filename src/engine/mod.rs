@@ -8,6 +8,7 @@ mod copy;
 mod error;
 mod pair;
 mod position;
+mod scout;
 mod sequences;
 mod session;
 mod site;

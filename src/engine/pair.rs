@@ -191,42 +191,36 @@ impl Round<'_> {
         })
     }
 
-    /// Takes the source's snapshot and sees what is unread: one round trip however many tables there are.
+    /// Takes the source's snapshot and sees what is unread: one or two round trips however many tables there are.
     async fn look(&mut self, since: &Position) -> Result<Look, RoundError> {
         let (source, statements, id) = (&self.session.source, &self.session.statements, self.id);
         let (since_text, xmin) = (since.to_string(), since.xmin().to_string());
-        let since: [&(dyn postgres_types::ToSql + Sync); 2] = [&since_text, &xmin];
+        let since: [&(dyn postgres_types::ToSql + Sync); 3] = [&since_text, &xmin, &true];
         let pair: [&(dyn postgres_types::ToSql + Sync); 2] = [&id.sync.as_str(), &id.target.as_str()];
-        let rows = |statement: Option<&tokio_postgres::Statement>| {
-            let statement = statement.cloned();
-            async move {
-                match statement {
-                    Some(statement) => source.conn.query(&statement, &[]).await,
-                    None => Ok(Vec::new()),
-                }
-            }
-        };
-        let (began, set, looked, pending, truncated, sequences) = tokio::join!(
+        let (began, set, looked, truncated, found) = tokio::join!(
             source.run("beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ"),
             source.conn.query_one(&statements.since, &since),
             source.conn.query_one(&statements.look, &pair),
-            rows(statements.pending.as_ref()),
-            rows(Some(&statements.truncated)),
-            rows(self.session.sequences.read.as_ref()),
+            source.conn.query(&statements.truncated, &[]),
+            self.session.scout.here(source),
         );
         began?;
         let failed = || source.failed("looking for changes");
         set.map_err(failed())?;
         let looked = looked.map_err(failed())?;
+        let found = match self.session.scout.apart([&since_text, &xmin]).await? {
+            Some(found) => found,
+            None => found?,
+        };
         let position: Result<Position, _> = looked.get::<_, &str>("snapshot").parse();
         Ok(Look {
             position: position.map_err(|error| RoundError::Position { db: source.db.clone(), source: error })?,
             now: looked.get("now"),
             at: Instant::now(),
             track_round: looked.get("round"),
-            pending: pending.map_err(failed())?.iter().map(|row| (row.get("place"), row.get("bytes"))).collect(),
+            pending: found.tables.iter().map(|row| (row.get("place"), row.get("bytes"))).collect(),
             truncated: truncated.map_err(failed())?.iter().map(|row| row.get("captured")).collect(),
-            sequences: sequences.map_err(source.failed("reading sequences"))?,
+            sequences: found.sequences,
         })
     }
 

@@ -3,6 +3,7 @@
 use tokio_postgres::{Row, Statement};
 
 use super::error::RoundError;
+use super::scout::PIECE;
 use super::site::Site;
 use crate::catalog::Goat;
 use crate::pg::{Sql, SqlFile};
@@ -13,32 +14,38 @@ const SET: SqlFile = SqlFile::new(include_str!("../../sql/engine/set_sequence.sq
 /// The sequences of a pair, and where the target's stand as far as we know.
 pub(super) struct Sequences {
     names: Vec<Sql>,
-    /// On the source; `None`: there are no sequences.
-    pub(super) read: Option<Statement>,
+    /// On the target; `None`: there are no sequences.
     set: Option<Statement>,
     known: Vec<Option<(i64, bool)>>,
 }
 
 impl Sequences {
-    pub(super) async fn open(goats: &[&Goat], source: &Site, target: &Site) -> Result<Self, RoundError> {
+    /// Reads where the target's stand.
+    pub(super) async fn open(goats: &[&Goat], target: &Site) -> Result<Self, RoundError> {
         let names: Vec<Sql> = goats.iter().map(|goat| Sql::qualified(&goat.schema, &goat.name)).collect();
-        let mut sequences = Self { known: vec![None; names.len()], names, read: None, set: None };
+        let mut sequences = Self { known: vec![None; names.len()], names, set: None };
         if sequences.names.is_empty() {
             return Ok(sequences);
         }
-        let branches = sequences.names.iter().enumerate().map(|(place, name)| {
-            Sql::trusted(SEQUENCE.fill(&[("place", &Sql::trusted(place.to_string())), ("sequence", name)]))
-        });
-        let sql = Sql::join(branches, " UNION ALL ");
-        let read = source.conn.prepare(sql.as_str()).await.map_err(source.failed("preparing to read sequences"))?;
-        let set = target.conn.prepare(SET.text()).await.map_err(target.failed("preparing to set sequences"))?;
-        let rows = target.conn.query(sql.as_str(), &[]).await.map_err(target.failed("reading sequences"))?;
-        for row in &rows {
-            let (place, state) = state(row);
-            sequences.known[place] = Some(state);
+        sequences.set =
+            Some(target.conn.prepare(SET.text()).await.map_err(target.failed("preparing to set sequences"))?);
+        for piece in sequences.branches().chunks(PIECE) {
+            let sql = Sql::join(piece.iter().cloned(), " UNION ALL ");
+            let rows = target.conn.query(sql.as_str(), &[]).await.map_err(target.failed("reading sequences"))?;
+            for row in &rows {
+                let (place, state) = state(row);
+                sequences.known[place] = Some(state);
+            }
         }
-        (sequences.read, sequences.set) = (Some(read), Some(set));
         Ok(sequences)
+    }
+
+    /// The question where each stands, a branch each.
+    pub(super) fn branches(&self) -> Vec<Sql> {
+        let branch = |(place, name): (usize, &Sql)| {
+            Sql::trusted(SEQUENCE.fill(&[("place", &Sql::trusted(place.to_string())), ("sequence", name)]))
+        };
+        self.names.iter().enumerate().map(branch).collect()
     }
 
     /// Sets those that differ; returns how many.

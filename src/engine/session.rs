@@ -8,6 +8,7 @@ use tokio_postgres::Statement;
 use bucardo_actors::model::{DbName, KidId};
 
 use super::error::RoundError;
+use super::scout::{PIECE, Scout};
 use super::sequences::Sequences;
 use super::site::Site;
 use super::table::Table;
@@ -18,7 +19,7 @@ const SESSION_SOURCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/sess
 const CAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/captured.sql"));
 const SYSTEM_ID: SqlFile = SqlFile::new(include_str!("../../sql/engine/system_id.sql"));
 const FENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/fence.sql"));
-const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/since.sql"));
+pub(super) const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/since.sql"));
 const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/engine/look.sql"));
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/engine/truncated.sql"));
 const ADVANCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/advance.sql"));
@@ -28,8 +29,6 @@ const TRACK: SqlFile = SqlFile::new(include_str!("../../sql/engine/track.sql"));
 pub(super) struct Statements {
     pub(super) since: Statement,
     pub(super) look: Statement,
-    /// `None`: the sync has no tables.
-    pub(super) pending: Option<Statement>,
     pub(super) truncated: Statement,
     pub(super) track: Statement,
     pub(super) fence: Statement,
@@ -44,6 +43,7 @@ pub(super) struct Session {
     pub(super) system_id: i64,
     pub(super) tables: Vec<Table>,
     pub(super) sequences: Sequences,
+    pub(super) scout: Scout,
     pub(super) statements: Statements,
 }
 
@@ -69,9 +69,18 @@ impl Session {
         let row = source.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(source.failed("reading its identity"))?;
         let tables = tables(sync, &source).await?;
         let sequences: Vec<&Goat> = sync.sequences().collect();
-        let sequences = Sequences::open(&sequences, &source, &target).await?;
-        let statements = Statements::prepare(&tables, &source, &target).await?;
-        Ok(Self { system_id: row.get("system_id"), source, target, tables, sequences, statements })
+        let sequences = Sequences::open(&sequences, &target).await?;
+        let apart = if tables.len() + sequences.branches().len() > PIECE {
+            let scout = site(&id.source).await?;
+            scout.run("setting up the session", SESSION_SOURCE.text()).await?;
+            Some(scout)
+        } else {
+            None
+        };
+        let pending: Vec<Sql> = tables.iter().enumerate().map(|(place, table)| table.pending(place)).collect();
+        let scout = Scout::open(&source, apart, &pending, &sequences.branches()).await?;
+        let statements = Statements::prepare(&source, &target).await?;
+        Ok(Self { system_id: row.get("system_id"), source, target, tables, sequences, scout, statements })
     }
 }
 
@@ -108,9 +117,10 @@ async fn tables(sync: &SyncDetail, source: &Site) -> Result<Vec<Table>, RoundErr
 }
 
 impl Statements {
-    async fn prepare(tables: &[Table], source: &Site, target: &Site) -> Result<Self, RoundError> {
-        let on_source =
-            |sql: String| async move { source.conn.prepare(&sql).await.map_err(source.failed("preparing a round")) };
+    async fn prepare(source: &Site, target: &Site) -> Result<Self, RoundError> {
+        let on_source = |sql: &'static str| async move {
+            source.conn.prepare(sql).await.map_err(source.failed("preparing a round"))
+        };
         let on_target = |sql: &'static str| async move {
             target.conn.prepare(sql).await.map_err(|error| match error.code() {
                 Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
@@ -119,17 +129,14 @@ impl Statements {
                 _ => target.failed("preparing a round")(error),
             })
         };
-        let branches = tables.iter().enumerate().map(|(place, table)| table.pending(place));
-        let pending = Sql::join(branches, "\nUNION ALL\n");
-        let pending = if tables.is_empty() { None } else { Some(on_source(pending.to_string()).await?) };
         let (since, look, truncated, track, fence, advance) = tokio::try_join!(
-            on_source(SINCE.text().to_owned()),
-            on_source(LOOK.text().to_owned()),
-            on_source(TRUNCATED.text().to_owned()),
-            on_source(TRACK.text().to_owned()),
+            on_source(SINCE.text()),
+            on_source(LOOK.text()),
+            on_source(TRUNCATED.text()),
+            on_source(TRACK.text()),
             on_target(FENCE.text()),
             on_target(ADVANCE.text()),
         )?;
-        Ok(Self { since, look, pending, truncated, track, fence, advance })
+        Ok(Self { since, look, truncated, track, fence, advance })
     }
 }
