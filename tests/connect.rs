@@ -111,8 +111,11 @@ fn secured() -> &'static Secured {
             .hba("host all scram 127.0.0.1/32 scram-sha-256")
             .hba("host all old 127.0.0.1/32 md5");
         let cluster = Cluster::start(folder.path(), "secured", &settings).unwrap();
-        let files = folder.path().join("files");
+        // In the server's folder and its user's own, so that the guard can remove them.
+        let files = cluster.folder().join("files");
         std::fs::create_dir(&files).unwrap();
+        let owner = std::fs::metadata(cluster.data()).unwrap();
+        std::os::unix::fs::chown(&files, Some(owner.uid()), Some(owner.gid())).unwrap();
         make_certificates(&files);
         for name in ["server.crt", "server.key", "ca.crt"] {
             give(&cluster, &files.join(name), name);
