@@ -28,7 +28,7 @@ SELECT pg_catalog.current_setting('default_transaction_read_only') AS read_only_
        pg_catalog.set_config('tcp_keepalives_interval', '5', false),
        pg_catalog.set_config('tcp_keepalives_count', '4', false),
        CASE WHEN pg_catalog.current_setting('tcp_user_timeout', true) IS NOT NULL
-            THEN pg_catalog.set_config('tcp_user_timeout', '30000', false) END,
+            THEN pg_catalog.set_config('tcp_user_timeout', '120000', false) END,
        pg_catalog.current_setting('server_version_num') AS server_version_num,
        pg_catalog.pg_is_in_recovery() AS standby,
        pg_catalog.pg_backend_pid() AS backend_pid

@@ -123,7 +123,10 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
     Ok(Moved { keys, deletes, inserts })
 }
 
-/// Many keys: through a keys table on the target, in constant memory here. The source joins while the target deletes.
+/// Many keys: through keys tables on both sides, in constant memory here.
+///
+/// The rows are asked for only when the target has deleted: a server that waits for us to take its rows gives the
+/// connection up after `tcp_user_timeout`.
 async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, RoundError> {
     let (source, target, label) = (&round.session.source, &round.session.target, &table.label);
     let reading = || source.failed(format!("reading changed keys of table \"{label}\""));
@@ -136,14 +139,12 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     on_target.map_err(keeping())?;
     let (keys, sink) = tokio::join!(source.conn.copy_out(&ready.keys_out), target.conn.copy_in(&ready.keys_in));
     let keys = pour(label, source, keys.map_err(reading())?, target, sink.map_err(keeping())?, round.watch).await?;
-    let (rows, deleted) = tokio::join!(source.conn.copy_out(&ready.rows_out), async {
-        target.conn.batch_execute(&ready.analyze_keys).await?;
-        target.conn.execute(&ready.delete_many, &[]).await
-    });
-    let deletes = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
+    run_all(target, [&ready.analyze_keys]).await.map_err(keeping())?;
+    let deletes = target.conn.execute(&ready.delete_many, &[]).await;
+    let deletes = deletes.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
+    let (rows, sink) = tokio::join!(source.conn.copy_out(&ready.rows_out), target.conn.copy_in(&ready.rows_in));
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
-    let sink = target.conn.copy_in(&ready.rows_in).await;
     let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
     let inserts = pour(label, source, rows, target, sink, round.watch).await?;
     step(round.watch, Step::Copied(label)).await?;

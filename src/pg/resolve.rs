@@ -15,11 +15,12 @@ use super::service;
 const SOCKET_DIR: &str = "/var/run/postgresql";
 const PORT: u16 = 5432;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A cut network is noticed after idle + interval × count = 25 s, or after 30 s with data under way.
+/// A cut network is noticed after idle + interval × count = 25 s, or after 120 s with data under way. The latter also
+/// ends a connection whose peer lives but takes nothing for so long.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_COUNT: u32 = 3;
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// `sslmode` (manual, "SSL Mode Descriptions").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
