@@ -204,3 +204,31 @@ async fn a_target_made_anew_is_copied() {
     lab.drain("b").await;
     lab.assert_same().await;
 }
+
+/// A table that was made anew, or lost its triggers, is not captured; nothing else would tell.
+#[tokio::test]
+async fn a_table_that_is_no_longer_captured_is_told() {
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY);
+               CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)";
+    for harm in [
+        "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY)",
+        "ALTER TABLE u RENAME TO u_old; CREATE TABLE u (id int PRIMARY KEY)",
+        "ALTER TABLE t DISABLE TRIGGER ALL",
+        "DROP TRIGGER bucardo_delta_update ON p",
+    ] {
+        let mut lab = SyncLab::start(&["b"], ddl, &["t:id", "u:id", "p:id"]).await;
+        // A partition that came later is no fault: statements on its parent are captured.
+        for name in ["a", "b"] {
+            lab.on(name).run("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (19)").await;
+        }
+        lab.drain("b").await;
+        lab.on("a").run(harm).await;
+        lab.renew();
+        let fault = lab.round("b").await.unwrap_err();
+        assert!(fault.message.contains("capture of table") && fault.hint.is_some(), "{harm}: {fault}");
+        lab.validate().await.unwrap();
+        lab.on("a").run("INSERT INTO t VALUES (1); INSERT INTO u VALUES (1); INSERT INTO p2 VALUES (11)").await;
+        lab.drain("b").await;
+        lab.assert_same().await;
+    }
+}

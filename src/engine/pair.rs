@@ -138,6 +138,7 @@ impl Round<'_> {
             };
         }
         self.check_time(&held, &look)?;
+        self.session.check_capture().await?;
         let batch = Batch::plan(self.session, &held.position, look, self.sync.batch_rows_max, self.uncut).await?;
         self.is_cut = batch.is_cut;
         let sequences = self.session.sequences.bring(&batch.look.sequences, &self.session.target).await?;

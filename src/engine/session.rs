@@ -1,6 +1,7 @@
 //! What a KID keeps from one round to the next: two connections, and the statements prepared on them.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use postgres_types::Oid;
 use tokio_postgres::Statement;
@@ -23,7 +24,11 @@ pub(super) const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/si
 const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/engine/look.sql"));
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/engine/truncated.sql"));
 const ADVANCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/advance.sql"));
+const UNCAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/uncaptured.sql"));
 const TRACK: SqlFile = SqlFile::new(include_str!("../../sql/engine/track.sql"));
+
+/// How often a session sees that changes are still captured.
+const CHECK_CAPTURE_EVERY: Duration = Duration::from_secs(60);
 
 /// The statements that every round runs.
 pub(super) struct Statements {
@@ -45,6 +50,8 @@ pub(super) struct Session {
     pub(super) sequences: Sequences,
     pub(super) scout: Scout,
     pub(super) statements: Statements,
+    /// When capture was last seen to be in place.
+    checked: Option<Instant>,
 }
 
 impl Session {
@@ -80,7 +87,40 @@ impl Session {
         let pending: Vec<Sql> = tables.iter().enumerate().map(|(place, table)| table.pending(place)).collect();
         let scout = Scout::open(&source, apart, &pending, &sequences.branches()).await?;
         let statements = Statements::prepare(&source, &target).await?;
-        Ok(Self { system_id: row.get("system_id"), source, target, tables, sequences, scout, statements })
+        Ok(Self {
+            system_id: row.get("system_id"),
+            source,
+            target,
+            tables,
+            sequences,
+            scout,
+            statements,
+            checked: None,
+        })
+    }
+
+    /// Sees, now and then, that changes are still captured: a table that was made anew has no triggers, and nothing
+    /// else would tell.
+    pub(super) async fn check_capture(&mut self) -> Result<(), RoundError> {
+        if self.checked.is_some_and(|at| at.elapsed() < CHECK_CAPTURE_EVERY) {
+            return Ok(());
+        }
+        let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
+        let source = &self.source;
+        let found = source.conn.query_opt(UNCAPTURED.text(), &[&captured]).await;
+        let found = found.map_err(source.failed("looking whether changes are captured"))?;
+        let is_first = self.checked.replace(Instant::now()).is_none();
+        let Some(row) = found else { return Ok(()) };
+        let (schema, table): (&str, &str) = (row.get("schemaname"), row.get("tablename"));
+        let Some(partition) = row.get::<_, Option<&str>>("partition") else {
+            let what = format!("capture of table \"{schema}.{table}\"");
+            return Err(RoundError::NotInstalled { what, db: source.db.clone() });
+        };
+        if is_first {
+            let (db, hint) = (&source.db, "run: bucardo validate all");
+            tracing::warn!(%db, partition, hint, "changes that name this partition, not its parent, are not captured");
+        }
+        Ok(())
     }
 }
 

@@ -93,22 +93,23 @@ impl Table {
         let (from, to) = (self.relation(source).await?, self.relation(target).await?);
         let columns = self.columns(&from, &to, target)?;
         let text = self.texts(&from, &to, &columns, &signature_sql);
-        let (keys, rows_few, delete_few, rows_in) = tokio::try_join!(
+        // The first error is the cause; the others only say that the transaction is over.
+        let (keys, rows_few, delete_few, rows_in) = tokio::join!(
             prepare(source, label, &text.keys),
             prepare(source, label, &text.rows_few),
             prepare(target, label, &text.delete_few),
             prepare(target, label, &text.rows_in),
-        )?;
+        );
         Ok(Ready {
             signature: signature.get::<_, Option<String>>(0).unwrap_or_default(),
-            keys,
+            keys: keys?,
             keeping: text.keeping,
             keep_keys: text.keep_keys,
             keys_out: text.keys_out,
-            rows_few,
+            rows_few: rows_few?,
             rows_out: text.rows_out,
-            delete_few,
-            rows_in,
+            delete_few: delete_few?,
+            rows_in: rows_in?,
             keys_table: text.keys_table,
             analyze_keys: text.analyze_keys,
             keys_in: text.keys_in,

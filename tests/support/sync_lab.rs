@@ -73,6 +73,11 @@ impl SyncLab {
         validate_sync(&self.sync).await
     }
 
+    /// Every KID begins a new session.
+    pub(crate) fn renew(&mut self) {
+        self.sessions.clear();
+    }
+
     pub(crate) fn on(&self, name: &str) -> &Database {
         &self.databases[name]
     }
