@@ -12,6 +12,7 @@ mod cli_sync;
 mod cli_tables;
 mod connect;
 mod daemon;
+mod daemon_hush;
 mod demo;
 mod failures_load;
 mod failures_network;
