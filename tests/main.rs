@@ -4,6 +4,7 @@
 mod support;
 
 mod catalog_runs;
+mod cli_bad_input;
 mod cli_db;
 mod cli_install;
 mod cli_lab;
@@ -14,6 +15,7 @@ mod connect;
 mod daemon;
 mod daemon_hush;
 mod demo;
+mod failures_changes;
 mod failures_load;
 mod failures_network;
 mod failures_servers;

@@ -322,14 +322,17 @@ impl Handler<RoundEnded> for Ctl {
         if !self.kids.is_current(&kid, generation) || !self.agenda.has(&kid) {
             return;
         }
-        if self.kids.succeeded(&kid) {
+        let recovered = self.kids.succeeded(&kid);
+        if recovered {
             info!(%kid, "KID has recovered");
         }
         if report.copied {
             info!(%kid, rows = report.inserts, took = ?report.took, "whole copy made");
         }
         let over = self.agenda.ended(&kid, report.more);
-        let run_max = self.settings.schedule.run_max;
+        // The catalog shows the end of a trouble, and of a copy that was asked for, as soon as it is there.
+        let at_once = recovered || report.copied;
+        let run_max = if at_once { Duration::ZERO } else { self.settings.schedule.run_max };
         let record = self.runs.ended(&kid, &report, self.agenda.idle(&kid), run_max, Instant::now());
         self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| {
             snapshot.enter(Doing::Idle);
