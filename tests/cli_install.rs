@@ -23,7 +23,11 @@ async fn install_makes_the_catalog_and_says_so_the_second_time() {
         assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
     }
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'bucardo'";
-    assert_eq!(control.number(tables).await, 21, "the 20 tables of version 5, and the migrations");
+    assert_eq!(
+        control.number(tables).await,
+        23,
+        "the 20 tables of version 5, troubles, row filters, and the migrations"
+    );
     let piddir = control.value("SELECT setting FROM bucardo.bucardo_config WHERE name = 'piddir'").await;
     assert_eq!(piddir, bucardo.home().display().to_string());
     assert_eq!(control.value("SELECT action FROM bucardo.upgrade_log").await, "Initial install");

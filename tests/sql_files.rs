@@ -6,7 +6,7 @@ use bucardo::pg::causes;
 use crate::support::{SyncLab, fresh_database};
 
 /// What the holes of the files are filled with here.
-const HOLES: [(&str, &str); 9] = [
+const HOLES: [(&str, &str); 11] = [
     ("{table}", "bucardo.sync"),
     ("{column}", "priority"),
     ("{type}", "smallint"),
@@ -16,6 +16,8 @@ const HOLES: [(&str, &str); 9] = [
     ("{database}", "somewhere"),
     ("{verifier}", "'x'"),
     ("{schema}", "public"),
+    ("{mappings}", "bucardo.customcols"),
+    ("{clause}", "clause"),
 ];
 
 #[tokio::test]
@@ -42,7 +44,7 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 22] = [
+const ROUND_HOLES: [(&str, &str); 24] = [
     ("{signature}", "''"),
     ("{arrays}", "array_agg(d.id::text) AS a0"),
     ("{delta}", "bucardo.delta_public_t"),
@@ -65,6 +67,8 @@ const ROUND_HOLES: [(&str, &str); 22] = [
     ("{body}", "'BEGIN RETURN NULL; END'"),
     ("{index}", "i"),
     ("{kicks}", ""),
+    ("{list}", "SELECT *"),
+    ("{filter}", "true"),
 ];
 
 /// Scripts and pieces, which the rounds of the other tests run.

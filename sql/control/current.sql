@@ -104,6 +104,7 @@ CREATE TABLE IF NOT EXISTS bucardo.goat (
     delta_bypass_count   bigint      NULL,
     delta_bypass_percent smallint    NULL,
     key_columns          text[]      NOT NULL DEFAULT '{}',
+    customselect         text        NULL,
     cdate                timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT goat_id_pk PRIMARY KEY (id),
     CONSTRAINT goat_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE RESTRICT,
@@ -260,7 +261,7 @@ CREATE TABLE IF NOT EXISTS bucardo.customname (
     CONSTRAINT customname_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT customname_sync_fk
         FOREIGN KEY (sync) REFERENCES bucardo.sync (name) ON UPDATE CASCADE ON DELETE CASCADE,
-    CONSTRAINT customname_newname_sane CHECK (newname ~ '^["a-zA-Z 0-9_.~]+$')
+    CONSTRAINT customname_newname_sane CHECK (newname <> '')
 );
 ALTER SEQUENCE bucardo.customname_id_seq OWNED BY bucardo.customname.id;
 
@@ -344,6 +345,23 @@ CREATE TABLE IF NOT EXISTS bucardo.bucardo_log_message (
     msg   text        NOT NULL,
     cdate timestamptz NOT NULL DEFAULT now()
 );
+
+CREATE SEQUENCE IF NOT EXISTS bucardo.customselect_id_seq;
+CREATE TABLE IF NOT EXISTS bucardo.customselect (
+    id     integer     NOT NULL DEFAULT nextval('bucardo.customselect_id_seq'),
+    goat   integer     NOT NULL,
+    clause text        NULL,
+    db     text        NULL,
+    sync   text        NULL,
+    cdate  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT customselect_id_pk PRIMARY KEY (id),
+    CONSTRAINT customselect_goat_fk
+        FOREIGN KEY (goat) REFERENCES bucardo.goat (id) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT customselect_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT customselect_sync_fk
+        FOREIGN KEY (sync) REFERENCES bucardo.sync (name) ON UPDATE CASCADE ON DELETE CASCADE
+);
+ALTER SEQUENCE bucardo.customselect_id_seq OWNED BY bucardo.customselect.id;
 
 -- Rejects settings for a sync or table that do not name it, and the reverse.
 CREATE OR REPLACE FUNCTION bucardo.check_bucardo_config() RETURNS trigger

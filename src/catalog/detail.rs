@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bucardo_actors::model::{DbName, SyncName};
 
-use crate::pg::Access;
+use crate::pg::{Access, RelationName};
 
 /// What a database does in a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +74,21 @@ pub struct Goat {
     pub ghost: bool,
 }
 
+/// How one target has one table or sequence, where it differs from the source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mapping {
+    /// The goat's id.
+    pub goat: i32,
+    /// The target.
+    pub db: DbName,
+    /// Its name there (`customname`).
+    pub name: Option<RelationName>,
+    /// The `SELECT` list that makes its columns there, without `FROM` (`customcols`).
+    pub columns: Option<String>,
+    /// The condition that a row of the source meets to be there (`customselect`).
+    pub filter: Option<String>,
+}
+
 /// How a table is emptied before a whole copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeleteMethod {
@@ -96,6 +111,8 @@ pub struct SyncDetail {
     pub members: Vec<Member>,
     /// Tables and sequences, in the order in which they are processed.
     pub goats: Vec<Goat>,
+    /// Where targets differ from the source; at most one for a goat and a target.
+    pub mappings: Vec<Mapping>,
     /// Whether changes kick it.
     pub autokick: bool,
     /// `checktime`.
@@ -140,5 +157,21 @@ impl SyncDetail {
     /// The sequences, in order.
     pub fn sequences(&self) -> impl Iterator<Item = &Goat> {
         self.goats.iter().filter(|goat| goat.kind == GoatKind::Sequence)
+    }
+    /// How `db` has this goat, where it differs.
+    #[must_use]
+    pub fn mapping(&self, goat: &Goat, db: &DbName) -> Option<&Mapping> {
+        self.mappings.iter().find(|mapping| mapping.goat == goat.id && mapping.db == *db)
+    }
+
+    /// The goat with the name that it has on `db`.
+    #[must_use]
+    pub fn goat_on(&self, goat: &Goat, db: &DbName) -> Goat {
+        let mut there = goat.clone();
+        if let Some(name) = self.mapping(goat, db).and_then(|mapping| mapping.name.as_ref()) {
+            there.schema = name.schema.clone().unwrap_or(there.schema);
+            there.name.clone_from(&name.name);
+        }
+        there
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tokio_postgres::GenericClient;
 
-use super::CatalogError;
 use super::query::{Query, query};
+use super::{CatalogError, Goat, GoatKind};
 use crate::pg::Sql;
 use crate::source::inspect::Relation;
 
@@ -38,6 +38,8 @@ pub struct GoatListing {
     pub rebuild_index: Option<i16>,
     /// Empty, `on`, or names of databases.
     pub makedelta: Option<String>,
+    /// The condition that a row meets to be copied.
+    pub customselect: Option<String>,
     /// Not copied by whole copies.
     pub ghost: bool,
     /// And-ed with the sync's.
@@ -60,6 +62,22 @@ impl GoatListing {
     pub fn full_name(&self) -> String {
         format!("{}.{}", self.schemaname, self.tablename)
     }
+
+    /// The table as the engine knows it.
+    #[must_use]
+    pub fn goat(&self) -> Goat {
+        Goat {
+            id: self.id,
+            schema: self.schemaname.clone(),
+            name: self.tablename.clone(),
+            kind: if self.reltype == "sequence" { GoatKind::Sequence } else { GoatKind::Table },
+            key: self.key_columns.clone(),
+            autokick: self.autokick,
+            strict_checking: self.strict_checking,
+            analyze_after_copy: self.analyze_after_copy,
+            ghost: self.ghost,
+        }
+    }
 }
 
 /// What may be said of a table when it is added; `None`: the default of the catalog.
@@ -75,6 +93,8 @@ pub struct GoatOptions {
     pub makedelta: Option<String>,
     /// And-ed with the sync's.
     pub strict_checking: Option<bool>,
+    /// The condition that a row meets to be copied.
+    pub customselect: Option<String>,
 }
 
 /// All tables and sequences, by schema, name and database.
@@ -116,6 +136,7 @@ pub async fn add(
                 &options.analyze_after_copy,
                 &options.makedelta,
                 &options.strict_checking,
+                &options.customselect,
             ],
         )
         .await?;

@@ -9,12 +9,13 @@ use tokio_postgres::{GenericClient, Row};
 
 use super::dbs::{self, DbRow};
 use super::query::{Query, query};
-use super::{CatalogError, Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail, settings};
-use crate::pg::Access;
+use super::{CatalogError, Db, DeleteMethod, Goat, GoatKind, Mapping, Member, Role, SyncDetail, settings};
+use crate::pg::{Access, RelationName};
 
 const SYNCS: Query = query!("read the syncs", "sync_load");
 const MEMBERS: Query = query!("read the databases of the syncs", "sync_load_members");
 const GOATS: Query = query!("read the tables of the syncs", "sync_load_goats");
+const MAPPINGS: Query = query!("read the names, columns and filters of the syncs", "sync_load_mappings");
 const BATCH_ROWS_MAX: i64 = 500_000;
 
 /// Every sync with all that the engine needs, in processing order.
@@ -44,6 +45,7 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
         rows.iter().map(|row| (row.name.clone(), database(row))).collect();
     let members = by_sync(MEMBERS.rows(client, &[&name]).await?);
     let goats = by_sync(GOATS.rows(client, &[&name]).await?);
+    let mappings = by_sync(MAPPINGS.rows(client, &[&name]).await?);
     let mut syncs = Vec::new();
     for row in SYNCS.rows(client, &[&name]).await? {
         let sync: String = row.get("name");
@@ -52,6 +54,7 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
             add_member(&mut detail, row, &dbs);
         }
         detail.goats = goats.get(&sync).into_iter().flatten().map(goat_of).collect();
+        detail.mappings = mappings.get(&sync).into_iter().flatten().map(mapping_of).collect();
         complain_of_missing(&mut detail, &row);
         syncs.push(detail);
     }
@@ -88,6 +91,7 @@ fn sync_of(row: &Row, batch_rows_max: i64) -> SyncDetail {
         status: row.get("status"),
         members: Vec::new(),
         goats: Vec::new(),
+        mappings: Vec::new(),
         autokick: row.get("autokick"),
         checktime: checktime
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -135,6 +139,16 @@ fn goat_of(row: &Row) -> Goat {
         strict_checking: row.get("strict_checking"),
         analyze_after_copy: row.get("analyze_after_copy"),
         ghost: row.get("ghost"),
+    }
+}
+
+fn mapping_of(row: &Row) -> Mapping {
+    Mapping {
+        goat: row.get("goat"),
+        db: row.get::<_, &str>("db").into(),
+        name: row.get::<_, Option<&str>>("newname").map(RelationName::parse),
+        columns: row.get("columns"),
+        filter: row.get("filter"),
     }
 }
 

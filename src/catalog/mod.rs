@@ -9,6 +9,7 @@ mod error;
 pub mod goats;
 pub mod groups;
 mod load;
+pub mod mappings;
 pub mod messages;
 pub mod migrate;
 pub mod names;
@@ -21,7 +22,7 @@ pub mod trouble;
 use std::ops::{Deref, DerefMut};
 
 pub use columns::{Column, Table, columns, write};
-pub use detail::{Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
+pub use detail::{Db, DeleteMethod, Goat, GoatKind, Mapping, Member, Role, SyncDetail};
 pub use error::CatalogError;
 pub use load::{load_sync, load_syncs};
 

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::table::{self, What};
 use super::words::Noun;
-use super::{CliError, Context, Outcome, db, dbgroup, relgroup, settings, sync};
+use super::{CliError, Context, Outcome, db, dbgroup, mapping, relgroup, settings, sync};
+use crate::catalog::mappings::{self, MappingKind};
 use crate::catalog::{dbs, goats, groups, syncs};
 
 /// `add …`
@@ -28,6 +29,9 @@ pub(super) async fn add(ctx: &Context) -> Outcome {
                 _ => Box::pin(table::add(ctx, what, rest)).await,
             }
         }
+        Noun::Customname => Box::pin(mapping::add(ctx, MappingKind::Name, rest)).await,
+        Noun::Customcols => Box::pin(mapping::add(ctx, MappingKind::Columns, rest)).await,
+        Noun::Customselect => Box::pin(mapping::add(ctx, MappingKind::Rows, rest)).await,
         Noun::Goat => Err(CliError::refuse("Cannot add a goat: use \"add table\" or \"add sequence\"")),
         Noun::Config => Err(CliError::usage("add")),
     }
@@ -44,6 +48,9 @@ pub(super) async fn update(ctx: &Context) -> Outcome {
         Noun::Table => Box::pin(table::change(ctx, What::Tables, rest)).await,
         Noun::Sequence => Box::pin(table::change(ctx, What::Sequences, rest)).await,
         Noun::Config => Box::pin(settings::set(ctx, rest)).await,
+        Noun::Customname | Noun::Customcols | Noun::Customselect => Err(CliError::refuse(
+            "Names, columns and filters are not updated: add the new one, then remove the old one",
+        )),
         Noun::All | Noun::Goat => Err(CliError::usage("update")),
     }
 }
@@ -63,6 +70,9 @@ pub(super) async fn remove(ctx: &Context) -> Outcome {
             Some(what) => Box::pin(table::remove(ctx, what, &all)).await,
             None => Err(CliError::usage("remove table")),
         },
+        Noun::Customname => Box::pin(mapping::remove(ctx, MappingKind::Name, rest)).await,
+        Noun::Customcols => Box::pin(mapping::remove(ctx, MappingKind::Columns, rest)).await,
+        Noun::Customselect => Box::pin(mapping::remove(ctx, MappingKind::Rows, rest)).await,
         Noun::Goat | Noun::Config => Err(CliError::usage("remove")),
     }
 }
@@ -79,6 +89,9 @@ pub(super) async fn list(ctx: &Context) -> Outcome {
         Noun::Sequence => Box::pin(table::list(ctx, What::Sequences, rest)).await,
         Noun::Config => Box::pin(settings::show(ctx, &["all".to_owned()])).await,
         Noun::All => Box::pin(list_all(ctx)).await,
+        Noun::Customname => Box::pin(mapping::list(ctx, MappingKind::Name, rest)).await,
+        Noun::Customcols => Box::pin(mapping::list(ctx, MappingKind::Columns, rest)).await,
+        Noun::Customselect => Box::pin(mapping::list(ctx, MappingKind::Rows, rest)).await,
         Noun::Goat => Err(CliError::usage("list")),
     }
 }
@@ -99,7 +112,11 @@ async fn list_all(ctx: &Context) -> Outcome {
         let control = ctx.control().await?;
         let goats = goats::list(control.client()).await?;
         let (tables, sequences): (Vec<_>, Vec<_>) = goats.into_iter().partition(|goat| goat.reltype == "table");
+        let mappings = |kind| mapping::as_json(control.client(), kind);
         ctx.out.json(&json!({
+            "customnames": mappings(MappingKind::Name).await?,
+            "customcols": mappings(MappingKind::Columns).await?,
+            "customselects": mappings(MappingKind::Rows).await?,
             "dbgroups": groups::dbgroups(control.client()).await?,
             "databases": dbs::list(control.client()).await?,
             "relgroups": groups::relgroups(control.client()).await?,
@@ -108,6 +125,17 @@ async fn list_all(ctx: &Context) -> Outcome {
             "sequences": sequences,
         }))?;
         return Ok(0);
+    }
+    let control = ctx.control().await?;
+    for (heading, kind) in [
+        ("-- customnames:", MappingKind::Name),
+        ("-- customcols:", MappingKind::Columns),
+        ("-- customselects:", MappingKind::Rows),
+    ] {
+        if !mappings::list(control.client(), kind).await?.is_empty() {
+            ctx.out.say(heading);
+            Box::pin(mapping::list(ctx, kind, &[])).await?;
+        }
     }
     ctx.out.say("-- dbgroups:");
     Box::pin(dbgroup::list(ctx, &[])).await?;

@@ -30,6 +30,9 @@ fn noun_word(noun: Noun) -> Option<&'static str> {
         Noun::Sync => Some("sync"),
         Noun::All => Some("all"),
         Noun::Config => Some("config"),
+        Noun::Customname => Some("customname"),
+        Noun::Customcols => Some("customcols"),
+        Noun::Customselect => Some("customselect"),
         Noun::Goat => None,
     }
 }
@@ -61,6 +64,11 @@ mod tests {
     fn every_noun_of_every_catalog_verb_has_a_section() {
         for verb in ["add", "list", "remove", "update"] {
             for noun in ["db", "dbgroup", "relgroup", "sync", "table", "sequence"] {
+                assert!(find(&format!("{verb} {noun}")).is_some(), "{verb} {noun}");
+            }
+        }
+        for verb in ["add", "list", "remove"] {
+            for noun in ["customname", "customcols", "customselect"] {
                 assert!(find(&format!("{verb} {noun}")).is_some(), "{verb} {noun}");
             }
         }

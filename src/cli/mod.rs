@@ -15,6 +15,7 @@ mod error;
 mod help;
 mod install;
 mod kick;
+mod mapping;
 mod output;
 mod pgpass;
 mod ping;

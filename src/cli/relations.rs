@@ -6,7 +6,7 @@ use super::{CliError, Context, words};
 use crate::catalog::dbs::{self, DbRow};
 use crate::catalog::goats::{self, GoatListing, GoatOptions};
 use crate::catalog::groups::{self, Relgroup};
-use crate::pg::connect;
+use crate::pg::{connect, quoted_pieces};
 use crate::source::inspect::{self, Inspected, Relation};
 
 /// A relation as an operator names it.
@@ -71,46 +71,6 @@ impl Term {
             }
         }
     }
-}
-
-/// The pieces of a word that is SQL: `"My Schema"."t"`, `public."t"`; `None` where it has no quotes or is not that.
-fn quoted_pieces(word: &str) -> Option<Vec<String>> {
-    if !word.contains('"') {
-        return None;
-    }
-    let mut pieces = Vec::new();
-    let mut rest = word;
-    loop {
-        let after = if let Some(inside) = rest.strip_prefix('"') {
-            let mut piece = String::new();
-            let mut letters = inside.char_indices().peekable();
-            let end = loop {
-                match letters.next()? {
-                    (_, '"') if letters.peek().is_some_and(|(_, next)| *next == '"') => {
-                        letters.next();
-                        piece.push('"');
-                    }
-                    (at, '"') => break at,
-                    (_, letter) => piece.push(letter),
-                }
-            };
-            pieces.push(piece);
-            &inside[end + 1..]
-        } else {
-            let end = rest.find('.').unwrap_or(rest.len());
-            let piece = &rest[..end];
-            if piece.contains('"') || piece.is_empty() {
-                return None;
-            }
-            pieces.push(piece.to_owned());
-            &rest[end..]
-        };
-        if after.is_empty() {
-            break;
-        }
-        rest = after.strip_prefix('.')?;
-    }
-    (pieces.len() <= 2).then_some(pieces)
 }
 
 fn fits(pattern: &str, relation: &Relation) -> bool {

@@ -2,7 +2,7 @@
 
 use super::relations::{self, Filter, Term};
 use super::words::{self, Key, Kind, Parsed};
-use super::{CliError, Context, Outcome, choose, output, update};
+use super::{CliError, Context, Outcome, choose, mapping, output, update};
 use crate::catalog::goats::{self, GoatListing, GoatOptions};
 use crate::catalog::{Table, dbs};
 
@@ -28,13 +28,14 @@ impl What {
     }
 }
 
-const KEYS: [Key; 7] = [
+const KEYS: [Key; 8] = [
     Key::new("db", &["database"], Kind::Text),
     Key::new("autokick", &["ping"], Kind::Bool),
     Key::new("rebuild_index", &["rebuildindex"], Kind::Number),
     Key::new("analyze_after_copy", &[], Kind::Bool),
     Key::new("makedelta", &[], Kind::Text),
     Key::new("strict_checking", &[], Kind::Bool),
+    Key::new("customselect", &[], Kind::Text),
     Key::new("relgroup", &["herd"], Kind::Text),
 ];
 
@@ -68,8 +69,13 @@ pub(super) async fn add(ctx: &Context, what: What, given: &[String]) -> Outcome 
         analyze_after_copy: parsed.flag("analyze_after_copy"),
         makedelta: parsed.value("makedelta").map(str::to_owned),
         strict_checking: parsed.flag("strict_checking"),
+        customselect: parsed.value("customselect").map(mapping::condition),
     };
     let added = relations::add(&transaction, &db, &found, &options).await?;
+    if options.customselect.is_some() {
+        let ids: Vec<i32> = added.iter().filter(|one| one.new).map(|one| one.id).collect();
+        mapping::check_filters(&transaction, &ids).await?;
+    }
     let names = |new: bool| added.iter().filter(move |one| one.new == new).map(|one| one.full_name.as_str());
     relations::block(ctx, "Added the following tables or sequences:", names(true));
     relations::block(ctx, "The following tables or sequences were already added:", names(false));
@@ -161,7 +167,11 @@ const ALIASES: [(&str, &str); 1] = [("ping", "autokick")];
 /// `update table`, `update sequence`
 pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outcome {
     let topic = format!("update {}", what.word());
-    let (names, pairs) = update::sort_words(given);
+    let (names, mut pairs) = update::sort_words(given);
+    for (_, value) in pairs.iter_mut().filter(|(key, _)| key == "customselect") {
+        *value = mapping::condition(value);
+    }
+    let filters = pairs.iter().any(|(key, _)| key == "customselect");
     if names.is_empty() || pairs.is_empty() {
         return Err(CliError::usage(&topic));
     }
@@ -182,6 +192,10 @@ pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outco
                 } else {
                     ctx.out.say(format!("No change needed for {}", change.column));
                 }
+            }
+            if filters {
+                mapping::check_filters(&transaction, &[goat.id]).await?;
+                mapping::note(ctx, goat, &[]);
             }
         }
     }
@@ -247,6 +261,9 @@ fn facts(goat: &GoatListing) -> String {
     }
     if let Some(makedelta) = goat.makedelta.as_deref().filter(|value| !value.is_empty()) {
         text.push_str(&format!("  (makedelta:{makedelta})"));
+    }
+    if let Some(filter) = goat.customselect.as_deref().filter(|value| !value.is_empty()) {
+        text.push_str(&format!("  (customselect:{filter})"));
     }
     text
 }

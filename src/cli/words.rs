@@ -69,6 +69,12 @@ pub enum Noun {
     All,
     /// `config`.
     Config,
+    /// `customname`.
+    Customname,
+    /// `customcols`.
+    Customcols,
+    /// `customselect`.
+    Customselect,
     /// `goat`: refused, with advice.
     Goat,
 }
@@ -95,6 +101,12 @@ impl Noun {
             Some(Self::All)
         } else if starts(&["config"]) {
             Some(Self::Config)
+        } else if starts(&["cname", "customname"]) {
+            Some(Self::Customname)
+        } else if starts(&["ccol", "customcol"]) {
+            Some(Self::Customcols)
+        } else if starts(&["csel", "customsel"]) {
+            Some(Self::Customselect)
         } else if starts(&["goat"]) {
             Some(Self::Goat)
         } else {
@@ -351,6 +363,9 @@ mod tests {
             ("seqs", Noun::Sequence),
             ("all", Noun::All),
             ("goats", Noun::Goat),
+            ("cnames", Noun::Customname),
+            ("customcolumns", Noun::Customcols),
+            ("customselects", Noun::Customselect),
         ];
         for (word, noun) in expected {
             assert_eq!(Noun::of(word), Some(noun), "{word}");

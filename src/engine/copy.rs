@@ -75,7 +75,7 @@ async fn copy_table(round: &Round<'_>, place: usize) -> Result<Option<(u64, u64)
     let (Some(ready), label) = (&table.ready, &table.label) else { return Ok(None) };
     let is_filled = has_rows(target, &ready.emptying.has_rows, label).await?;
     let only_where_empty = round.sync.onetimecopy == 2;
-    if only_where_empty && (is_filled || !has_rows(source, &ready.emptying.has_rows, label).await?) {
+    if only_where_empty && (is_filled || !has_rows(source, &ready.source_has_rows, label).await?) {
         return Ok(None);
     }
     let mut deleted = 0;

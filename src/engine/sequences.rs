@@ -13,6 +13,9 @@ const SET: SqlFile = SqlFile::new(include_str!("../../sql/engine/set_sequence.sq
 
 /// The sequences of a pair, and where the target's stand as far as we know.
 pub(super) struct Sequences {
+    /// On the source.
+    here: Vec<Sql>,
+    /// On the target.
     names: Vec<Sql>,
     /// On the target; `None`: there are no sequences.
     set: Option<Statement>,
@@ -20,16 +23,18 @@ pub(super) struct Sequences {
 }
 
 impl Sequences {
-    /// Reads where the target's stand.
-    pub(super) async fn open(goats: &[&Goat], target: &Site) -> Result<Self, RoundError> {
-        let names: Vec<Sql> = goats.iter().map(|goat| Sql::qualified(&goat.schema, &goat.name)).collect();
-        let mut sequences = Self { known: vec![None; names.len()], names, set: None };
+    /// Reads where the target's stand. `goats`: each as it is named on the source and on the target.
+    pub(super) async fn open(goats: &[(&Goat, Goat)], target: &Site) -> Result<Self, RoundError> {
+        let name = |goat: &Goat| Sql::qualified(&goat.schema, &goat.name);
+        let here = goats.iter().map(|(goat, _)| name(goat)).collect();
+        let names: Vec<Sql> = goats.iter().map(|(_, there)| name(there)).collect();
+        let mut sequences = Self { known: vec![None; names.len()], here, names, set: None };
         if sequences.names.is_empty() {
             return Ok(sequences);
         }
         sequences.set =
             Some(target.conn.prepare(SET.text()).await.map_err(target.failed("preparing to set sequences"))?);
-        for piece in sequences.branches().chunks(PIECE) {
+        for piece in branches(&sequences.names).chunks(PIECE) {
             let sql = Sql::join(piece.iter().cloned(), " UNION ALL ");
             let rows = target.conn.query(sql.as_str(), &[]).await.map_err(target.failed("reading sequences"))?;
             for row in &rows {
@@ -40,12 +45,9 @@ impl Sequences {
         Ok(sequences)
     }
 
-    /// The question where each stands, a branch each.
+    /// The question where each stands on the source, a branch each.
     pub(super) fn branches(&self) -> Vec<Sql> {
-        let branch = |(place, name): (usize, &Sql)| {
-            Sql::trusted(SEQUENCE.fill(&[("place", &Sql::trusted(place.to_string())), ("sequence", name)]))
-        };
-        self.names.iter().enumerate().map(branch).collect()
+        branches(&self.here)
     }
 
     /// Sets those that differ; returns how many.
@@ -65,6 +67,13 @@ impl Sequences {
         }
         Ok(changed)
     }
+}
+
+fn branches(names: &[Sql]) -> Vec<Sql> {
+    let branch = |(place, name): (usize, &Sql)| {
+        Sql::trusted(SEQUENCE.fill(&[("place", &Sql::trusted(place.to_string())), ("sequence", name)]))
+    };
+    names.iter().enumerate().map(branch).collect()
 }
 
 fn state(row: &Row) -> (usize, (i64, bool)) {

@@ -74,8 +74,9 @@ impl Session {
             target.run("setting up the session", SESSION_SOURCE.text()),
         )?;
         let row = source.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(source.failed("reading its identity"))?;
-        let tables = tables(sync, &source).await?;
-        let sequences: Vec<&Goat> = sync.sequences().collect();
+        let tables = tables(sync, &source, &id.target).await?;
+        let sequences: Vec<(&Goat, Goat)> =
+            sync.sequences().map(|goat| (goat, sync.goat_on(goat, &id.target))).collect();
         let sequences = Sequences::open(&sequences, &target).await?;
         let apart = if tables.len() + sequences.branches().len() > PIECE {
             let scout = site(&id.source).await?;
@@ -125,7 +126,7 @@ impl Session {
 }
 
 /// The tables of the sync with what the source has registered for them.
-async fn tables(sync: &SyncDetail, source: &Site) -> Result<Vec<Table>, RoundError> {
+async fn tables(sync: &SyncDetail, source: &Site, target: &DbName) -> Result<Vec<Table>, RoundError> {
     let goats: Vec<&Goat> = sync.tables().collect();
     let rows = source.conn.query(CAPTURED.text(), &[]).await.map_err(|error| match error.code() {
         Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
@@ -145,7 +146,9 @@ async fn tables(sync: &SyncDetail, source: &Site) -> Result<Vec<Table>, RoundErr
             match captured.get(&(goat.schema.as_str(), goat.name.as_str())) {
                 Some(&(id, oid, delta)) => {
                     let delta = Sql::qualified("bucardo", delta);
-                    Ok(Table { goat: goat.clone(), label, captured: id, oid, delta, ready: None })
+                    let (there, mapping) = (sync.goat_on(goat, target), sync.mapping(goat, target).cloned());
+                    let goat = goat.clone();
+                    Ok(Table { goat, there, mapping, label, captured: id, oid, delta, ready: None })
                 }
                 None => Err(RoundError::NotInstalled {
                     what: format!("capture of table \"{label}\""),

@@ -5,8 +5,9 @@ use tokio_postgres::Statement;
 
 use super::error::RoundError;
 use super::site::Site;
-use crate::catalog::Goat;
+use crate::catalog::{Goat, Mapping};
 use crate::pg::{Sql, SqlFile};
+use crate::source::clause::{ClauseError, list_columns};
 use crate::source::{Relation, delta_column, delta_columns, relations};
 
 const PENDING: SqlFile = SqlFile::new(include_str!("../../sql/engine/pending.sql"));
@@ -15,6 +16,8 @@ const SIGNATURE: SqlFile = SqlFile::new(include_str!("../../sql/engine/signature
 const CHANGED_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/changed_keys.sql"));
 const FEW_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/few_keys.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
+const MAPPED_ROWS: SqlFile = SqlFile::new(include_str!("../../sql/engine/mapped_rows.sql"));
+const MAPPED_CHANGES: SqlFile = SqlFile::new(include_str!("../../sql/engine/mapped_changes.sql"));
 const DELETE_FEW: SqlFile = SqlFile::new(include_str!("../../sql/engine/delete_few.sql"));
 const KEYS_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys_table.sql"));
 const KEEP_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/keep_keys.sql"));
@@ -26,6 +29,10 @@ pub(super) const FEW: i64 = 1000;
 /// A table of the sync, as this pair knows it.
 pub(super) struct Table {
     pub(super) goat: Goat,
+    /// The goat by its name on the target.
+    pub(super) there: Goat,
+    /// Other columns or some of the rows only.
+    pub(super) mapping: Option<Mapping>,
     /// `schema.table`, for people.
     pub(super) label: String,
     pub(super) captured: i32,
@@ -55,8 +62,10 @@ pub(super) struct Ready {
     pub(super) analyze_keys: String,
     pub(super) keys_in: String,
     pub(super) delete_many: String,
-    /// The whole table, as the source has it.
+    /// The whole table, as the target shall have it.
     pub(super) whole_out: String,
+    /// Whether the source has rows for the target.
+    pub(super) source_has_rows: String,
     pub(super) emptying: Emptying,
 }
 
@@ -90,8 +99,8 @@ impl Table {
             .query_one(&format!("SELECT {signature_sql}"), &[])
             .await
             .map_err(source.failed(format!("reading the definition of table \"{label}\"")))?;
-        let (from, to) = (self.relation(source).await?, self.relation(target).await?);
-        let columns = self.columns(&from, &to, target)?;
+        let (from, to) = (self.relation(source, &self.goat).await?, self.relation(target, &self.there).await?);
+        let columns = self.columns(&self.offered(source, &from).await?, &to, target)?;
         let text = self.texts(&from, &to, &columns, &signature_sql);
         // The first error is the cause; the others only say that the transaction is over.
         let (keys, rows_few, delete_few, rows_in) = tokio::join!(
@@ -115,12 +124,13 @@ impl Table {
             keys_in: text.keys_in,
             delete_many: text.delete_many,
             whole_out: text.whole_out,
+            source_has_rows: text.source_has_rows,
             emptying: text.emptying,
         })
     }
 
-    async fn relation(&self, site: &Site) -> Result<Relation, RoundError> {
-        let goat = std::slice::from_ref(&self.goat);
+    async fn relation(&self, site: &Site, goat: &Goat) -> Result<Relation, RoundError> {
+        let goat = std::slice::from_ref(goat);
         let found = relations(&site.conn, goat)
             .await
             .map_err(site.failed(format!("reading the columns of table \"{}\"", self.label)))?
@@ -129,16 +139,30 @@ impl Table {
         if found.is_table() { Ok(found) } else { Err(self.unfit(site, "it does not exist there")) }
     }
 
-    /// The columns that are copied: all of the source's but those that the target generates, or has none of because the
-    /// source generates them.
-    fn columns(&self, from: &Relation, to: &Relation, target: &Site) -> Result<Vec<String>, RoundError> {
-        let mut columns = Vec::with_capacity(from.columns.len());
-        for column in &from.columns {
-            match to.column(&column.name) {
+    /// The columns that the source has for the target, and whether it generates them: those of the select list, else all.
+    async fn offered(&self, source: &Site, from: &Relation) -> Result<Vec<(String, bool)>, RoundError> {
+        let Some(clause) = self.mapping.as_ref().and_then(|mapping| mapping.columns.as_ref()) else {
+            return Ok(from.columns.iter().map(|column| (column.name.clone(), column.generated)).collect());
+        };
+        match list_columns(&source.conn, &self.goat, clause).await {
+            Ok(listed) => Ok(listed.into_iter().map(|column| (column.name, false)).collect()),
+            Err(ClauseError::Unfit(why)) => Err(self.unfit(source, &format!("{why} (customcols: {clause})"))),
+            Err(ClauseError::Sql(error)) => {
+                Err(source.failed(format!("reading the select list of table \"{}\"", self.label))(error))
+            }
+        }
+    }
+
+    /// The columns that are copied: all that are offered but those that the target generates, or has none of because
+    /// the source generates them.
+    fn columns(&self, offered: &[(String, bool)], to: &Relation, target: &Site) -> Result<Vec<String>, RoundError> {
+        let mut columns = Vec::with_capacity(offered.len());
+        for (name, generated) in offered {
+            match to.column(name) {
                 Some(other) if other.generated => {}
-                Some(_) => columns.push(column.name.clone()),
-                None if column.generated => {}
-                None => return Err(self.unfit(target, &format!("it has no column \"{}\" there", column.name))),
+                Some(_) => columns.push(name.clone()),
+                None if *generated => {}
+                None => return Err(self.unfit(target, &format!("it has no column \"{name}\" there"))),
             }
         }
         for key in &self.goat.key {
@@ -158,24 +182,41 @@ impl Table {
     }
 
     /// Key columns of two aliases, equal: `t.k = k.d AND …`, by the equality of their types in `relation`.
-    fn on(&self, relation: &Relation, right: impl Fn(usize, &str) -> String) -> Sql {
+    fn on(&self, left: &str, relation: &Relation, right: impl Fn(usize, &str) -> String) -> Sql {
         let pairs = self.goat.key.iter().enumerate();
         let equals = |key| relation.column(key).and_then(|column| column.equals.as_deref()).unwrap_or("=");
         Sql::join(
             pairs.map(|(place, key)| {
-                Sql::trusted(format!("t.{} {} {}", Sql::ident(key), equals(key), right(place, key)))
+                Sql::trusted(format!("{left}.{} {} {}", Sql::ident(key), equals(key), right(place, key)))
             }),
             " AND ",
         )
     }
 
+    fn mapped<'a>(&self, table: &'a Sql, from: &Relation) -> Option<Mapped<'a>> {
+        let mapping = self.mapping.as_ref().filter(|it| it.columns.is_some() || it.filter.is_some())?;
+        // The operator's clauses may name the table, so it has no alias; the keys' alias is another word.
+        let keys = Sql::ident(if self.goat.name == "changed" { "changed keys" } else { "changed" });
+        let name = Sql::ident(&self.goat.name);
+        let on = self.on(name.as_str(), from, |_, column| format!("{keys}.{}", Sql::ident(&delta_column(column))));
+        Some(Mapped {
+            list: Sql::operators(mapping.columns.as_deref().unwrap_or("SELECT *")),
+            filter: Sql::operators(mapping.filter.as_deref().unwrap_or("true")),
+            table,
+            keys,
+            on,
+        })
+    }
+
     fn texts(&self, from: &Relation, to: &Relation, columns: &[String], signature: &Sql) -> Texts {
-        let name = Sql::qualified(&self.goat.schema, &self.goat.name);
+        let source_name = Sql::qualified(&self.goat.schema, &self.goat.name);
+        let name = Sql::qualified(&self.there.schema, &self.there.name);
         // ONLY: an inheritance child is a goat of its own. A partitioned table has no rows but its partitions'.
-        let only = |relation: &Relation| {
+        let only = |relation: &Relation, name: &Sql| {
             if relation.kind == "p" { name.clone() } else { Sql::trusted(format!("ONLY {name}")) }
         };
-        let (source_table, target_table) = (only(from), only(to));
+        let (source_table, target_table) = (only(from, &source_name), only(to, &name));
+        let mapped = self.mapped(&source_table, from);
         let key = &self.goat.key;
         let delta_keys = delta_columns(key);
         let arrays = key.iter().enumerate().map(|(place, column)| {
@@ -188,9 +229,13 @@ impl Table {
         let few_keys = Sql::trusted(few_keys);
         let t_columns = columns.iter().map(|column| Sql::trusted(format!("t.{}", Sql::ident(column))));
         let t_columns = Sql::join(t_columns, ", ");
-        let on_delta = self.on(from, |_, column| format!("k.{}", Sql::ident(&delta_column(column))));
-        let rows = |changed: &Sql| {
-            ROWS_OUT.fill(&[("columns", &t_columns), ("table", &source_table), ("changed", changed), ("on", &on_delta)])
+        let on_delta = self.on("t", from, |_, column| format!("k.{}", Sql::ident(&delta_column(column))));
+        let rows = |changed: &Sql| match &mapped {
+            Some(mapped) => format!("COPY (SELECT {t_columns} FROM {} AS t) TO STDOUT", mapped.changes(changed)),
+            None => {
+                let table = ("table", &source_table);
+                ROWS_OUT.fill(&[("columns", &t_columns), table, ("changed", changed), ("on", &on_delta)])
+            }
         };
         let keys_table = Sql::qualified("pg_temp", &format!("bucardo_keys_{}", self.captured));
         let cast = |place: usize, column: &str| {
@@ -200,7 +245,7 @@ impl Table {
         let key_names = Sql::idents(key.iter().map(String::as_str));
         let few = Sql::join((1..=key.len()).map(|n| Sql::trusted(format!("${n}::text[]"))), ", ");
         let names = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("c{place}"))), ", ");
-        let same = self.on(to, |_, column| format!("k.{}", Sql::ident(column)));
+        let same = self.on("t", to, |_, column| format!("k.{}", Sql::ident(column)));
         Texts {
             keys: KEYS.fill(&[
                 ("delta", &self.delta),
@@ -218,7 +263,7 @@ impl Table {
                 ("table", &target_table),
                 ("arrays", &few),
                 ("names", &names),
-                ("on", &self.on(to, cast)),
+                ("on", &self.on("t", to, cast)),
             ]),
             rows_in: format!("COPY {name} ({list}) FROM STDIN"),
             keys_table: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &key_names), ("table", &name)]),
@@ -226,12 +271,18 @@ impl Table {
             keys_in: format!("COPY {keys_table} ({key_names}) FROM STDIN"),
             delete_many: DELETE_MANY.fill(&[("table", &target_table), ("keys_table", &keys_table), ("on", &same)]),
             // COPY of a plain table reads that table alone, as ONLY does; it refuses generated columns.
-            whole_out: if from.kind == "p"
-                || columns.iter().any(|name| from.column(name).is_some_and(|column| column.generated))
-            {
-                format!("COPY (SELECT {list} FROM {source_table}) TO STDOUT")
-            } else {
-                format!("COPY {name} ({list}) TO STDOUT")
+            whole_out: match &mapped {
+                Some(mapped) => format!("COPY (SELECT {t_columns} FROM {} AS t) TO STDOUT", mapped.whole()),
+                None if from.kind == "p"
+                    || columns.iter().any(|name| from.column(name).is_some_and(|column| column.generated)) =>
+                {
+                    format!("COPY (SELECT {list} FROM {source_table}) TO STDOUT")
+                }
+                None => format!("COPY {source_name} ({list}) TO STDOUT"),
+            },
+            source_has_rows: match &mapped {
+                Some(mapped) => format!("SELECT EXISTS (SELECT FROM {} AS t)", mapped.whole()),
+                None => format!("SELECT EXISTS (SELECT FROM {source_table})"),
             },
             emptying: Emptying {
                 delete: format!("DELETE FROM {target_table}"),
@@ -241,6 +292,29 @@ impl Table {
                 analyze: format!("ANALYZE {name}"),
             },
         }
+    }
+}
+
+/// The source's table through a select list and a condition.
+struct Mapped<'a> {
+    list: Sql,
+    filter: Sql,
+    table: &'a Sql,
+    /// Alias of the changed keys, and what joins them to the table.
+    keys: Sql,
+    on: Sql,
+}
+
+impl Mapped<'_> {
+    fn whole(&self) -> Sql {
+        let rows = [("list", &self.list), ("table", self.table), ("filter", &self.filter)];
+        Sql::trusted(MAPPED_ROWS.fill(&rows))
+    }
+
+    fn changes(&self, changed: &Sql) -> Sql {
+        let rows = [("list", &self.list), ("table", self.table), ("filter", &self.filter)];
+        let keys = [("changed", changed), ("keys", &self.keys), ("on", &self.on)];
+        Sql::trusted(MAPPED_CHANGES.fill(&[rows.as_slice(), keys.as_slice()].concat()))
     }
 }
 
@@ -258,6 +332,7 @@ struct Texts {
     keys_in: String,
     delete_many: String,
     whole_out: String,
+    source_has_rows: String,
     emptying: Emptying,
 }
 

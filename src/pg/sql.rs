@@ -39,6 +39,12 @@ impl Sql {
         Self(text.into())
     }
 
+    /// SQL that an operator wrote into the catalog to be used as it is: a select list, a condition.
+    #[must_use]
+    pub fn operators(clause: &str) -> Self {
+        Self(clause.to_owned())
+    }
+
     /// The pieces joined by `separator`.
     #[must_use]
     pub fn join(pieces: impl IntoIterator<Item = Self>, separator: &str) -> Self {

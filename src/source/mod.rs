@@ -1,10 +1,12 @@
 //! What lives on the databases of a sync: capture on sources, positions on targets, and the checks before both.
 
+pub mod clause;
 mod compare;
 pub mod deltas;
 mod gate;
 pub mod inspect;
 mod install;
+mod mapped;
 mod names;
 pub mod purge;
 mod relation;

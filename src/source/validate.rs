@@ -7,8 +7,8 @@ use futures_util::future::try_join_all;
 use bucardo_actors::model::{DbName, Failure, KidId, SyncName};
 
 use super::compare::{Difference, compare};
-use super::install;
 use super::relation::{Relation, relations};
+use super::{install, mapped};
 use crate::catalog::{Db, Goat, GoatKind, Role, SyncDetail};
 use crate::pg::{ConnectError, Connection, SqlFile, causes, classify, connect};
 
@@ -93,17 +93,27 @@ impl ValidateError {
 }
 
 /// One database of the sync, connected and looked at.
-struct Site<'a> {
-    db: &'a Db,
+pub(super) struct Site<'a> {
+    pub(super) db: &'a Db,
     role: Role,
-    conn: Connection,
-    relations: Vec<Relation>,
+    pub(super) conn: Connection,
+    /// The goats by the names that they have here, and what these names stand for.
+    goats: Vec<Goat>,
+    pub(super) relations: Vec<Relation>,
     may_create: bool,
     may_temp: bool,
     role_name: String,
     database: String,
     is_standby: bool,
     system_id: i64,
+    server_start: String,
+}
+
+impl Site<'_> {
+    /// Two entries of the catalog may reach one database.
+    pub(super) fn is_same_database(&self, other: &Self) -> bool {
+        (self.system_id, &self.server_start, &self.database) == (other.system_id, &other.server_start, &other.database)
+    }
 }
 
 /// Checks that `sync` can run and installs what it needs: capture on its source, positions on its targets.
@@ -121,13 +131,15 @@ pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError
     let mut problems = Vec::new();
     // Members are sorted: the source is first.
     if let Some((source, targets)) = sites.split_first() {
-        check_site(sync, source, &mut problems);
+        check_site(source, &mut problems);
         for target in targets {
-            check_site(sync, target, &mut problems);
+            check_site(target, &mut problems);
             check_columns(sync, source, target, &mut problems, &mut validated.warnings);
+            mapped::check_clauses(sync, source, target, &mut problems, &mut validated.warnings).await?;
             check_replica_role(target, &mut problems).await?;
         }
     }
+    mapped::check_places(sync, &sites, &mut problems);
     if !problems.is_empty() {
         return Err(ValidateError::Problems { problems });
     }
@@ -228,10 +240,15 @@ async fn open<'a>(sync: &SyncDetail, db: &'a Db, role: Role) -> Result<Site<'a>,
         move |error| ValidateError::sql(&db.name, what, error)
     };
     let rights = conn.query_one(RIGHTS.text(), &[]).await.map_err(at("reading the role's rights"))?;
-    let relations = relations(&conn, &sync.goats).await.map_err(at("reading tables and columns"))?;
+    let goats: Vec<Goat> = match role {
+        Role::Source => sync.goats.clone(),
+        Role::Target | Role::Fullcopy => sync.goats.iter().map(|goat| sync.goat_on(goat, &db.name)).collect(),
+    };
+    let relations = relations(&conn, &goats).await.map_err(at("reading tables and columns"))?;
     Ok(Site {
         db,
         role,
+        goats,
         relations,
         may_create: rights.get("may_create"),
         may_temp: rights.get("may_temp"),
@@ -239,11 +256,12 @@ async fn open<'a>(sync: &SyncDetail, db: &'a Db, role: Role) -> Result<Site<'a>,
         database: rights.get("database"),
         is_standby: rights.get("is_standby"),
         system_id: rights.get("system_id"),
+        server_start: rights.get("server_start"),
         conn,
     })
 }
 
-fn check_site(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<String>) {
+fn check_site(site: &Site<'_>, problems: &mut Vec<String>) {
     let db = &site.db.name;
     if site.is_standby {
         problems.push(format!("database \"{db}\" is a standby and cannot be written to"));
@@ -260,7 +278,7 @@ fn check_site(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<String>) {
             site.role_name, site.database, site.role_name
         ));
     }
-    for (goat, relation) in sync.goats.iter().zip(&site.relations) {
+    for (goat, relation) in site.goats.iter().zip(&site.relations) {
         check_relation(goat, relation, site, problems);
     }
 }
@@ -325,8 +343,15 @@ fn check_columns(
         if !from.is_table() || !to.is_table() {
             continue;
         }
-        for difference in compare(from, to, sync.strict_checking && goat.strict_checking) {
-            let place = format!("table \"{}.{}\" on database \"{}\"", goat.schema, goat.name, target.db.name);
+        let mapping = sync.mapping(goat, &target.db.name);
+        if mapping.is_some_and(|mapping| mapping.columns.is_some()) {
+            continue;
+        }
+        // A table of another name is somebody's own: it may have more columns, and in another order.
+        let renamed = mapping.is_some_and(|mapping| mapping.name.is_some());
+        for difference in compare(from, to, sync.strict_checking && goat.strict_checking && !renamed) {
+            let there = &target.goats[place];
+            let place = format!("table \"{}.{}\" on database \"{}\"", there.schema, there.name, target.db.name);
             match difference {
                 Difference::Fault(text) => problems.push(format!("{place}: {text} (source is \"{}\")", source.db.name)),
                 Difference::Warning(text) => warnings.push(format!("{place}: {text}")),

@@ -53,6 +53,7 @@ impl SyncLab {
             status: "active".to_owned(),
             members,
             goats: goats.iter().zip(1..).map(|(text, id)| goat(id, text)).collect(),
+            mappings: Vec::new(),
             autokick: true,
             checktime: None,
             stayalive: true,
