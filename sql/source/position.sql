@@ -2,6 +2,7 @@
 --   snapshot      what is visible in it has been delivered (txid_snapshot of the source)
 --   round         counts up with every committed round; the source's track holds the same number, or one less after a crash
 --   system_id     the source's cluster (pg_control_system), so that a re-created source is noticed
+--   timeline      the source's timeline, which a promotion or a restore changes; 0: not known yet
 --   copy_request  the last onetimecopy request that this target has answered
 CREATE SCHEMA IF NOT EXISTS bucardo;
 CREATE TABLE IF NOT EXISTS bucardo.position (
@@ -10,6 +11,7 @@ CREATE TABLE IF NOT EXISTS bucardo.position (
     snapshot     text        NOT NULL,
     round        bigint      NOT NULL DEFAULT 0,
     system_id    bigint      NOT NULL,
+    timeline     bigint      NOT NULL DEFAULT 0,
     copy_request bigint      NOT NULL DEFAULT 0,
     deletes      bigint      NOT NULL DEFAULT 0,
     inserts      bigint      NOT NULL DEFAULT 0,

@@ -30,6 +30,7 @@ pub(super) struct Held {
     pub(super) position: Position,
     pub(super) round: i64,
     pub(super) system_id: i64,
+    pub(super) timeline: i64,
     pub(super) copy_request: i64,
 }
 
@@ -178,6 +179,9 @@ impl Round<'_> {
         began?;
         let row = row.map_err(|error| match error.code() {
             Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => RoundError::Fenced { db: target.db.clone() },
+            Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+                RoundError::NoPosition { sync: id.sync.to_string(), db: target.db.clone() }
+            }
             _ => target.failed("locking the position")(error),
         })?;
         let Some(row) = row else {
@@ -188,6 +192,7 @@ impl Round<'_> {
             position: position.map_err(|source| RoundError::Position { db: target.db.clone(), source })?,
             round: row.get("round"),
             system_id: row.get("system_id"),
+            timeline: row.get("timeline"),
             copy_request: row.get("copy_request"),
         })
     }
@@ -244,6 +249,15 @@ impl Round<'_> {
         if track + 1 < held.round {
             return back(source, format!("it knows of round {track}, the target is at round {}", held.round));
         }
+        // A crash explains the one round that the source has not heard of; on another timeline, so do lost transactions.
+        let timeline = self.session.timeline;
+        if track != held.round && held.timeline != timeline {
+            let how = format!(
+                "it was promoted or restored (timeline {timeline}, before {}) and does not know of round {}",
+                held.timeline, held.round
+            );
+            return back(source, how);
+        }
         if look.position.xmax() < held.position.xmax() {
             return back(
                 source,
@@ -292,7 +306,7 @@ impl Round<'_> {
         let (text, round) = (position.to_string(), held.round + 1);
         let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
         let (deletes, inserts) = (count(deletes), count(inserts));
-        let args: [&(dyn postgres_types::ToSql + Sync); 8] = [
+        let args: [&(dyn postgres_types::ToSql + Sync); 9] = [
             &id.sync.as_str(),
             &id.source.as_str(),
             &text,
@@ -301,6 +315,7 @@ impl Round<'_> {
             &inserts,
             &copy_request,
             &self.session.system_id,
+            &self.session.timeline,
         ];
         let totals = target
             .conn

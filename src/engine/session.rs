@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postgres_types::Oid;
 use tokio_postgres::Statement;
 
-use bucardo_actors::model::{DbName, KidId};
+use bucardo_actors::model::{DbName, KidId, SyncName};
 
 use super::error::RoundError;
 use super::scout::{PIECE, Scout};
@@ -46,6 +46,8 @@ pub(super) struct Session {
     pub(super) target: Site,
     /// The source's cluster.
     pub(super) system_id: i64,
+    /// Its timeline, which a promotion or a restore changes.
+    pub(super) timeline: i64,
     pub(super) tables: Vec<Table>,
     pub(super) sequences: Sequences,
     pub(super) scout: Scout,
@@ -87,9 +89,10 @@ impl Session {
         };
         let pending: Vec<Sql> = tables.iter().enumerate().map(|(place, table)| table.pending(place)).collect();
         let scout = Scout::open(&source, apart, &pending, &sequences.branches()).await?;
-        let statements = Statements::prepare(&source, &target).await?;
+        let statements = Statements::prepare(&id.sync, &source, &target).await?;
         Ok(Self {
             system_id: row.get("system_id"),
+            timeline: row.get("timeline"),
             source,
             target,
             tables,
@@ -160,14 +163,14 @@ async fn tables(sync: &SyncDetail, source: &Site, target: &DbName) -> Result<Vec
 }
 
 impl Statements {
-    async fn prepare(source: &Site, target: &Site) -> Result<Self, RoundError> {
+    async fn prepare(sync: &SyncName, source: &Site, target: &Site) -> Result<Self, RoundError> {
         let on_source = |sql: &'static str| async move {
             source.conn.prepare(sql).await.map_err(source.failed("preparing a round"))
         };
         let on_target = |sql: &'static str| async move {
             target.conn.prepare(sql).await.map_err(|error| match error.code() {
                 Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
-                    RoundError::NotInstalled { what: "table bucardo.position".to_owned(), db: target.db.clone() }
+                    RoundError::NoPosition { sync: sync.to_string(), db: target.db.clone() }
                 }
                 _ => target.failed("preparing a round")(error),
             })
