@@ -1,10 +1,10 @@
 //! Names and values are hostile: any identifier that PostgreSQL accepts, any type that can be a key.
 
 use bucardo::source::purge::{PurgeLimits, purge};
-use bucardo::source::{deltas, validate_sync};
+use bucardo::source::{deltas, forget_sync, validate_sync};
 use bucardo_actors::ports::Watch;
 
-use crate::support::SyncLab;
+use crate::support::{SyncLab, wait};
 
 /// Every name is odd: quotes, dots, blanks, upper case, the words that the delta tables use themselves, variables of
 /// the trigger language, the longest names, and two tables whose usual delta names are the same.
@@ -215,4 +215,37 @@ async fn validation_can_be_repeated() {
     validate_sync(&lab.sync).await.unwrap();
     lab.on("a").run("INSERT INTO t VALUES (1)").await;
     assert_eq!(lab.drain("b").await, 1);
+}
+
+/// When the last sync of a table is gone its changes are no longer kept; a new sync captures from its beginning on,
+/// also what a transaction writes that was open before.
+#[tokio::test]
+async fn a_removed_sync_leaves_nothing_growing() {
+    let mut lab = SyncLab::start(&["b"], "CREATE TABLE t (id int PRIMARY KEY)", &["t:id"]).await;
+    lab.on("a").run("INSERT INTO t VALUES (1)").await;
+    assert!(forget_sync(&lab.sync).await.is_empty());
+    lab.on("a").run("INSERT INTO t VALUES (2)").await;
+    assert_eq!(lab.on("a").number("SELECT count(*) FROM bucardo.delta_public_t").await, 0);
+    lab.on("b").run("INSERT INTO t VALUES (1), (2)").await;
+    let open = lab.on("a").session().await;
+    open.batch_execute("BEGIN; INSERT INTO t VALUES (3)").await.unwrap();
+    let begun = async {
+        lab.validate().await.unwrap();
+        lab
+    };
+    let commit = async {
+        let waits = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database() AND NOT granted";
+        let waits = async || match open.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) {
+            0 => Err("nobody waits"),
+            _ => Ok(()),
+        };
+        wait::until("the installation to wait", std::time::Duration::from_secs(5), waits).await;
+        open.batch_execute("INSERT INTO t VALUES (4); COMMIT").await.unwrap();
+    };
+    let (mut lab, ()) = tokio::join!(begun, commit);
+    // Rows 3 and 4 were written before the new sync began.
+    lab.on("b").run("INSERT INTO t VALUES (3), (4)").await;
+    lab.on("a").run("INSERT INTO t VALUES (5)").await;
+    assert_eq!(lab.drain("b").await, 1);
+    lab.assert_same().await;
 }

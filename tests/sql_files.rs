@@ -72,7 +72,8 @@ const ROUND_HOLES: [(&str, &str); 24] = [
 ];
 
 /// Scripts and pieces, which the rounds of the other tests run.
-const NOT_ONE_STATEMENT: [&str; 11] = [
+const NOT_ONE_STATEMENT: [&str; 12] = [
+    "idle_body.sql",
     "plan_freely.sql",
     "bookkeeping.sql",
     "position.sql",

@@ -33,6 +33,7 @@ const DELTA_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_t
 const RETYPE: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_retype.sql"));
 const KICK: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kick.sql"));
 const ONE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_one.sql"));
+const DELTA_CLEAR: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_clear.sql"));
 const KICKS: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kicks.sql"));
 const INSTALLED: SqlFile = SqlFile::new(include_str!("../../sql/source/installed.sql"));
 const OUR_TRIGGERS: SqlFile = SqlFile::new(include_str!("../../sql/source/our_triggers.sql"));
@@ -297,7 +298,10 @@ async fn missing(
     let expected: BTreeSet<String> =
         triggers.iter().map(|(oid, trigger)| format!("{oid} {} {}", trigger.name, trigger.function)).collect();
     let present: BTreeSet<String> = row.get::<_, Vec<String>>("triggers").into_iter().collect();
-    Ok(Missing { functions: !same, triggers: present != expected })
+    // A function that begins to write must do so for everybody who is not yet visible to us: that takes the lock which
+    // comes with the triggers.
+    let idle = bodies.values().any(|body| Captured::is_idle(body));
+    Ok(Missing { functions: !same, triggers: idle || present != expected })
 }
 
 async fn drop_triggers(
@@ -320,7 +324,7 @@ async fn prune(conn: &mut Connection, sync: &SyncDetail, captured: &[i32]) -> Re
     let txn = conn.transaction().await?;
     let left = txn.query(CAPTURED_PRUNE.text(), &[&sync.name.as_str(), &captured]).await?;
     for row in left {
-        rewrite_kicks(&txn, row.get("captured")).await?;
+        release(&txn, row.get("captured")).await?;
     }
     let targets: Vec<&str> = sync
         .members
@@ -332,13 +336,20 @@ async fn prune(conn: &mut Connection, sync: &SyncDetail, captured: &[i32]) -> Re
     txn.commit().await
 }
 
-/// Writes the functions of a captured table anew after its set of syncs changed. Takes no lock on the table.
-pub(crate) async fn rewrite_kicks(txn: &Transaction<'_>, captured: i32) -> Result<(), tokio_postgres::Error> {
+/// Writes the functions of a captured table anew after a sync left it. Takes no lock on the table. When no sync is left,
+/// nothing more is captured, and what waits is dropped.
+async fn release(txn: &Transaction<'_>, captured: i32) -> Result<(), tokio_postgres::Error> {
     let row = txn.query_one(ONE.text(), &[&captured]).await?;
     let delta = Sql::qualified("bucardo", row.get("deltaname"));
     let (key, by_row) = (row.get("key_columns"), row.get("by_row"));
     let table = Captured { id: captured, delta, key, kicks: kicks(txn, captured).await?, by_row };
-    for function in table.functions() {
+    let functions = if row.get("wanted") {
+        table.functions()
+    } else {
+        txn.batch_execute(&DELTA_CLEAR.fill(&[("delta", &table.delta)])).await?;
+        table.idle_functions()
+    };
+    for function in functions {
         txn.batch_execute(&function).await?;
     }
     Ok(())
@@ -380,7 +391,7 @@ pub(crate) async fn forget_source(conn: &mut Connection, sync: &SyncName) -> Res
     let txn = conn.transaction().await?;
     let none: [i32; 0] = [];
     for row in txn.query(CAPTURED_PRUNE.text(), &[&sync.as_str(), &none.as_slice()]).await? {
-        rewrite_kicks(&txn, row.get("captured")).await?;
+        release(&txn, row.get("captured")).await?;
     }
     txn.execute(FORGET_SYNC.text(), &[&sync.as_str()]).await?;
     let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));

@@ -9,6 +9,7 @@ const FUNCTION: SqlFile = SqlFile::new(include_str!("../../sql/source/trigger_fu
 const CAPTURE: SqlFile = SqlFile::new(include_str!("../../sql/source/capture_body.sql"));
 const CAPTURE_ALL: SqlFile = SqlFile::new(include_str!("../../sql/source/capture_all_body.sql"));
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/source/truncate_body.sql"));
+const IDLE: SqlFile = SqlFile::new(include_str!("../../sql/source/idle_body.sql"));
 const KICK: SqlFile = SqlFile::new(include_str!("../../sql/source/kick.sql"));
 
 /// Prefix of every trigger that this program puts on a table.
@@ -89,6 +90,20 @@ impl Captured {
             functions.push(capture("gone", format!("VALUES ({})", of("OLD")), &kicks));
         }
         functions
+    }
+
+    /// The functions of a table that no sync wants: its triggers stay, because to drop them takes its lock, and write
+    /// nothing.
+    pub(crate) fn idle_functions(&self) -> Vec<String> {
+        let body = Sql::literal(IDLE.text());
+        let names = self.function_names();
+        let names = names.iter().map(|name| Sql::qualified("bucardo", name));
+        names.map(|function| FUNCTION.fill(&[("function", &function), ("body", &body)])).collect()
+    }
+
+    /// Whether the text of a function is that of an idle one.
+    pub(crate) fn is_idle(body: &str) -> bool {
+        body == IDLE.text()
     }
 
     /// Names of the functions, in the order of [`Self::functions`].

@@ -1,0 +1,4 @@
+BEGIN
+    -- No sync wants the changes of this table.
+    RETURN NULL;
+END
