@@ -35,6 +35,12 @@ async fn install_makes_the_catalog_and_says_so_the_second_time() {
     let again = install(&bucardo);
     assert_eq!(again.code, 1);
     assert!(again.stderr.starts_with("INSTALLATION FAILED! Bucardo is already installed"), "{}", again.stderr);
+
+    // An older catalog is brought up to date, and keeps its PID directory.
+    control.run("DELETE FROM bucardo.migration WHERE level = (SELECT max(level) FROM bucardo.migration)").await;
+    let upgrade = bucardo.call(&["install", "--batch"]);
+    assert_eq!(upgrade.code, 0, "{}", upgrade.stderr);
+    assert_eq!(control.value("SELECT setting FROM bucardo.bucardo_config WHERE name = 'piddir'").await, piddir);
 }
 
 #[tokio::test]

@@ -28,17 +28,14 @@ struct Plan {
     /// The user was named, so no other is tried but where it does not exist.
     user_named: bool,
     piddir: String,
+    /// The PID directory was named, so that an upgrade sets it too.
+    piddir_named: bool,
 }
 
 /// Runs `install`.
 pub(super) async fn run(ctx: &Context) -> Outcome {
     let mut plan = Plan::new(ctx)?;
-    if ctx.options.batch {
-        if !is_piddir(&plan.piddir) {
-            return Err(failed(format!("\"{}\" is not a valid PID directory", plan.piddir))
-                .hint("it must exist and be absolute: create it, or give another one with --piddir"));
-        }
-    } else if !menu(ctx, &mut plan)? {
+    if !ctx.options.batch && !menu(ctx, &mut plan)? {
         ctx.out.always("Goodbye!");
         return Ok(0);
     }
@@ -52,7 +49,8 @@ impl Plan {
     fn new(ctx: &Context) -> Result<Self, CliError> {
         let piddir = ctx.options.piddir.clone().unwrap_or_else(|| DEFAULT_PIDDIR.to_owned());
         let access = ctx.control_access()?;
-        Ok(Self { user_named: access.get("user") != Some(DEFAULT_NAME), access, piddir })
+        let piddir_named = ctx.options.piddir.is_some();
+        Ok(Self { user_named: access.get("user") != Some(DEFAULT_NAME), access, piddir, piddir_named })
     }
 
     fn database(&self) -> &str {
@@ -126,7 +124,7 @@ fn change(ctx: &Context, plan: &mut Plan, number: char, given: &str) -> Result<(
             plan.user_named = true;
         }
         '4' => plan.access.set("dbname", &value)?,
-        _ if is_piddir(&value) => plan.piddir = value,
+        _ if is_piddir(&value) => (plan.piddir, plan.piddir_named) = (value, true),
         _ => ctx.out.always("-->Sorry, that is not a valid PID directory"),
     }
     Ok(())
@@ -144,6 +142,12 @@ struct Admin {
 
 async fn install(ctx: &Context, plan: &Plan) -> Result<(), CliError> {
     let admin = find_admin(ctx, plan).await?;
+    // A catalog that is brought up to date keeps its PID directory, where a daemon may run.
+    let keeps_piddir = !plan.piddir_named && is_upgrade(plan, &admin).await?;
+    if !keeps_piddir && !is_piddir(&plan.piddir) {
+        return Err(failed(format!("\"{}\" is not a valid PID directory", plan.piddir))
+            .hint("it must exist and be absolute: create it, or give another one with --piddir"));
+    }
     // A superuser lends its rights and steps back; anybody else keeps what it makes.
     let owner = if admin.is_superuser { DEFAULT_NAME.to_owned() } else { admin.user.clone() };
     let role_made = admin.is_superuser && !admin.role_exists;
@@ -157,6 +161,12 @@ async fn install(ctx: &Context, plan: &Plan) -> Result<(), CliError> {
         .await
         .map_err(|error| unreached(&error))?;
     populate(ctx, plan, &mut control, &admin, &owner).await?;
+    if !keeps_piddir {
+        let set = settings::set(&*control, "piddir", &plan.piddir).await;
+        if set.map_err(|error| failed(crate::report::causes(&error)).maybe_hint(error.hint()))? {
+            ctx.out.say("Updated configuration setting \"piddir\"");
+        }
+    }
     if role_made {
         let ready = let_log_in(ctx, plan, &admin.connection, &owner).await;
         if let Err(error) = ready {
@@ -284,10 +294,19 @@ async fn populate(
     }
     migrate::migrate(control).await.map_err(told)?;
     ctx.out.say("Database creation is complete");
-    if settings::set(&**control, "piddir", &plan.piddir).await.map_err(told)? {
-        ctx.out.say("Updated configuration setting \"piddir\"");
-    }
     Ok(())
+}
+
+/// Whether the database has an older catalog of ours.
+async fn is_upgrade(plan: &Plan, admin: &Admin) -> Result<bool, CliError> {
+    if !admin.database_exists {
+        return Ok(false);
+    }
+    let access = plan.with(&admin.user, plan.database())?;
+    let control = Box::pin(connect(&access, "bucardo install")).await.map_err(|error| unreached(&error))?;
+    let state = migrate::state(&*control).await;
+    let state = state.map_err(|error| failed(crate::report::causes(&error)).maybe_hint(error.hint()))?;
+    Ok(matches!(state, State::Level(_)))
 }
 
 fn grant_hint(error: &crate::catalog::CatalogError, plan: &Plan, owner: &str) -> Option<String> {
