@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bucardo::catalog::load_syncs;
 use serde_json::Value;
 
 use crate::cli_lab::CliLab;
@@ -113,6 +114,41 @@ async fn what_cannot_be_used_is_refused_and_changes_nothing() {
     assert!(refusal.contains("column \"x\" does not exist"), "{refusal}");
     lab.bucardo.run("add customname orders x --dry-run");
     assert_eq!(lab.bucardo.run("list customnames"), "No customnames have been added yet\n");
+}
+
+/// For sync and database, for the database, for the sync, for all; of two equals the newer one. Sources have none.
+#[tokio::test]
+async fn the_most_particular_mapping_counts() {
+    let lab = CliLab::start().await;
+    let tables = "CREATE TABLE orders (id int PRIMARY KEY); CREATE TABLE n (LIKE orders INCLUDING ALL)";
+    let _dbs = [lab.db("A", tables).await, lab.db("B", tables).await, lab.db("C", tables).await];
+    lab.bucardo.run("add table orders db=A relgroup=g");
+    lab.bucardo.run("add sync s relgroup=g dbs=A,B,C");
+    lab.bucardo.run("add sync z relgroup=g dbs=A,B,C");
+    let found = async || {
+        let mut found = Vec::new();
+        for sync in load_syncs(&lab.control.session().await).await.unwrap() {
+            for mapping in &sync.mappings {
+                let name = mapping.name.as_ref().map(ToString::to_string).unwrap_or_default();
+                let filter = mapping.filter.clone().unwrap_or_default();
+                found.push(format!("{} {} {name} {filter}", sync.name, mapping.db));
+            }
+        }
+        found
+    };
+    assert!(found().await.is_empty());
+    lab.call(&["update", "table", "orders", "customselect=id > 0"]).ok();
+    assert_eq!(found().await, ["s B  id > 0", "s C  id > 0", "z B  id > 0", "z C  id > 0"]);
+    for words in
+        ["orders n", "orders m", "orders ofs sync=s", "orders onb db=B", "orders both db=B sync=z", "orders a db=A"]
+    {
+        lab.bucardo.run(&format!("add customname {words}"));
+    }
+    lab.call(&["add", "customselect", "orders", "true", "db=C"]).ok();
+    assert_eq!(
+        found().await,
+        ["s B public.onb id > 0", "s C public.ofs true", "z B public.both id > 0", "z C public.m true"]
+    );
 }
 
 async fn until(database: &Database, sql: &str, expected: &[&str]) {

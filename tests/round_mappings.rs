@@ -197,6 +197,15 @@ async fn source_and_target_are_the_same_database() {
     assert_eq!(same(&lab).await, 1);
     assert!(lab.round("a2").await.unwrap().is_empty(), "no echo");
 
+    // A daemon that did not see a validation refuses, too: the source keeps its rows.
+    let mappings = std::mem::take(&mut lab.sync.mappings);
+    lab.validate().await.unwrap_err();
+    lab.on("a").run("UPDATE orders SET note = 'kept'").await;
+    let fault = lab.round("a2").await.unwrap_err();
+    assert!(fault.message.contains("that is the same table"), "{fault:?}");
+    assert_eq!(lab.on("a").rows("SELECT note FROM orders").await, ["kept"]);
+    lab.sync.mappings = mappings;
+
     lab.sync.members.push(member("a3", &conninfo, Role::Target));
     map(&mut lab, 0, "a3", Some("shadow.other"), None, None);
     let error = lab.validate().await.unwrap_err().told();
@@ -206,13 +215,15 @@ async fn source_and_target_are_the_same_database() {
 #[tokio::test]
 async fn two_tables_are_not_copied_onto_one() {
     let ddl = "CREATE TABLE one (id int PRIMARY KEY); CREATE TABLE two (id int PRIMARY KEY)";
-    let mut lab = SyncLab::empty(&["b"], ddl, &["one:id", "two:id"]).await;
+    let mut lab = SyncLab::start(&["b"], ddl, &["one:id", "two:id"]).await;
     map(&mut lab, 1, "b", Some("one"), None, None);
     let error = lab.validate().await.unwrap_err().told();
     assert!(
         error.contains("\"public.one\" and \"public.two\" would be copied to the same table on database \"b\""),
         "{error}"
     );
+    let fault = lab.round("b").await.unwrap_err();
+    assert!(fault.message.contains("table \"public.one\" is \"public.one\" there, too"), "{fault:?}");
 }
 
 /// Whatever is wrong with a clause is told with the clause and the server's words, and nothing is installed.
@@ -263,4 +274,66 @@ async fn clauses_that_cannot_be_used_are_named() {
     let fault = lab.round("b").await.unwrap_err();
     assert!(fault.message.contains("\"public.orders\""), "{fault:?}");
     assert_eq!(lab.on("b").rows("SELECT id FROM orders").await, ["1"]);
+}
+
+/// Names that could clash with those of our own statements, and keys whose equality is not that of their text.
+#[tokio::test]
+async fn tables_named_as_our_aliases_are_filtered() {
+    let ddl = "CREATE EXTENSION citext;
+               CREATE TABLE changed (t citext, k int, changed text, PRIMARY KEY (t, k));
+               CREATE TABLE t (t int PRIMARY KEY, k text); CREATE TABLE k (k int PRIMARY KEY, txid int)";
+    let mut lab = SyncLab::empty(&["b"], ddl, &["changed:t,k", "t:t", "k:k"]).await;
+    map(&mut lab, 0, "b", None, Some("SELECT t, changed.k, changed"), Some("changed.k > 0 AND changed <> 'out'"));
+    map(&mut lab, 1, "b", None, None, Some("t.t > 0"));
+    map(&mut lab, 2, "b", None, Some("SELECT k.*"), Some("txid > (SELECT 0)"));
+    lab.validate().await.unwrap();
+    for rows in [10, 3000] {
+        for change in [
+            format!("INSERT INTO changed SELECT 'Key' || i, i % 3 - 1, 'in' FROM generate_series(1, {rows}) AS i"),
+            format!(
+                "INSERT INTO t SELECT CASE i % 2 WHEN 0 THEN i ELSE -i END, i FROM generate_series(1, {rows}) AS i"
+            ),
+            format!("INSERT INTO k SELECT i, i % 2 FROM generate_series(1, {rows}) AS i"),
+            "UPDATE changed SET changed = 'out' WHERE right(t::text, 1) = '5'; UPDATE k SET txid = 1 - txid".to_owned(),
+            "UPDATE changed SET t = upper(t::text); UPDATE t SET t = -t".to_owned(),
+        ] {
+            lab.on("a").run(&change).await;
+            lab.drain("b").await;
+            for (table, filter) in [("changed", "k > 0 AND changed <> 'out'"), ("t", "t > 0"), ("k", "txid > 0")] {
+                let source = format!("SELECT * FROM {table} WHERE {filter} ORDER BY 1, 2");
+                let target = format!("SELECT * FROM {table} ORDER BY 1, 2");
+                assert_eq!(lab.on("b").rows(&target).await, lab.on("a").rows(&source).await, "{table}: {change}");
+            }
+        }
+        lab.on("a").run("DELETE FROM changed; DELETE FROM t; DELETE FROM k").await;
+        lab.drain("b").await;
+        let left = "SELECT (SELECT count(*) FROM changed) + (SELECT count(*) FROM t) + (SELECT count(*) FROM k)";
+        assert_eq!(lab.on("b").number(left).await, 0);
+    }
+}
+
+/// A partitioned table goes, filtered, to a plain one, and a generated column to one that is not.
+#[tokio::test]
+async fn a_partitioned_table_is_mapped_to_a_plain_one() {
+    let ddl = "CREATE TABLE parts (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED)
+                   PARTITION BY RANGE (id);
+               CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (1000);
+               CREATE TABLE parts_2 PARTITION OF parts DEFAULT";
+    let mut lab = SyncLab::empty(&["b"], ddl, &["parts:id"]).await;
+    lab.on("b").run("CREATE TABLE plain (twice int, id int PRIMARY KEY, v int)").await;
+    map(&mut lab, 0, "b", Some("plain"), None, Some("twice > 10"));
+    lab.on("a").run("INSERT INTO parts SELECT i, i FROM generate_series(1, 10) AS i").await;
+    (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
+    lab.validate().await.unwrap();
+    for change in [
+        "SELECT 1",
+        "INSERT INTO parts SELECT i, i FROM generate_series(11, 3000) AS i",
+        "UPDATE parts SET v = 1 WHERE id % 2 = 0",
+        "UPDATE parts SET id = id + 5000 WHERE id BETWEEN 500 AND 600",
+    ] {
+        lab.on("a").run(change).await;
+        lab.drain("b").await;
+        let source = lab.on("a").rows("SELECT id, v, twice FROM parts WHERE twice > 10 ORDER BY id").await;
+        assert_eq!(lab.on("b").rows("SELECT id, v, twice FROM plain ORDER BY id").await, source, "{change}");
+    }
 }

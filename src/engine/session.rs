@@ -128,9 +128,26 @@ impl Session {
     }
 }
 
+/// Two tables in one would take each other's rows for their own. Custom names may have changed since the last validation.
+fn check_places(sync: &SyncDetail, goats: &[&Goat], target: &DbName) -> Result<(), RoundError> {
+    let mut taken: HashMap<(String, String), &Goat> = HashMap::with_capacity(goats.len());
+    for goat in goats {
+        let there = sync.goat_on(goat, target);
+        let label = format!("{}.{}", there.schema, there.name);
+        let other = taken.insert((there.schema, there.name), goat);
+        if let Some(other) = other.filter(|other| (&other.schema, &other.name) != (&goat.schema, &goat.name)) {
+            let why = format!("table \"{}.{}\" is \"{label}\" there, too", other.schema, other.name);
+            let table = format!("{}.{}", goat.schema, goat.name);
+            return Err(RoundError::Table { table, db: target.clone(), why });
+        }
+    }
+    Ok(())
+}
+
 /// The tables of the sync with what the source has registered for them.
 async fn tables(sync: &SyncDetail, source: &Site, target: &DbName) -> Result<Vec<Table>, RoundError> {
     let goats: Vec<&Goat> = sync.tables().collect();
+    check_places(sync, &goats, target)?;
     let rows = source.conn.query(CAPTURED.text(), &[]).await.map_err(|error| match error.code() {
         Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
             RoundError::NotInstalled { what: "table bucardo.captured".to_owned(), db: source.db.clone() }

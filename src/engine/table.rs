@@ -7,7 +7,7 @@ use super::error::RoundError;
 use super::site::Site;
 use crate::catalog::{Goat, Mapping};
 use crate::pg::{Sql, SqlFile};
-use crate::source::clause::{ClauseError, list_columns};
+use crate::source::clause::{ClauseError, check_filter, list_columns};
 use crate::source::{Relation, delta_column, delta_columns, relations};
 
 const PENDING: SqlFile = SqlFile::new(include_str!("../../sql/engine/pending.sql"));
@@ -18,6 +18,7 @@ const FEW_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/few_keys.s
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
 const MAPPED_ROWS: SqlFile = SqlFile::new(include_str!("../../sql/engine/mapped_rows.sql"));
 const MAPPED_CHANGES: SqlFile = SqlFile::new(include_str!("../../sql/engine/mapped_changes.sql"));
+const PLACE: SqlFile = SqlFile::new(include_str!("../../sql/engine/place.sql"));
 const DELETE_FEW: SqlFile = SqlFile::new(include_str!("../../sql/engine/delete_few.sql"));
 const KEYS_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys_table.sql"));
 const KEEP_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/keep_keys.sql"));
@@ -100,6 +101,10 @@ impl Table {
             .await
             .map_err(source.failed(format!("reading the definition of table \"{label}\"")))?;
         let (from, to) = (self.relation(source, &self.goat).await?, self.relation(target, &self.there).await?);
+        if from.oid == to.oid && place(source).await? == place(target).await? {
+            return Err(self.unfit(target, "that is the same table: give it another name there with customname"));
+        }
+        self.try_filter(source).await?;
         let columns = self.columns(&self.offered(source, &from).await?, &to, target)?;
         let text = self.texts(&from, &to, &columns, &signature_sql);
         // The first error is the cause; the others only say that the transaction is over.
@@ -146,9 +151,21 @@ impl Table {
         };
         match list_columns(&source.conn, &self.goat, clause).await {
             Ok(listed) => Ok(listed.into_iter().map(|column| (column.name, false)).collect()),
-            Err(ClauseError::Unfit(why)) => Err(self.unfit(source, &format!("{why} (customcols: {clause})"))),
-            Err(ClauseError::Sql(error)) => {
-                Err(source.failed(format!("reading the select list of table \"{}\"", self.label))(error))
+            Err(error) => Err(self.refused(source, "customcols", clause, error)),
+        }
+    }
+
+    async fn try_filter(&self, source: &Site) -> Result<(), RoundError> {
+        let Some(clause) = self.mapping.as_ref().and_then(|mapping| mapping.filter.as_ref()) else { return Ok(()) };
+        let tried = check_filter(&source.conn, &self.goat, clause).await;
+        tried.map_err(|error| self.refused(source, "customselect", clause, error))
+    }
+
+    fn refused(&self, source: &Site, kind: &str, clause: &str, error: ClauseError) -> RoundError {
+        match error {
+            ClauseError::Unfit(why) => self.unfit(source, &format!("{why} ({kind}: {clause})")),
+            ClauseError::Sql(error) => {
+                source.failed(format!("trying the {kind} of table \"{}\" ({clause})", self.label))(error)
             }
         }
     }
@@ -334,6 +351,11 @@ struct Texts {
     whole_out: String,
     source_has_rows: String,
     emptying: Emptying,
+}
+
+async fn place(site: &Site) -> Result<String, RoundError> {
+    let row = site.conn.query_one(PLACE.text(), &[]).await.map_err(site.failed("reading its identity"))?;
+    Ok(row.get("place"))
 }
 
 async fn prepare(site: &Site, table: &str, sql: &str) -> Result<Statement, RoundError> {

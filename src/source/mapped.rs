@@ -124,7 +124,8 @@ pub(super) fn check_places(sync: &SyncDetail, sites: &[Site<'_>], problems: &mut
                     "\"{name}\" would be copied onto a table of its own sync, databases \"{from}\" and \"{to}\" are the same database: give it another name with \"bucardo add customname {name} NEWNAME db={to}\""
                 ));
             }
-            if let Some(other) = written.insert(oid, goat) {
+            let other = written.insert(oid, goat);
+            if let Some(other) = other.filter(|it| (&it.schema, &it.name) != (&goat.schema, &goat.name)) {
                 problems.push(format!(
                     "\"{}.{}\" and \"{name}\" would be copied to the same table on database \"{to}\": give one of them another name there (customname)",
                     other.schema, other.name
