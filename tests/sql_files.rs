@@ -48,7 +48,7 @@ const ROUND_HOLES: [(&str, &str); 24] = [
     ("{signature}", "''"),
     ("{arrays}", "array_agg(d.id::text) AS a0"),
     ("{delta}", "bucardo.delta_public_t"),
-    ("{deltas}", "SELECT txid FROM bucardo.delta_public_t"),
+    ("{waiting}", "SELECT txid FROM bucardo.delta_public_t"),
     ("{few}", "1001"),
     ("{keys}", "id"),
     ("{keys_table}", "pg_temp.keys"),

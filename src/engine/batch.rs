@@ -11,6 +11,7 @@ use super::session::Session;
 use crate::pg::{Sql, SqlFile};
 
 const CUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/cut.sql"));
+const UNREAD: SqlFile = SqlFile::new(include_str!("../../sql/engine/unread.sql"));
 const UPTO: SqlFile = SqlFile::new(include_str!("../../sql/engine/upto.sql"));
 
 /// A delta row takes at least this much of a page: with fewer bytes than this times the limit, nothing needs counting.
@@ -78,11 +79,11 @@ impl Batch {
             return Ok(batch);
         }
         let source = &session.source;
-        let deltas =
-            batch.tables.iter().map(|place| Sql::trusted(format!("SELECT txid FROM {}", session.tables[*place].delta)));
-        let sql = CUT.fill(&[("deltas", &Sql::join(deltas, " UNION ALL "))]);
+        let unread =
+            batch.tables.iter().map(|place| Sql::trusted(UNREAD.fill(&[("delta", &session.tables[*place].delta)])));
+        let sql = CUT.fill(&[("waiting", &Sql::join(unread, " UNION ALL "))]);
         let cut = source.conn.query_opt(&sql, &[&rows_max]).await.map_err(source.failed("cutting the backlog"))?;
-        if let Some(txid) = cut.and_then(|row| u64::try_from(row.get::<_, i64>("txid")).ok()) {
+        if let Some(txid) = cut.and_then(|row| row.get::<_, Option<i64>>("txid")).map(i64::unsigned_abs) {
             batch.position = since.cut_before(&batch.position, txid);
             batch.is_cut = true;
             let upto = batch.position.to_string();

@@ -81,9 +81,12 @@ impl PairSession {
                 Err(error) if round.is_cut && matches!(error.sqlstate(), Some("23505" | "23P01")) => {
                     tracing::info!(kid = %self.id, "a part of the backlog clashes with the rest, the round takes it whole");
                     uncut = true;
+                    session.release().await;
                 }
-                // The session is dropped: both servers roll back.
-                Err(error) => return Err(error),
+                Err(error) => {
+                    session.release().await;
+                    return Err(error);
+                }
             }
         }
         Err(RoundError::Restless { table: changed })

@@ -30,6 +30,9 @@ const TRACK: SqlFile = SqlFile::new(include_str!("../../sql/engine/track.sql"));
 /// How often a session sees that changes are still captured.
 const CHECK_CAPTURE_EVERY: Duration = Duration::from_secs(60);
 
+/// How long the end of a failed round may take.
+const RELEASE_WITHIN: Duration = Duration::from_secs(1);
+
 /// The statements that every round runs.
 pub(super) struct Statements {
     pub(super) since: Statement,
@@ -142,6 +145,19 @@ fn check_places(sync: &SyncDetail, goats: &[&Goat], target: &DbName) -> Result<(
         }
     }
     Ok(())
+}
+
+impl Session {
+    /// Ends a session whose round failed. The servers would roll back anyway when the sockets close, but only when
+    /// they notice; the next round should not find the fence held.
+    pub(super) async fn release(self) {
+        let ends = futures_util::future::join(
+            self.target.conn.batch_execute("ROLLBACK"),
+            self.source.conn.batch_execute("ROLLBACK"),
+        );
+        // Whether they heard it makes no difference here.
+        let _ = tokio::time::timeout(RELEASE_WITHIN, ends).await;
+    }
 }
 
 /// The tables of the sync with what the source has registered for them.
