@@ -74,13 +74,19 @@ impl<A> Agenda<A> {
         self.desks.contains_key(kid)
     }
 
-    /// There is work for all KIDs. The answer waits for those that are `able` to run. Returns the answers that are
+    /// There is work for the KIDs that are `meant`. The answer waits for those that are `able` to run. Returns the answers that are
     /// not needed: this one, when no KID can run or when an earlier kick is served by the same rounds; and for a
     /// request those of earlier kicks that nobody asked for, since the requester would take them for its own.
-    pub(crate) fn kick(&mut self, reason: Reason, able: impl Fn(&KidId) -> bool, answer: A) -> Vec<A> {
+    pub(crate) fn kick(
+        &mut self,
+        reason: Reason,
+        meant: impl Fn(&KidId) -> bool,
+        able: impl Fn(&KidId) -> bool,
+        answer: A,
+    ) -> Vec<A> {
         let asked = reason == Reason::Request;
         let mut need = BTreeMap::new();
-        for (kid, desk) in &mut self.desks {
+        for (kid, desk) in self.desks.iter_mut().filter(|(kid, _)| meant(kid)) {
             desk.mark(reason);
             if able(kid) {
                 need.insert(kid.clone(), desk.begun + 1);
@@ -144,11 +150,12 @@ impl<A> Agenda<A> {
         }
     }
 
-    /// The KID failed: its work is still there, but the kicks that waited for it are over.
-    pub(crate) fn failed(&mut self, kid: &KidId) -> Over<A> {
+    /// The KID failed: its work is still there, but the kicks that waited for it are over. A KID that fails while it
+    /// has none gets a round if a `start` is work for it.
+    pub(crate) fn failed(&mut self, kid: &KidId, start: bool) -> Over<A> {
         if let Some(desk) = self.desks.get_mut(kid) {
-            let reason = desk.running.take().unwrap_or(Reason::Start);
-            desk.mark(reason);
+            let reason = desk.running.take().or(start.then_some(Reason::Start));
+            reason.into_iter().for_each(|reason| desk.mark(reason));
         }
         self.over(|ticket| ticket.need.contains_key(kid))
     }

@@ -103,9 +103,10 @@ impl Ctl {
         if self.stopping || self.brake.paused {
             return; // the answer is dropped: SyncKill
         }
-        let kids = &self.kids;
+        let (kids, plan) = (&self.kids, &self.plan);
+        let meant = |kid: &KidId| plan.concerns(&kid.target, reason);
         let able = |kid: &KidId| retry || !matches!(kids.standing(kid), Standing::Waiting | Standing::Stalled);
-        let spare = self.agenda.kick(reason, able, answer);
+        let spare = self.agenda.kick(reason, meant, able, answer);
         spare.into_iter().for_each(Answer::forgo);
         if let Some(timer) = self.untold.take_if(|_| reason == Reason::Request) {
             ctx.cancel_future(timer); // who asks would take it for the answer
@@ -288,7 +289,7 @@ impl Parent<KidId> for Ctl {
                 (Doing::Stalled, Some(retry_after))
             }
         };
-        let over = self.agenda.failed(kid);
+        let over = self.agenda.failed(kid, self.plan.concerns(&kid.target, Reason::Start));
         Self::killed(over);
         if self.agenda.has(kid) {
             let records = self.runs.failed(kid, fault.clone(), after, Instant::now());

@@ -167,6 +167,8 @@ pub struct SyncPlan {
     pub sources: Vec<DbName>,
     /// Databases that are only written to.
     pub targets: Vec<DbName>,
+    /// Databases that are written to by whole copies only.
+    pub fullcopies: Vec<DbName>,
     /// Whether changes kick it.
     pub autokick: bool,
     /// Looked at this often even when nobody kicks (`checktime`); `None`: the daemon's own period.
@@ -188,11 +190,23 @@ impl SyncPlan {
             intent: Intent::Inactive,
             sources: Vec::new(),
             targets: Vec::new(),
+            fullcopies: Vec::new(),
             autokick: false,
             check_every: None,
             kidsalive: true,
             problem: None,
             fingerprint: 0,
+        }
+    }
+
+    /// Whether `reason` is work for the KID of this database. A whole copy is made when somebody asks for it by name
+    /// and by the sync's own timer: neither changes nor a start of the daemon cause one.
+    #[must_use]
+    pub fn concerns(&self, target: &DbName, reason: Reason) -> bool {
+        match reason {
+            Reason::Request | Reason::More => true,
+            Reason::Check => self.check_every.is_some() || !self.fullcopies.contains(target),
+            Reason::Start | Reason::Change => !self.fullcopies.contains(target),
         }
     }
 }

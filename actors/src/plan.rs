@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{Fault, KidId, SyncPlan};
 
-/// The KIDs that a sync needs: one per target.
+/// The KIDs that a sync needs: one per target, and one per database that gets whole copies.
 ///
 /// # Errors
 ///
@@ -31,6 +31,7 @@ pub fn kids(plan: &SyncPlan) -> Result<BTreeSet<KidId>, Fault> {
     let kids: BTreeSet<KidId> = plan
         .targets
         .iter()
+        .chain(&plan.fullcopies)
         .filter(|target| *target != source)
         .map(|target| KidId { sync: name.clone(), source: source.clone(), target: target.clone() })
         .collect();

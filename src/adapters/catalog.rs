@@ -186,11 +186,11 @@ pub fn changed_settings(found: &settings::Settings) -> Vec<ClassicSetting> {
     changed.map(|(name, setting)| (name.to_owned(), setting.value.clone())).collect()
 }
 
-/// The active sources of syncs that run, and which syncs read there.
+/// The active sources of syncs that run and hear of changes, and which syncs read there.
 fn sources(details: &[Arc<SyncDetail>], plans: &[SyncPlan]) -> BTreeMap<DbName, Source> {
     let mut sources: BTreeMap<DbName, Source> = BTreeMap::new();
     let runs = |plan: &SyncPlan| plan.problem.is_none() && plan.intent != Intent::Inactive;
-    for (sync, _) in details.iter().zip(plans).filter(|(_, plan)| runs(plan)) {
+    for (sync, _) in details.iter().zip(plans).filter(|(sync, plan)| runs(plan) && !sync.is_fullcopy()) {
         for db in sync.dbs(Role::Source).filter(|db| db.active) {
             let fresh = || Source { access: db.access.clone(), syncs: BTreeSet::new() };
             sources.entry(db.name.clone()).or_insert_with(fresh).syncs.insert(sync.name.clone());

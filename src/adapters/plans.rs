@@ -20,6 +20,7 @@ pub(super) fn plan(sync: &SyncDetail) -> SyncPlan {
         intent: if sync.status == "inactive" { Intent::Inactive } else { Intent::Active },
         sources: active(sync, Role::Source),
         targets: active(sync, Role::Target),
+        fullcopies: active(sync, Role::Fullcopy),
         autokick: sync.autokick,
         check_every: sync.checktime,
         kidsalive: sync.kidsalive,

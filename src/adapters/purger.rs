@@ -28,7 +28,8 @@ impl SourcePurger {
 
     fn sources(&self) -> BTreeMap<DbName, Access> {
         let syncs = self.syncs.all();
-        let sources = syncs.iter().filter(|sync| sync.status != "inactive").flat_map(|sync| sync.dbs(Role::Source));
+        let captured = syncs.iter().filter(|sync| sync.status != "inactive" && !sync.is_fullcopy());
+        let sources = captured.flat_map(|sync| sync.dbs(Role::Source));
         let usable = sources.filter(|db| db.active && db.kind == "postgres");
         usable.map(|db| (db.name.clone(), db.access.clone())).collect()
     }

@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::SyncMap;
 use super::hush::Activity;
-use crate::engine::PairSession;
+use crate::catalog::Role;
+use crate::engine::{CopySession, PairSession};
 
 /// Opens the rounds of source-target pairs.
 pub struct PairReplicator {
@@ -26,6 +27,10 @@ impl PairReplicator {
 impl Replicator for PairReplicator {
     fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
         match self.syncs.get(&kid.sync) {
+            // Nothing of the source waits for a whole copy: to what it moves nobody listens.
+            Some(sync) if sync.role(&kid.target) == Some(Role::Fullcopy) => {
+                Box::new(CopySession::new(sync, kid.clone()))
+            }
             Some(sync) => {
                 let session = PairSession::new(sync, kid.clone());
                 Box::new(Counted { session, kid: kid.clone(), activity: self.activity.clone() })

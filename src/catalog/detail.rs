@@ -70,6 +70,10 @@ pub struct Goat {
     pub strict_checking: bool,
     /// And-ed with the sync's.
     pub analyze_after_copy: bool,
+    /// And-ed with the sync's.
+    pub vacuum_after_copy: bool,
+    /// Overrides the sync's `rebuild_index`.
+    pub rebuild_index: Option<bool>,
     /// Not copied by whole copies.
     pub ghost: bool,
 }
@@ -129,6 +133,12 @@ pub struct SyncDetail {
     pub deletemethod: DeleteMethod,
     /// `ANALYZE` the target after a whole copy.
     pub analyze_after_copy: bool,
+    /// `VACUUM` the target after a whole copy.
+    pub vacuum_after_copy: bool,
+    /// A whole copy makes indexes anew after the rows are written, instead of row by row.
+    pub rebuild_index: bool,
+    /// Options of `COPY` in whole copies, for both sides: `(FORMAT binary)`.
+    pub copyextra: String,
     /// Differences in nullability, default, position and extra columns are faults.
     pub strict_checking: bool,
     /// Rows that one round takes at most, whole transactions (`batch_rows_max`).
@@ -147,6 +157,19 @@ impl SyncDetail {
     #[must_use]
     pub fn db(&self, name: &DbName) -> Option<&Arc<Db>> {
         self.members.iter().map(|member| &member.db).find(|db| db.name == *name)
+    }
+
+    /// The member of this name.
+    #[must_use]
+    pub fn role(&self, name: &DbName) -> Option<Role> {
+        self.members.iter().find(|member| member.db.name == *name).map(|member| member.role)
+    }
+
+    /// Only whole copies are made: nothing is captured, and tables need no key.
+    #[must_use]
+    pub fn is_fullcopy(&self) -> bool {
+        let any = |role| self.dbs(role).any(|db| db.active);
+        any(Role::Fullcopy) && !any(Role::Target)
     }
 
     /// The tables, in order.

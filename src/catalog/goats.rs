@@ -75,6 +75,8 @@ impl GoatListing {
             autokick: self.autokick,
             strict_checking: self.strict_checking,
             analyze_after_copy: self.analyze_after_copy,
+            vacuum_after_copy: self.vacuum_after_copy,
+            rebuild_index: self.rebuild_index.map(|number| number != 0),
             ghost: self.ghost,
         }
     }

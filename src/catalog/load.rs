@@ -102,6 +102,9 @@ fn sync_of(row: &Row, batch_rows_max: i64) -> SyncDetail {
         copy_request: row.get("copy_request"),
         deletemethod,
         analyze_after_copy: row.get("analyze_after_copy"),
+        vacuum_after_copy: row.get("vacuum_after_copy"),
+        rebuild_index: row.get("rebuild_index"),
+        copyextra: row.get("copyextra"),
         strict_checking: row.get("strict_checking"),
         batch_rows_max,
         problem: None,
@@ -138,6 +141,8 @@ fn goat_of(row: &Row) -> Goat {
         autokick: row.get("autokick"),
         strict_checking: row.get("strict_checking"),
         analyze_after_copy: row.get("analyze_after_copy"),
+        vacuum_after_copy: row.get("vacuum_after_copy"),
+        rebuild_index: row.get("rebuild_index"),
         ghost: row.get("ghost"),
     }
 }

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use bucardo_actors::model::SyncName;
+use chrono::{DateTime, Local, Utc};
 use serde::Serialize;
 
 use super::CliError;
 use super::status::{duration, when};
 use crate::catalog::trouble::Trouble;
-use crate::catalog::{Control, Role, load_sync};
-use crate::pg::{causes, connect};
+use crate::catalog::{Control, Db, Role, SyncDetail, load_sync};
+use crate::pg::{SqlFile, causes, connect};
 use crate::source::deltas;
 
-/// What one source may take to tell.
+const POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/position_read.sql"));
+
+/// What one database may take to tell.
 const WITHIN: Duration = Duration::from_secs(3);
 
 /// One target of a sync.
@@ -26,6 +29,10 @@ pub(super) struct Target {
     deletes: i64,
     /// Changes that it has not read; `None`: the source does not tell, see `problem`.
     waiting: Option<i64>,
+    /// Whole copies made there; `None`: it gets changes, not copies.
+    copies: Option<i64>,
+    /// When the last one was made.
+    copied: Option<DateTime<Local>>,
     /// Age of the oldest of them.
     lag_seconds: Option<f64>,
     /// Why nothing is known.
@@ -41,6 +48,10 @@ impl Target {
         let trouble = self.trouble.as_ref().map(|trouble| format!("; {}", words(trouble))).unwrap_or_default();
         if let Some(problem) = &self.problem {
             return format!("{head}: {problem}{trouble}");
+        }
+        if let Some(copies) = self.copies {
+            let last = self.copied.map(|at| format!(", last at {}", when(at))).unwrap_or_default();
+            return format!("{head}: copied whole {copies} times, {} rows in all{last}{trouble}", self.inserts);
         }
         let lag = self.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok());
         format!(
@@ -66,6 +77,39 @@ pub(super) async fn targets(control: &Control, name: &str, troubles: &[Trouble])
     let Some(sync) = load_sync(control.client(), &SyncName::from(name)).await? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for source in sync.dbs(Role::Source).filter(|db| db.active) {
+        let blank = |target: &str, problem: Option<String>| Target {
+            source: source.name.to_string(),
+            target: target.to_owned(),
+            inserts: 0,
+            deletes: 0,
+            waiting: None,
+            copies: None,
+            copied: None,
+            lag_seconds: None,
+            problem,
+            trouble: troubles
+                .iter()
+                .find(|trouble| {
+                    (&*trouble.sync, &*trouble.target) == (name, target) && trouble.source == source.name.as_str()
+                })
+                .cloned(),
+        };
+        for target in sync.dbs(Role::Fullcopy).filter(|db| db.active) {
+            let copies = tokio::time::timeout(WITHIN, copies(&sync, source, target)).await;
+            found.push(match copies.unwrap_or_else(|_| Err("no answer".to_owned())) {
+                Ok(Copies { round, inserts, deletes, updated }) => Target {
+                    inserts,
+                    deletes,
+                    copies: Some(round),
+                    copied: (round > 0).then(|| updated.into()),
+                    ..blank(target.name.as_str(), None)
+                },
+                Err(problem) => blank(target.name.as_str(), Some(problem)),
+            });
+        }
+        if sync.is_fullcopy() {
+            continue; // its source knows nothing of it
+        }
         let ask = async {
             let connection = Box::pin(connect(&source.access, "bucardo CLI")).await.map_err(|error| causes(&error))?;
             deltas::waiting(&connection, &sync.name).await.map_err(|error| match error.code() {
@@ -76,21 +120,6 @@ pub(super) async fn targets(control: &Control, name: &str, troubles: &[Trouble])
             })
         };
         let told = tokio::time::timeout(WITHIN, ask).await.unwrap_or_else(|_| Err("no answer".to_owned()));
-        let blank = |target: &str, problem: Option<String>| Target {
-            source: source.name.to_string(),
-            target: target.to_owned(),
-            inserts: 0,
-            deletes: 0,
-            waiting: None,
-            lag_seconds: None,
-            problem,
-            trouble: troubles
-                .iter()
-                .find(|trouble| {
-                    (&*trouble.sync, &*trouble.target) == (name, target) && trouble.source == source.name.as_str()
-                })
-                .cloned(),
-        };
         match told {
             Ok(states) => found.extend(states.into_iter().map(|state| Target {
                 inserts: state.inserts,
@@ -106,4 +135,29 @@ pub(super) async fn targets(control: &Control, name: &str, troubles: &[Trouble])
         }
     }
     Ok(found)
+}
+
+/// What a database that is copied whole knows of its copies.
+struct Copies {
+    round: i64,
+    inserts: i64,
+    deletes: i64,
+    updated: DateTime<Utc>,
+}
+
+async fn copies(sync: &SyncDetail, source: &Db, target: &Db) -> Result<Copies, String> {
+    let connection = Box::pin(connect(&target.access, "bucardo CLI")).await.map_err(|error| causes(&error))?;
+    let missing = || format!("not validated yet: run \"bucardo validate {}\"", sync.name);
+    let row = connection.query_opt(POSITION.text(), &[&sync.name.as_str(), &source.name.as_str()]).await;
+    let row = row.map_err(|error| match error.code() {
+        Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => missing(),
+        _ => causes(&error),
+    })?;
+    let row = row.ok_or_else(missing)?;
+    Ok(Copies {
+        round: row.get("round"),
+        inserts: row.get("inserts"),
+        deletes: row.get("deletes"),
+        updated: row.get("updated"),
+    })
 }

@@ -10,7 +10,7 @@ use super::pair::{Round, step};
 use super::site::{Site, pour};
 use super::step::Step;
 use super::table::{FEW, Ready, Table};
-use crate::pg::{Sql, SqlFile};
+use crate::pg::SqlFile;
 
 const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));
 
@@ -156,16 +156,4 @@ async fn run_all<const N: usize>(site: &Site, statements: [&str; N]) -> Result<(
         site.conn.batch_execute(sql).await?;
     }
     Ok(())
-}
-
-/// A statement that empties a table, whichever way is allowed.
-pub(super) fn emptying(ready: &Ready, method: crate::catalog::DeleteMethod) -> Sql {
-    use crate::catalog::DeleteMethod;
-    let emptying = &ready.emptying;
-    let sql = match (method, &emptying.truncate) {
-        (DeleteMethod::Truncate, Some(truncate)) => truncate,
-        (DeleteMethod::TruncateCascade, _) => &emptying.truncate_cascade,
-        (DeleteMethod::Delete | DeleteMethod::Truncate, _) => &emptying.delete,
-    };
-    Sql::trusted(sql.clone())
 }

@@ -6,6 +6,7 @@ mod apply;
 mod batch;
 mod copy;
 mod error;
+mod fullcopy;
 mod pair;
 mod position;
 mod scout;
@@ -14,8 +15,10 @@ mod session;
 mod site;
 mod step;
 mod table;
+mod whole;
 
 pub use error::RoundError;
+pub use fullcopy::CopySession;
 pub use pair::PairSession;
 pub use position::{BadPosition, Position};
 pub use step::Step;

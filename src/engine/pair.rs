@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio_postgres::Statement;
 
 use bucardo_actors::model::{Fault, KidId, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
@@ -18,6 +19,7 @@ use super::batch::{Batch, Look};
 use super::error::RoundError;
 use super::position::Position;
 use super::session::Session;
+use super::site::Site;
 use super::step::Step;
 use super::{apply, copy};
 use crate::catalog::SyncDetail;
@@ -108,6 +110,34 @@ pub(super) async fn step(watch: &Watch, step: Step<'_>) -> Result<(), RoundError
     watch.at(&step.to_string()).await.map_err(RoundError::Injected)
 }
 
+/// Locks the target's position, in the transaction that will write.
+pub(super) async fn fence(target: &Site, statement: &Statement, id: &KidId) -> Result<Held, RoundError> {
+    let key: [&(dyn postgres_types::ToSql + Sync); 2] = [&id.sync.as_str(), &id.source.as_str()];
+    let (began, row) = tokio::join!(
+        target.run("beginning a transaction", "BEGIN; SET LOCAL session_replication_role = replica"),
+        target.conn.query_opt(statement, &key),
+    );
+    began?;
+    let row = row.map_err(|error| match error.code() {
+        Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => RoundError::Fenced { db: target.db.clone() },
+        Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+            RoundError::NoPosition { sync: id.sync.to_string(), db: target.db.clone() }
+        }
+        _ => target.failed("locking the position")(error),
+    })?;
+    let Some(row) = row else {
+        return Err(RoundError::NoPosition { sync: id.sync.to_string(), db: target.db.clone() });
+    };
+    let position = row.get::<_, &str>("snapshot").parse();
+    Ok(Held {
+        position: position.map_err(|source| RoundError::Position { db: target.db.clone(), source })?,
+        round: row.get("round"),
+        system_id: row.get("system_id"),
+        timeline: row.get("timeline"),
+        copy_request: row.get("copy_request"),
+    })
+}
+
 /// One round under way.
 pub(super) struct Round<'a> {
     pub(super) sync: &'a SyncDetail,
@@ -171,33 +201,8 @@ impl Round<'_> {
         }))
     }
 
-    /// Locks the target's position, in the transaction that will write.
     async fn fence(&mut self) -> Result<Held, RoundError> {
-        let (target, id) = (&self.session.target, self.id);
-        let key: [&(dyn postgres_types::ToSql + Sync); 2] = [&id.sync.as_str(), &id.source.as_str()];
-        let (began, row) = tokio::join!(
-            target.run("beginning a transaction", "BEGIN; SET LOCAL session_replication_role = replica"),
-            target.conn.query_opt(&self.session.statements.fence, &key),
-        );
-        began?;
-        let row = row.map_err(|error| match error.code() {
-            Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => RoundError::Fenced { db: target.db.clone() },
-            Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
-                RoundError::NoPosition { sync: id.sync.to_string(), db: target.db.clone() }
-            }
-            _ => target.failed("locking the position")(error),
-        })?;
-        let Some(row) = row else {
-            return Err(RoundError::NoPosition { sync: id.sync.to_string(), db: target.db.clone() });
-        };
-        let position = row.get::<_, &str>("snapshot").parse();
-        Ok(Held {
-            position: position.map_err(|source| RoundError::Position { db: target.db.clone(), source })?,
-            round: row.get("round"),
-            system_id: row.get("system_id"),
-            timeline: row.get("timeline"),
-            copy_request: row.get("copy_request"),
-        })
+        fence(&self.session.target, &self.session.statements.fence, self.id).await
     }
 
     /// Takes the source's snapshot and sees what is unread: one or two round trips however many tables there are.

@@ -19,11 +19,11 @@ use crate::pg::{Sql, SqlFile};
 const SESSION_SOURCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/session_source.sql"));
 const CAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/captured.sql"));
 const SYSTEM_ID: SqlFile = SqlFile::new(include_str!("../../sql/engine/system_id.sql"));
-const FENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/fence.sql"));
+pub(super) const FENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/fence.sql"));
 pub(super) const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/since.sql"));
 const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/engine/look.sql"));
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/engine/truncated.sql"));
-const ADVANCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/advance.sql"));
+pub(super) const ADVANCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/advance.sql"));
 const UNCAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/uncaptured.sql"));
 const TRACK: SqlFile = SqlFile::new(include_str!("../../sql/engine/track.sql"));
 
@@ -64,16 +64,7 @@ impl Session {
     pub(super) async fn open(sync: &SyncDetail, id: &KidId) -> Result<Self, RoundError> {
         let name = format!("bucardo KID {} {}->{}", id.sync, id.source, id.target);
         let name = name.as_str();
-        let site = |db: &'_ DbName| {
-            let db = db.clone();
-            async move {
-                let Some(found) = sync.db(&db) else {
-                    return Err(RoundError::NotInstalled { what: format!("sync \"{}\"", id.sync), db });
-                };
-                Site::open(&db, &found.access, name).await
-            }
-        };
-        let (source, target) = tokio::try_join!(site(&id.source), site(&id.target))?;
+        let (source, target) = tokio::try_join!(Site::of(sync, &id.source, name), Site::of(sync, &id.target, name))?;
         tokio::try_join!(
             source.run("setting up the session", SESSION_SOURCE.text()),
             target.run("setting up the session", SESSION_SOURCE.text()),
@@ -84,7 +75,7 @@ impl Session {
             sync.sequences().map(|goat| (goat, sync.goat_on(goat, &id.target))).collect();
         let sequences = Sequences::open(&sequences, &target).await?;
         let apart = if tables.len() + sequences.branches().len() > PIECE {
-            let scout = site(&id.source).await?;
+            let scout = Site::of(sync, &id.source, name).await?;
             scout.run("setting up the session", SESSION_SOURCE.text()).await?;
             Some(scout)
         } else {

@@ -8,6 +8,7 @@ use bucardo_actors::model::DbName;
 use bucardo_actors::ports::Watch;
 
 use super::error::RoundError;
+use crate::catalog::SyncDetail;
 use crate::pg::{Access, Connection, connect};
 
 /// Rows are handed on in pieces of this size, so that a row costs neither a message nor a wake-up.
@@ -20,7 +21,15 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) async fn open(db: &DbName, access: &Access, application_name: &str) -> Result<Self, RoundError> {
+    /// Connects a database of the sync.
+    pub(super) async fn of(sync: &SyncDetail, db: &DbName, application_name: &str) -> Result<Self, RoundError> {
+        let Some(found) = sync.db(db) else {
+            return Err(RoundError::NotInstalled { what: format!("sync \"{}\"", sync.name), db: db.clone() });
+        };
+        Self::open(db, &found.access, application_name).await
+    }
+
+    async fn open(db: &DbName, access: &Access, application_name: &str) -> Result<Self, RoundError> {
         match connect(access, application_name).await {
             Ok(conn) => Ok(Self { db: db.clone(), conn }),
             Err(source) => Err(RoundError::Connect { db: db.clone(), source }),

@@ -15,14 +15,20 @@ pub enum Step<'a> {
     Keys(&'a str),
     /// The target's rows of these keys are deleted.
     Deleted(&'a str),
+    /// The indexes of a table that is copied whole are dropped.
+    Unindexed(&'a str),
     /// The source's rows are written to the target.
     Copied(&'a str),
+    /// The dropped indexes of a table are made again.
+    Indexed(&'a str),
     /// The new position is written, not yet committed.
     Positioned,
     /// The target has committed rows and position.
     TargetCommitted,
     /// The source knows.
     Tracked,
+    /// A table that was copied whole is vacuumed or analyzed.
+    Tended(&'a str),
 }
 
 impl fmt::Display for Step<'_> {
@@ -33,6 +39,9 @@ impl fmt::Display for Step<'_> {
             Self::Snapshot => f.write_str("snapshot taken"),
             Self::Keys(table) => write!(f, "keys read of {table}"),
             Self::Deleted(table) => write!(f, "rows deleted of {table}"),
+            Self::Unindexed(table) => write!(f, "indexes dropped of {table}"),
+            Self::Indexed(table) => write!(f, "indexes made of {table}"),
+            Self::Tended(table) => write!(f, "tended {table}"),
             Self::Copied(table) => write!(f, "rows copied of {table}"),
             Self::Positioned => f.write_str("position written"),
             Self::TargetCommitted => f.write_str("target committed"),

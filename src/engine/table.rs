@@ -63,10 +63,6 @@ pub(super) struct Ready {
     pub(super) analyze_keys: String,
     pub(super) keys_in: String,
     pub(super) delete_many: String,
-    /// The whole table, as the target shall have it.
-    pub(super) whole_out: String,
-    /// Whether the source has rows for the target.
-    pub(super) source_has_rows: String,
     pub(super) emptying: Emptying,
 }
 
@@ -75,9 +71,6 @@ pub(super) struct Emptying {
     pub(super) delete: String,
     /// `None`: a foreign key of another table points at it, and `TRUNCATE` would be refused.
     pub(super) truncate: Option<String>,
-    pub(super) truncate_cascade: String,
-    pub(super) has_rows: String,
-    pub(super) analyze: String,
 }
 
 impl Table {
@@ -101,11 +94,8 @@ impl Table {
             .await
             .map_err(source.failed(format!("reading the definition of table \"{label}\"")))?;
         let (from, to) = (self.relation(source, &self.goat).await?, self.relation(target, &self.there).await?);
-        if from.oid == to.oid && place(source).await? == place(target).await? {
-            return Err(self.unfit(target, "that is the same table: give it another name there with customname"));
-        }
-        self.try_filter(source).await?;
-        let columns = self.columns(&self.offered(source, &from).await?, &to, target)?;
+        let offered = fit(&self.goat, self.mapping.as_ref(), (source, &from), (target, &to)).await?;
+        let columns = self.columns(&offered, &to, target)?;
         let text = self.texts(&from, &to, &columns, &signature_sql);
         // The first error is the cause; the others only say that the transaction is over.
         let (keys, rows_few, delete_few, rows_in) = tokio::join!(
@@ -128,8 +118,6 @@ impl Table {
             analyze_keys: text.analyze_keys,
             keys_in: text.keys_in,
             delete_many: text.delete_many,
-            whole_out: text.whole_out,
-            source_has_rows: text.source_has_rows,
             emptying: text.emptying,
         })
     }
@@ -144,44 +132,9 @@ impl Table {
         if found.is_table() { Ok(found) } else { Err(self.unfit(site, "it does not exist there")) }
     }
 
-    /// The columns that the source has for the target, and whether it generates them: those of the select list, else all.
-    async fn offered(&self, source: &Site, from: &Relation) -> Result<Vec<(String, bool)>, RoundError> {
-        let Some(clause) = self.mapping.as_ref().and_then(|mapping| mapping.columns.as_ref()) else {
-            return Ok(from.columns.iter().map(|column| (column.name.clone(), column.generated)).collect());
-        };
-        match list_columns(&source.conn, &self.goat, clause).await {
-            Ok(listed) => Ok(listed.into_iter().map(|column| (column.name, false)).collect()),
-            Err(error) => Err(self.refused(source, "customcols", clause, error)),
-        }
-    }
-
-    async fn try_filter(&self, source: &Site) -> Result<(), RoundError> {
-        let Some(clause) = self.mapping.as_ref().and_then(|mapping| mapping.filter.as_ref()) else { return Ok(()) };
-        let tried = check_filter(&source.conn, &self.goat, clause).await;
-        tried.map_err(|error| self.refused(source, "customselect", clause, error))
-    }
-
-    fn refused(&self, source: &Site, kind: &str, clause: &str, error: ClauseError) -> RoundError {
-        match error {
-            ClauseError::Unfit(why) => self.unfit(source, &format!("{why} ({kind}: {clause})")),
-            ClauseError::Sql(error) => {
-                source.failed(format!("trying the {kind} of table \"{}\" ({clause})", self.label))(error)
-            }
-        }
-    }
-
-    /// The columns that are copied: all that are offered but those that the target generates, or has none of because
-    /// the source generates them.
+    /// The columns that are copied; those of the key must be among them.
     fn columns(&self, offered: &[(String, bool)], to: &Relation, target: &Site) -> Result<Vec<String>, RoundError> {
-        let mut columns = Vec::with_capacity(offered.len());
-        for (name, generated) in offered {
-            match to.column(name) {
-                Some(other) if other.generated => {}
-                Some(_) => columns.push(name.clone()),
-                None if *generated => {}
-                None => return Err(self.unfit(target, &format!("it has no column \"{name}\" there"))),
-            }
-        }
+        let columns = shared(&self.label, offered, to, target)?;
         for key in &self.goat.key {
             if !columns.contains(key) {
                 return Err(self.unfit(target, &format!("its key column \"{key}\" is gone or generated")));
@@ -191,7 +144,7 @@ impl Table {
     }
 
     fn unfit(&self, site: &Site, why: &str) -> RoundError {
-        RoundError::Table { table: self.label.clone(), db: site.db.clone(), why: why.to_owned() }
+        unfit(&self.label, site, why)
     }
 
     fn signature(&self) -> Sql {
@@ -216,13 +169,7 @@ impl Table {
         let keys = Sql::ident(if self.goat.name == "changed" { "changed keys" } else { "changed" });
         let name = Sql::ident(&self.goat.name);
         let on = self.on(name.as_str(), from, |_, column| format!("{keys}.{}", Sql::ident(&delta_column(column))));
-        Some(Mapped {
-            list: Sql::operators(mapping.columns.as_deref().unwrap_or("SELECT *")),
-            filter: Sql::operators(mapping.filter.as_deref().unwrap_or("true")),
-            table,
-            keys,
-            on,
-        })
+        Some(Mapped { list: list(mapping), filter: filter(mapping), table, keys, on })
     }
 
     fn texts(&self, from: &Relation, to: &Relation, columns: &[String], signature: &Sql) -> Texts {
@@ -287,26 +234,9 @@ impl Table {
             analyze_keys: format!("ANALYZE {keys_table}"),
             keys_in: format!("COPY {keys_table} ({key_names}) FROM STDIN"),
             delete_many: DELETE_MANY.fill(&[("table", &target_table), ("keys_table", &keys_table), ("on", &same)]),
-            // COPY of a plain table reads that table alone, as ONLY does; it refuses generated columns.
-            whole_out: match &mapped {
-                Some(mapped) => format!("COPY (SELECT {t_columns} FROM {} AS t) TO STDOUT", mapped.whole()),
-                None if from.kind == "p"
-                    || columns.iter().any(|name| from.column(name).is_some_and(|column| column.generated)) =>
-                {
-                    format!("COPY (SELECT {list} FROM {source_table}) TO STDOUT")
-                }
-                None => format!("COPY {source_name} ({list}) TO STDOUT"),
-            },
-            source_has_rows: match &mapped {
-                Some(mapped) => format!("SELECT EXISTS (SELECT FROM {} AS t)", mapped.whole()),
-                None => format!("SELECT EXISTS (SELECT FROM {source_table})"),
-            },
             emptying: Emptying {
                 delete: format!("DELETE FROM {target_table}"),
                 truncate: (!to.is_referenced).then(|| format!("TRUNCATE {target_table}")),
-                truncate_cascade: format!("TRUNCATE {target_table} CASCADE"),
-                has_rows: format!("SELECT EXISTS (SELECT FROM {target_table})"),
-                analyze: format!("ANALYZE {name}"),
             },
         }
     }
@@ -323,16 +253,79 @@ struct Mapped<'a> {
 }
 
 impl Mapped<'_> {
-    fn whole(&self) -> Sql {
-        let rows = [("list", &self.list), ("table", self.table), ("filter", &self.filter)];
-        Sql::trusted(MAPPED_ROWS.fill(&rows))
-    }
-
     fn changes(&self, changed: &Sql) -> Sql {
         let rows = [("list", &self.list), ("table", self.table), ("filter", &self.filter)];
         let keys = [("changed", changed), ("keys", &self.keys), ("on", &self.on)];
         Sql::trusted(MAPPED_CHANGES.fill(&[rows.as_slice(), keys.as_slice()].concat()))
     }
+}
+
+fn list(mapping: &Mapping) -> Sql {
+    Sql::operators(mapping.columns.as_deref().unwrap_or("SELECT *"))
+}
+
+fn filter(mapping: &Mapping) -> Sql {
+    Sql::operators(mapping.filter.as_deref().unwrap_or("true"))
+}
+
+/// The rows of a source's table that a target gets, with its columns, where these are not simply all.
+pub(super) fn mapped_rows(mapping: Option<&Mapping>, table: &Sql) -> Option<Sql> {
+    let mapping = mapping.filter(|it| it.columns.is_some() || it.filter.is_some())?;
+    let rows = [("list", &list(mapping)), ("table", table), ("filter", &filter(mapping))];
+    Some(Sql::trusted(MAPPED_ROWS.fill(&rows)))
+}
+
+pub(super) fn unfit(table: &str, site: &Site, why: &str) -> RoundError {
+    RoundError::Table { table: table.to_owned(), db: site.db.clone(), why: why.to_owned() }
+}
+
+/// Sees that the target's table is another one than the source's and that the operator's clauses can be used; returns
+/// the columns that the source has for the target, and whether it generates them: those of the select list, else all.
+pub(super) async fn fit(
+    goat: &Goat,
+    mapping: Option<&Mapping>,
+    (source, from): (&Site, &Relation),
+    (target, to): (&Site, &Relation),
+) -> Result<Vec<(String, bool)>, RoundError> {
+    let label = format!("{}.{}", goat.schema, goat.name);
+    if from.oid == to.oid && place(source).await? == place(target).await? {
+        return Err(unfit(&label, target, "that is the same table: give it another name there with customname"));
+    }
+    let refused = |kind: &str, clause: &str, error: ClauseError| match error {
+        ClauseError::Unfit(why) => unfit(&label, source, &format!("{why} ({kind}: {clause})")),
+        ClauseError::Sql(error) => source.failed(format!("trying the {kind} of table \"{label}\" ({clause})"))(error),
+    };
+    if let Some(clause) = mapping.and_then(|mapping| mapping.filter.as_ref()) {
+        let tried = check_filter(&source.conn, goat, clause).await;
+        tried.map_err(|error| refused("customselect", clause, error))?;
+    }
+    let Some(clause) = mapping.and_then(|mapping| mapping.columns.as_ref()) else {
+        return Ok(from.columns.iter().map(|column| (column.name.clone(), column.generated)).collect());
+    };
+    match list_columns(&source.conn, goat, clause).await {
+        Ok(listed) => Ok(listed.into_iter().map(|column| (column.name, false)).collect()),
+        Err(error) => Err(refused("customcols", clause, error)),
+    }
+}
+
+/// The columns that both sides have: all that are offered but those that the target generates, or has none of because
+/// the source generates them.
+pub(super) fn shared(
+    table: &str,
+    offered: &[(String, bool)],
+    to: &Relation,
+    target: &Site,
+) -> Result<Vec<String>, RoundError> {
+    let mut columns = Vec::with_capacity(offered.len());
+    for (name, generated) in offered {
+        match to.column(name) {
+            Some(other) if other.generated => {}
+            Some(_) => columns.push(name.clone()),
+            None if *generated => {}
+            None => return Err(unfit(table, target, &format!("it has no column \"{name}\" there"))),
+        }
+    }
+    Ok(columns)
 }
 
 struct Texts {
@@ -348,8 +341,6 @@ struct Texts {
     analyze_keys: String,
     keys_in: String,
     delete_many: String,
-    whole_out: String,
-    source_has_rows: String,
     emptying: Emptying,
 }
 

@@ -62,6 +62,14 @@ pub(crate) struct Installed {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Installed {
+    /// Of a source where no change is captured.
+    pub(crate) async fn nothing(conn: &Connection) -> Result<Self, tokio_postgres::Error> {
+        let row = conn.query_one(SNAPSHOT.text(), &[]).await?;
+        Ok(Self { baseline: row.get("snapshot"), warnings: Vec::new() })
+    }
+}
+
 /// Installs capture for the tables of `sync` in `source`. `relations` are those of `sync.goats`, in order.
 pub(crate) async fn source(
     conn: &mut Connection,
@@ -329,7 +337,7 @@ async fn prune(conn: &mut Connection, sync: &SyncDetail, captured: &[i32]) -> Re
     let targets: Vec<&str> = sync
         .members
         .iter()
-        .filter(|it| it.role != crate::catalog::Role::Source)
+        .filter(|it| it.role == crate::catalog::Role::Target)
         .map(|it| it.db.name.as_str())
         .collect();
     txn.execute(TRACK_PRUNE.text(), &[&sync.name.as_str(), &targets]).await?;
@@ -380,6 +388,20 @@ pub(crate) async fn target(
     if round.is_none() {
         source.execute(TRACK_REGISTER.text(), &[&sync, &from, &to, &snapshot]).await?;
     }
+    Ok(())
+}
+
+/// Makes the position table in a database that gets whole copies: its row is what two copies exclude each other with.
+/// The source keeps nothing for it.
+pub(crate) async fn copy_target(
+    target: &mut Connection,
+    pair: &KidId,
+    baseline: &str,
+    system_id: i64,
+) -> Result<(), tokio_postgres::Error> {
+    create_once(target, "bucardo.position", POSITION.text()).await?;
+    let (sync, from) = (pair.sync.as_str(), pair.source.as_str());
+    target.execute(POSITION_REGISTER.text(), &[&sync, &from, &baseline, &system_id, &false]).await?;
     Ok(())
 }
 

@@ -116,7 +116,8 @@ impl Site<'_> {
     }
 }
 
-/// Checks that `sync` can run and installs what it needs: capture on its source, positions on its targets.
+/// Checks that `sync` can run and installs what it needs: capture on its source, positions on its targets. A
+/// source of which only whole copies are made is read and gets nothing.
 ///
 /// May be run again at any time, also while the sync runs: what is in place is left alone.
 ///
@@ -131,9 +132,9 @@ pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError
     let mut problems = Vec::new();
     // Members are sorted: the source is first.
     if let Some((source, targets)) = sites.split_first() {
-        check_site(source, &mut problems);
+        check_site(sync, source, &mut problems);
         for target in targets {
-            check_site(target, &mut problems);
+            check_site(sync, target, &mut problems);
             check_columns(sync, source, target, &mut problems, &mut validated.warnings);
             mapped::check_clauses(sync, source, target, &mut problems, &mut validated.warnings).await?;
             check_replica_role(target, &mut problems).await?;
@@ -150,17 +151,40 @@ pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError
     }
     if let Some((source, targets)) = sites.split_first_mut() {
         let name = source.db.name.clone();
-        let installed = install::source(&mut source.conn, &name, sync, &source.relations).await?;
+        let installed = if sync.is_fullcopy() {
+            uncaptured(sync, source).await?
+        } else {
+            install::source(&mut source.conn, &name, sync, &source.relations).await?
+        };
         validated.warnings.extend(installed.warnings);
         for target in targets {
             let pair = KidId { sync: sync.name.clone(), source: name.clone(), target: target.db.name.clone() };
-            let copies_all = sync.onetimecopy == 1;
-            install::target(&source.conn, &mut target.conn, &pair, &installed.baseline, source.system_id, copies_all)
-                .await
+            let (baseline, system_id) = (&installed.baseline, source.system_id);
+            let registered = match target.role {
+                Role::Fullcopy => install::copy_target(&mut target.conn, &pair, baseline, system_id).await,
+                _ => {
+                    install::target(&source.conn, &mut target.conn, &pair, baseline, system_id, sync.onetimecopy == 1)
+                        .await
+                }
+            };
+            registered
                 .map_err(|error| ValidateError::sql(&target.db.name, "registering the position".to_owned(), error))?;
         }
     }
     Ok(validated)
+}
+
+/// A source that is only copied whole gets nothing, and loses what it had when changes were captured for this sync.
+async fn uncaptured(sync: &SyncDetail, source: &mut Site<'_>) -> Result<install::Installed, ValidateError> {
+    let name = &source.db.name;
+    if !source.is_standby {
+        install::forget_source(&mut source.conn, &sync.name).await.map_err(|error| {
+            ValidateError::sql(name, format!("forgetting what sync \"{}\" captured", sync.name), error)
+        })?;
+    }
+    install::Installed::nothing(&source.conn)
+        .await
+        .map_err(|error| ValidateError::sql(name, "reading a snapshot".to_owned(), error))
 }
 
 /// Takes a removed sync out of its databases, so that nothing is kept for it. A database that cannot be reached is
@@ -208,12 +232,6 @@ pub(crate) fn check_shape(sync: &SyncDetail) -> Result<(), ValidateError> {
     }
     let mut problems = Vec::new();
     for member in &sync.members {
-        if member.role == Role::Fullcopy {
-            problems.push(format!(
-                "database \"{}\" has role fullcopy, which is not supported yet: use role target",
-                member.db.name
-            ));
-        }
         if member.db.kind != "postgres" {
             problems.push(format!(
                 "database \"{}\" is of type {}, only postgres is supported yet",
@@ -221,7 +239,7 @@ pub(crate) fn check_shape(sync: &SyncDetail) -> Result<(), ValidateError> {
             ));
         }
     }
-    for goat in sync.tables().filter(|goat| goat.key.is_empty()) {
+    for goat in sync.tables().filter(|goat| goat.key.is_empty() && !sync.is_fullcopy()) {
         problems.push(format!("Table \"{}.{}\" must specify a primary key!", goat.schema, goat.name));
     }
     if problems.is_empty() { Ok(()) } else { Err(ValidateError::Problems { problems }) }
@@ -261,12 +279,13 @@ async fn open<'a>(sync: &SyncDetail, db: &'a Db, role: Role) -> Result<Site<'a>,
     })
 }
 
-fn check_site(site: &Site<'_>, problems: &mut Vec<String>) {
+fn check_site(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<String>) {
     let db = &site.db.name;
-    if site.is_standby {
+    let is_only_read = site.role == Role::Source && sync.is_fullcopy();
+    if site.is_standby && !is_only_read {
         problems.push(format!("database \"{db}\" is a standby and cannot be written to"));
     }
-    if !site.may_create {
+    if !site.may_create && !is_only_read {
         problems.push(format!(
             "role \"{}\" may not create in database \"{db}\": run GRANT CREATE ON DATABASE \"{}\" TO \"{}\", or make it the owner of schema bucardo",
             site.role_name, site.database, site.role_name
@@ -279,11 +298,11 @@ fn check_site(site: &Site<'_>, problems: &mut Vec<String>) {
         ));
     }
     for (goat, relation) in site.goats.iter().zip(&site.relations) {
-        check_relation(goat, relation, site, problems);
+        check_relation(goat, relation, site, is_only_read, problems);
     }
 }
 
-fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, problems: &mut Vec<String>) {
+fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, is_only_read: bool, problems: &mut Vec<String>) {
     let (db, schema, name, role) = (&site.db.name, &goat.schema, &goat.name, &site.role_name);
     if !relation.schema_exists {
         problems.push(format!("Could not find schema \"{schema}\" in database \"{db}\"!"));
@@ -317,7 +336,7 @@ fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, problems: &
         wants.push("SELECT");
     }
     match site.role {
-        Role::Source if goat.kind == GoatKind::Table && !relation.may_trigger => wants.push("TRIGGER"),
+        Role::Source if goat.kind == GoatKind::Table && !relation.may_trigger && !is_only_read => wants.push("TRIGGER"),
         Role::Target | Role::Fullcopy if !relation.may_write => {
             wants.push(if goat.kind == GoatKind::Table { "INSERT, UPDATE, DELETE, TRUNCATE" } else { "UPDATE" });
         }

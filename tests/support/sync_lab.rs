@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bucardo::catalog::{Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
-use bucardo::engine::PairSession;
+use bucardo::engine::{CopySession, PairSession};
 use bucardo::pg::Access;
 use bucardo::source::{ValidateError, Validated, validate_sync};
 use bucardo_actors::model::{Fault, KidId, Reason, RoundReport};
@@ -62,6 +62,9 @@ impl SyncLab {
             copy_request: 0,
             deletemethod: DeleteMethod::Delete,
             analyze_after_copy: true,
+            vacuum_after_copy: false,
+            rebuild_index: false,
+            copyextra: String::new(),
             strict_checking: true,
             batch_rows_max: 500_000,
             problem: None,
@@ -111,6 +114,9 @@ impl SyncLab {
         let id = KidId { sync: self.sync.name.clone(), source: "a".into(), target: target.into() };
         let mut session = match self.sessions.remove(target) {
             Some(session) => session,
+            None if self.sync.role(&id.target) == Some(Role::Fullcopy) => {
+                return CopySession::new(Arc::new(self.sync.clone()), id).round(Reason::Request, watch).await;
+            }
             None => PairSession::new(Arc::new(self.sync.clone()), id),
         };
         let ended = session.round(Reason::Request, watch).await;
@@ -166,6 +172,8 @@ fn goat(id: i32, text: &str) -> Goat {
         autokick: None,
         strict_checking: true,
         analyze_after_copy: true,
+        vacuum_after_copy: true,
+        rebuild_index: None,
         ghost: false,
     }
 }

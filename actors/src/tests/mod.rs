@@ -79,7 +79,8 @@ impl Rig {
         world.set_plans(plans);
         let mut rig = Self::begin(world);
         rig.ready().await.unwrap();
-        let active = plans.iter().filter(|plan| plan.intent == Intent::Active && plan.autokick).count();
+        let kicked = |plan: &&SyncPlan| plan.intent == Intent::Active && plan.autokick && !plan.targets.is_empty();
+        let active = plans.iter().filter(kicked).count();
         world.until("the first kicks are answered", |world| world.count("notice SyncDone") >= active).await;
         world.forget();
         rig

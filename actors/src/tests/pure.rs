@@ -97,12 +97,12 @@ fn agenda(targets: &[&str]) -> Agenda<u32> {
 fn an_agenda_answers_each_kick_when_all_rounds_after_it_have_ended() {
     let (b, c) = (kid("s", "b"), kid("s", "c"));
     let mut agenda = agenda(&["b", "c"]);
-    assert!(agenda.kick(Reason::Request, |_| true, 1).is_empty());
-    assert_eq!(agenda.kick(Reason::Change, |_| true, 2), [2], "the same rounds serve both");
+    assert!(agenda.kick(Reason::Request, |_| true, |_| true, 1).is_empty());
+    assert_eq!(agenda.kick(Reason::Change, |_| true, |_| true, 2), [2], "the same rounds serve both");
     assert_eq!(agenda.due(), [b.clone(), c.clone()]);
     assert_eq!(agenda.begin(&b), Some(Reason::Request));
     assert_eq!(agenda.begin(&b), None);
-    assert!(agenda.kick(Reason::Change, |_| true, 3).is_empty(), "b has begun without it");
+    assert!(agenda.kick(Reason::Change, |_| true, |_| true, 3).is_empty(), "b has begun without it");
     agenda.begin(&c);
     assert_eq!(agenda.ended(&c, false), Over::none());
     assert_eq!(agenda.ended(&b, false), Over { asked: vec![1], unasked: vec![] });
@@ -118,9 +118,9 @@ fn an_agenda_answers_each_kick_when_all_rounds_after_it_have_ended() {
 fn a_request_is_not_answered_by_rounds_that_began_before_it() {
     let b = kid("s", "b");
     let mut agenda = agenda(&["b"]);
-    agenda.kick(Reason::Change, |_| true, 1);
+    agenda.kick(Reason::Change, |_| true, |_| true, 1);
     agenda.begin(&b);
-    assert_eq!(agenda.kick(Reason::Request, |_| true, 2), [1], "nobody is told of the round that runs");
+    assert_eq!(agenda.kick(Reason::Request, |_| true, |_| true, 2), [1], "nobody is told of the round that runs");
     assert_eq!(agenda.ended(&b, false), Over::none());
     agenda.begin(&b);
     assert_eq!(agenda.ended(&b, false).asked, [2]);
@@ -130,18 +130,18 @@ fn a_request_is_not_answered_by_rounds_that_began_before_it() {
 fn an_agenda_keeps_the_work_of_a_kid_that_failed_or_left() {
     let (b, c) = (kid("s", "b"), kid("s", "c"));
     let mut agenda = agenda(&["b", "c"]);
-    agenda.kick(Reason::Change, |_| true, 1);
+    agenda.kick(Reason::Change, |_| true, |_| true, 1);
     agenda.begin(&b);
     agenda.begin(&c);
     agenda.interrupted(&c);
     assert_eq!(agenda.due(), std::slice::from_ref(&c));
-    assert_eq!(agenda.failed(&b).unasked, [1]);
+    assert_eq!(agenda.failed(&b, true).unasked, [1]);
     assert_eq!(agenda.due(), [b.clone(), c.clone()]);
-    assert!(agenda.kick(Reason::Change, |kid| *kid != b, 2).is_empty());
+    assert!(agenda.kick(Reason::Change, |_| true, |kid| *kid != b, 2).is_empty());
     agenda.begin(&c);
     assert_eq!(agenda.ended(&c, false).unasked, [2], "b cannot run and is not waited for");
-    assert_eq!(agenda.kick(Reason::Change, |_| false, 3), [3]);
-    agenda.kick(Reason::Change, |_| true, 4);
+    assert_eq!(agenda.kick(Reason::Change, |_| true, |_| false, 3), [3]);
+    agenda.kick(Reason::Change, |_| true, |_| true, 4);
     agenda.begin(&c);
     agenda.ended(&c, false);
     assert_eq!(agenda.remove(&b).unasked, [4], "a KID that is gone is not waited for");
@@ -153,7 +153,7 @@ fn an_agenda_stays_small_while_one_kid_hangs() {
     let mut agenda = agenda(&["b", "c"]);
     let mut shared = 0;
     for n in 0..10_000 {
-        shared += usize::from(!agenda.kick(Reason::Change, |_| true, n).is_empty());
+        shared += usize::from(!agenda.kick(Reason::Change, |_| true, |_| true, n).is_empty());
         agenda.begin(&b);
         agenda.begin(&c);
         agenda.ended(&c, false);

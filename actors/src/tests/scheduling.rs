@@ -244,3 +244,44 @@ fn a_control_database_that_does_not_keep_up_delays_no_round() {
         rig.stop().await;
     });
 }
+
+/// Whole copies come when they are asked for and when the sync's own timer says so; targets beside them get changes.
+#[test]
+fn whole_copies_wait_to_be_asked_for() {
+    story(|world| async move {
+        let mut both = plan("s", &["b"]);
+        (both.fullcopies, both.check_every) = (vec!["f".into()], None);
+        let mut copies = plan("t", &[]);
+        (copies.fullcopies, copies.check_every) = (vec!["g".into()], Some(50 * SECOND));
+        let rig = Rig::up(&world, &[both, copies]).await;
+        rig.kick("s", Reason::Change);
+        rig.kick("t", Reason::Change);
+        world.until_seen("end b", 1).await;
+        rig.mcp.do_send(SetState { sync: "t".into(), wish: Wish::Pause });
+        rig.mcp.do_send(SetState { sync: "t".into(), wish: Wish::Resume });
+        world.pass(40 * SECOND).await;
+        assert_eq!((world.count("begin f"), world.count("begin g")), (0, 0));
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!((world.count("begin f"), world.count("end f")), (1, 1), "the answer waits for the copy");
+        world.until_seen("begin g Check", 1).await;
+        assert_eq!(world.count("begin f"), 1, "the daemon's own period copies nothing");
+        rig.stop().await;
+    });
+}
+
+/// A copy that failed is still owed; one that nobody asked for is not made because its KID broke.
+#[test]
+fn a_failed_copy_is_tried_again() {
+    story(|world| async move {
+        let mut copies = plan("s", &[]);
+        (copies.fullcopies, copies.check_every) = (vec!["f".into()], None);
+        let rig = Rig::up(&world, &[copies]).await;
+        world.expect_alarm("round failed, KID is restarted");
+        world.plays("f", [Play::Fail(Fault::transient("deadlock"))]);
+        assert_eq!(rig.ask("s").await, "notice SyncKill(\"s\")");
+        world.until_seen("end f", 1).await;
+        world.pass(600 * SECOND).await;
+        assert_eq!(world.count("begin f"), 2, "the one that failed, and another that did not");
+        rig.stop().await;
+    });
+}

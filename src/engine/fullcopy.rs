@@ -1,0 +1,106 @@
+//! The rounds of a database with the role fullcopy: every one copies every table whole, in one transaction, from one
+//! snapshot of the source.
+//!
+//! Nothing is captured for it, and the source keeps nothing of it. Copies come when somebody asks for them or the
+//! sync's own timer does, so each one connects anew, and tables need no key.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bucardo_actors::model::{Fault, KidId, Reason, RoundReport};
+use bucardo_actors::ports::{Rounds, Watch};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::error::RoundError;
+use super::pair::{Held, fence, step};
+use super::scout::PIECE;
+use super::sequences::Sequences;
+use super::session::{ADVANCE, FENCE};
+use super::site::Site;
+use super::step::Step;
+use super::whole::{Copied, Copier};
+use crate::catalog::{Goat, SyncDetail};
+use crate::pg::{Sql, SqlFile};
+
+const SNAPSHOT: SqlFile = SqlFile::new(include_str!("../../sql/source/snapshot.sql"));
+
+/// The rounds of one KID that makes whole copies.
+pub struct CopySession {
+    sync: Arc<SyncDetail>,
+    id: KidId,
+}
+
+impl CopySession {
+    /// Makes the whole copies from one source to one database; connecting is part of every round.
+    #[must_use]
+    pub fn new(sync: Arc<SyncDetail>, id: KidId) -> Self {
+        Self { sync, id }
+    }
+
+    async fn run(&self, watch: &Watch) -> Result<RoundReport, RoundError> {
+        let began = Instant::now();
+        let (sync, id) = (&self.sync, &self.id);
+        let name = format!("bucardo KID {id}");
+        let (source, target) = tokio::try_join!(Site::of(sync, &id.source, &name), Site::of(sync, &id.target, &name))?;
+        step(watch, Step::Connected).await?;
+        let prepared = target.conn.prepare(FENCE.text()).await;
+        let prepared = prepared.map_err(|error| match error.code() {
+            Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+                RoundError::NotInstalled { what: "table bucardo.position".to_owned(), db: target.db.clone() }
+            }
+            _ => target.failed("preparing a copy")(error),
+        })?;
+        let held = fence(&target, &prepared, id).await?;
+        step(watch, Step::Fenced).await?;
+        source.run("beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let snapshot = source.conn.query_one(SNAPSHOT.text(), &[]).await.map_err(source.failed("taking a snapshot"))?;
+        step(watch, Step::Snapshot).await?;
+        let copier = Copier { sync, source: &source, target: &target, watch };
+        let copied = copier.run(false).await?;
+        self.sequences(&source, &target).await?;
+        self.position(&target, &held, snapshot.get("snapshot"), &copied).await?;
+        step(watch, Step::Positioned).await?;
+        target.run("committing", "COMMIT").await?;
+        step(watch, Step::TargetCommitted).await?;
+        // The snapshot must not hold back the source while the target is tended.
+        source.run("ending the reading transaction", "COMMIT").await?;
+        copier.tend(&copied).await?;
+        let Copied { deletes, inserts, .. } = copied;
+        Ok(RoundReport { copied: true, deletes, inserts, took: began.elapsed(), ..RoundReport::default() })
+    }
+
+    async fn sequences(&self, source: &Site, target: &Site) -> Result<(), RoundError> {
+        let goats = self.sync.sequences().filter(|goat| !goat.ghost);
+        let goats: Vec<(&Goat, Goat)> = goats.map(|goat| (goat, self.sync.goat_on(goat, &target.db))).collect();
+        let mut sequences = Sequences::open(&goats, target).await?;
+        for piece in sequences.branches().chunks(PIECE) {
+            let sql = Sql::join(piece.iter().cloned(), " UNION ALL ");
+            let rows = source.conn.query(sql.as_str(), &[]).await.map_err(source.failed("reading sequences"))?;
+            sequences.bring(&rows, target).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes which snapshot the rows are of, to be committed with them. Whether the source went back in time since the
+    /// last copy does not matter to this one.
+    async fn position(&self, target: &Site, held: &Held, snapshot: &str, copied: &Copied) -> Result<(), RoundError> {
+        let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
+        let (deletes, inserts) = (count(copied.deletes), count(copied.inserts));
+        let (sync, from, round) = (self.id.sync.as_str(), self.id.source.as_str(), held.round + 1);
+        let args: [&(dyn postgres_types::ToSql + Sync); 9] =
+            [&sync, &from, &snapshot, &round, &deletes, &inserts, &held.copy_request, &held.system_id, &held.timeline];
+        let written = target.conn.query_one(ADVANCE.text(), &args).await;
+        written.map(drop).map_err(target.failed("writing the position"))
+    }
+}
+
+impl Rounds for CopySession {
+    fn round<'a>(&'a mut self, _: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+        async move {
+            let ended = Box::pin(self.run(&watch)).await;
+            ended.map_err(|error| error.into_fault(self.id.sync.as_str()))
+        }
+        .boxed()
+    }
+}
