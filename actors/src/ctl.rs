@@ -290,12 +290,13 @@ impl Parent<KidId> for Ctl {
             }
         };
         let over = self.agenda.failed(kid, self.plan.concerns(&kid.target, Reason::Start));
-        Self::killed(over);
         if self.agenda.has(kid) {
             let records = self.runs.failed(kid, fault.clone(), after, Instant::now());
             self.record(records);
             self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.fail(state, Some(fault), after));
         }
+        // Who asked and hears of it can read in the run history why.
+        Self::killed(over);
         self.grant(ctx);
         self.end_if_alone(ctx);
     }
