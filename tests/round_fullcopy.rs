@@ -431,6 +431,29 @@ async fn a_copy_is_made_through_its_mapping() {
     }
 }
 
+/// Two tables in one would be a heap of both: custom names that came after the validation are looked at, too.
+#[tokio::test]
+async fn two_tables_are_never_copied_into_one() {
+    let ddl = "CREATE TABLE one (id int); CREATE TABLE two (id int)";
+    let mut lab = copies(ddl, &["one:", "two:"]).await;
+    lab.validate().await.unwrap();
+    lab.on("a").run("INSERT INTO one VALUES (1); INSERT INTO two VALUES (2)").await;
+    lab.sync.mappings = vec![Mapping {
+        goat: lab.sync.goats[1].id,
+        db: "b".into(),
+        name: Some(RelationName::parse("one")),
+        columns: None,
+        filter: None,
+    }];
+    let fault = lab.round("b").await.unwrap_err();
+    assert_eq!(fault.failure, Failure::Permanent);
+    assert!(fault.message.contains("table \"public.one\" is \"public.one\" there, too"), "{fault}");
+    assert_eq!(lab.on("b").number("SELECT count(*) FROM one").await, 0);
+    lab.sync.mappings.clear();
+    lab.round("b").await.unwrap();
+    lab.assert_same().await;
+}
+
 /// Two copies of the same pair exclude each other.
 #[tokio::test]
 async fn two_copies_at_once_exclude_each_other() {

@@ -16,7 +16,7 @@ use super::error::RoundError;
 use super::pair::{Held, fence, step};
 use super::scout::PIECE;
 use super::sequences::Sequences;
-use super::session::{ADVANCE, FENCE};
+use super::session::{ADVANCE, FENCE, check_places, release};
 use super::site::Site;
 use super::step::Step;
 use super::whole::{Copied, Copier};
@@ -43,6 +43,16 @@ impl CopySession {
         let (sync, id) = (&self.sync, &self.id);
         let name = format!("bucardo KID {id}");
         let (source, target) = tokio::try_join!(Site::of(sync, &id.source, &name), Site::of(sync, &id.target, &name))?;
+        let ended = self.copy(&source, &target, watch).await;
+        if ended.is_err() {
+            release(&source, &target).await;
+        }
+        let Copied { deletes, inserts, .. } = ended?;
+        Ok(RoundReport { copied: true, deletes, inserts, took: began.elapsed(), ..RoundReport::default() })
+    }
+
+    async fn copy(&self, source: &Site, target: &Site, watch: &Watch) -> Result<Copied, RoundError> {
+        let (sync, id) = (&self.sync, &self.id);
         step(watch, Step::Connected).await?;
         let prepared = target.conn.prepare(FENCE.text()).await;
         let prepared = prepared.map_err(|error| match error.code() {
@@ -51,23 +61,23 @@ impl CopySession {
             }
             _ => target.failed("preparing a copy")(error),
         })?;
-        let held = fence(&target, &prepared, id).await?;
+        check_places(sync, &sync.tables().collect::<Vec<_>>(), &id.target)?;
+        let held = fence(target, &prepared, id).await?;
         step(watch, Step::Fenced).await?;
         source.run("beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let snapshot = source.conn.query_one(SNAPSHOT.text(), &[]).await.map_err(source.failed("taking a snapshot"))?;
         step(watch, Step::Snapshot).await?;
-        let copier = Copier { sync, source: &source, target: &target, watch };
+        let copier = Copier { sync, source, target, watch };
         let copied = copier.run(false).await?;
-        self.sequences(&source, &target).await?;
-        self.position(&target, &held, snapshot.get("snapshot"), &copied).await?;
+        self.sequences(source, target).await?;
+        self.position(target, &held, snapshot.get("snapshot"), &copied).await?;
         step(watch, Step::Positioned).await?;
         target.run("committing", "COMMIT").await?;
         step(watch, Step::TargetCommitted).await?;
         // The snapshot must not hold back the source while the target is tended.
         source.run("ending the reading transaction", "COMMIT").await?;
         copier.tend(&copied).await?;
-        let Copied { deletes, inserts, .. } = copied;
-        Ok(RoundReport { copied: true, deletes, inserts, took: began.elapsed(), ..RoundReport::default() })
+        Ok(copied)
     }
 
     async fn sequences(&self, source: &Site, target: &Site) -> Result<(), RoundError> {

@@ -123,7 +123,7 @@ impl Session {
 }
 
 /// Two tables in one would take each other's rows for their own. Custom names may have changed since the last validation.
-fn check_places(sync: &SyncDetail, goats: &[&Goat], target: &DbName) -> Result<(), RoundError> {
+pub(super) fn check_places(sync: &SyncDetail, goats: &[&Goat], target: &DbName) -> Result<(), RoundError> {
     let mut taken: HashMap<(String, String), &Goat> = HashMap::with_capacity(goats.len());
     for goat in goats {
         let there = sync.goat_on(goat, target);
@@ -139,16 +139,18 @@ fn check_places(sync: &SyncDetail, goats: &[&Goat], target: &DbName) -> Result<(
 }
 
 impl Session {
-    /// Ends a session whose round failed. The servers would roll back anyway when the sockets close, but only when
-    /// they notice; the next round should not find the fence held.
+    /// Ends a session whose round failed.
     pub(super) async fn release(self) {
-        let ends = futures_util::future::join(
-            self.target.conn.batch_execute("ROLLBACK"),
-            self.source.conn.batch_execute("ROLLBACK"),
-        );
-        // Whether they heard it makes no difference here.
-        let _ = tokio::time::timeout(RELEASE_WITHIN, ends).await;
+        release(&self.source, &self.target).await;
     }
+}
+
+/// Ends the transactions of a round that failed. The servers would roll back anyway when the sockets close, but only
+/// when they notice; the next round should not find the fence held.
+pub(super) async fn release(source: &Site, target: &Site) {
+    let ends = futures_util::future::join(target.conn.batch_execute("ROLLBACK"), source.conn.batch_execute("ROLLBACK"));
+    // Whether they heard it makes no difference here.
+    let _ = tokio::time::timeout(RELEASE_WITHIN, ends).await;
 }
 
 /// The tables of the sync with what the source has registered for them.
