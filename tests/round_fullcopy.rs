@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bucardo::catalog::{DeleteMethod, Mapping, Role};
+use bucardo::lab::{Cluster, Folder, Settings};
 use bucardo::pg::RelationName;
 use bucardo_actors::model::Failure;
 use bucardo_actors::ports::Watch;
 use futures_util::FutureExt;
 
 use crate::support::sync_lab::member;
-use crate::support::{Accident, SyncLab, wait};
+use crate::support::{Accident, Database, SyncLab, wait};
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
 /// A parent, a child, a child that points at itself, a table without a key.
@@ -88,12 +89,37 @@ async fn reading_is_all_that_the_source_has_to_allow() {
     let role = format!("reader_{}", lab.on("a").name);
     let a = lab.on("a");
     a.run(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON parent, child, loose, numbers TO {role}")).await;
+    a.run(&format!("REVOKE ALL ON DATABASE \"{}\" FROM public", a.name)).await;
+    a.run(&format!("GRANT CONNECT ON DATABASE \"{}\" TO {role}", a.name)).await;
     a.run(&format!("REVOKE CREATE ON SCHEMA public FROM public; GRANT USAGE ON SCHEMA public TO {role}")).await;
     let words = format!("host={} port={} user={role} dbname={}", a.host, a.port, a.name);
     lab.sync.members[0] = member("a", &words, Role::Source);
     lab.validate().await.unwrap();
     lab.round("b").await.unwrap();
     lab.assert_same().await;
+}
+
+/// Whole copies are read from a standby as well: nothing is written there.
+#[tokio::test]
+async fn a_standby_can_be_copied() {
+    let folder = Folder::new("bucardo-standby").unwrap();
+    let mut cluster = Cluster::start(folder.path(), "standby", &Settings::default()).unwrap();
+    let database = Database::create(&cluster, "source").await;
+    database.run(FAMILY).await;
+    database
+        .run("INSERT INTO parent VALUES (1, 'x'); INSERT INTO loose VALUES ('y', 1); SELECT nextval('numbers')")
+        .await;
+    cluster.stop().unwrap();
+    std::fs::write(cluster.data().join("standby.signal"), "").unwrap();
+    cluster.start_again().unwrap();
+    let database = Database::of(&cluster, &database.name).await;
+    assert_eq!(database.value("SELECT pg_is_in_recovery()").await, "t");
+    let mut lab = copies(FAMILY, &FAMILY_GOATS).await;
+    lab.sync.members[0] = member("a", &database.conninfo(), Role::Source);
+    lab.validate().await.unwrap();
+    assert_eq!(lab.round("b").await.unwrap().inserts, 2);
+    assert_eq!(lab.on("b").rows("SELECT * FROM parent").await, ["1|x"]);
+    assert_eq!(lab.on("b").value("SELECT is_called FROM numbers").await, "t");
 }
 
 /// Tables without a key are for syncs that make nothing but copies.

@@ -291,7 +291,7 @@ fn check_site(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<String>) {
             site.role_name, site.database, site.role_name
         ));
     }
-    if !site.may_temp {
+    if !site.may_temp && !is_only_read {
         problems.push(format!(
             "role \"{}\" may not make temporary tables in database \"{db}\": run GRANT TEMPORARY ON DATABASE \"{}\" TO \"{}\"",
             site.role_name, site.database, site.role_name
