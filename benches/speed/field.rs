@@ -94,6 +94,8 @@ pub(crate) fn filled(folder: &Folder, name: &str, settings: &Settings, scale: u3
 fn cluster(folder: &Folder, name: &str, settings: &Settings) -> Cluster {
     let settings = settings
         .clone()
+        // As servers have it; a writer that is made too cheap makes capture look dear.
+        .set("full_page_writes", "on")
         .set("shared_buffers", "512MB")
         .set("max_wal_size", "8GB")
         .set("checkpoint_timeout", "1h")

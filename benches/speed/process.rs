@@ -20,6 +20,14 @@ pub(crate) fn cpu_milliseconds(pids: &[u32]) -> f64 {
     pids.iter().map(|pid| threads_nanoseconds(*pid)).sum::<f64>() / 1e6
 }
 
+/// CPU time that the ended children of a process took, in ticks of the clock.
+pub(crate) fn ticks_of_ended_children(pid: i32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    // cutime and cstime, the 16th and 17th field of all.
+    rest.split(' ').skip(13).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum()
+}
+
 /// The processes of one session: a daemon that called setsid, and its children.
 pub(crate) fn of_session(session: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").unwrap();

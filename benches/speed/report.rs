@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::numbers::Numbers;
 
 /// Measure, heading, decimals.
-const MEASURES: [(&str, &str, usize); 13] = [
+const MEASURES: [(&str, &str, usize); 14] = [
     ("latency_p50_ms", "one-row insert, commit to visible, p50 (ms)", 2),
     ("latency_p99_ms", "one-row insert, commit to visible, p99 (ms)", 2),
     ("backlog_rows_per_s", "backlog of updated rows (rows/s)", 0),
@@ -17,6 +17,7 @@ const MEASURES: [(&str, &str, usize); 13] = [
     ("copy_per_pipe", "initial copy, times a psql pipe", 2),
     ("load_tps", "pgbench on the source, captured (TPS)", 0),
     ("load_tps_per_bare", "pgbench on the source, of bare", 2),
+    ("load_cpu_per_bare", "CPU of its sessions per transaction, times bare", 2),
     ("bulk_update_s", "bulk UPDATE, captured (s)", 2),
     ("bulk_update_per_bare", "bulk UPDATE, times bare", 2),
     ("backlog_peak_mb", "peak memory in the backlog (MB)", 1),

@@ -1,12 +1,14 @@
 //! What capture costs the writers of the source: two clusters that differ in nothing else, measured in turns.
 
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use bucardo::lab::Cluster;
 
 use crate::arguments::Arguments;
 use crate::field::{self, DBNAME, Field};
 use crate::numbers::{Numbers, median};
+use crate::process;
 use crate::systems::Kind;
 
 const CLIENTS: &str = "2";
@@ -18,15 +20,17 @@ pub(crate) async fn measure(kind: Kind, arguments: &Arguments, numbers: &mut Num
     let _system = kind.set_up(&field);
     let captured = &field.source;
 
-    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+    let (mut rates, mut ratios, mut works) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..arguments.pairs {
         // In turns, and each first as often: whatever drifts, drifts for both.
-        let (with, without) = in_turns(pair, captured, &bare, |cluster| transactions_per_second(cluster, arguments));
-        rates.push(with);
-        ratios.push(with / without);
+        let (with, without) = in_turns(pair, captured, &bare, |cluster| pgbench(cluster, arguments));
+        rates.push(with.per_second);
+        ratios.push(with.per_second / without.per_second);
+        works.push(with.work / without.work);
     }
     numbers.set(kind.name(), "load_tps", median(&rates));
     numbers.set(kind.name(), "load_tps_per_bare", median(&ratios));
+    numbers.set(kind.name(), "load_cpu_per_bare", median(&works));
 
     let (mut seconds, mut ratios) = (Vec::new(), Vec::new());
     for pair in 0..arguments.pairs {
@@ -38,7 +42,14 @@ pub(crate) async fn measure(kind: Kind, arguments: &Arguments, numbers: &mut Num
     numbers.set(kind.name(), "bulk_update_per_bare", median(&ratios));
 }
 
-fn in_turns(pair: u32, captured: &Cluster, bare: &Cluster, mut measure: impl FnMut(&Cluster) -> f64) -> (f64, f64) {
+/// One run of pgbench.
+struct Run {
+    per_second: f64,
+    /// CPU time of the sessions per transaction, in some unit: steady where other programs want the CPUs, too.
+    work: f64,
+}
+
+fn in_turns<T>(pair: u32, captured: &Cluster, bare: &Cluster, mut measure: impl FnMut(&Cluster) -> T) -> (T, T) {
     if pair.is_multiple_of(2) {
         let with = measure(captured);
         (with, measure(bare))
@@ -48,13 +59,22 @@ fn in_turns(pair: u32, captured: &Cluster, bare: &Cluster, mut measure: impl FnM
     }
 }
 
-fn transactions_per_second(cluster: &Cluster, arguments: &Arguments) -> f64 {
+fn pgbench(cluster: &Cluster, arguments: &Arguments) -> Run {
     field::settle(cluster);
+    let postmaster = cluster.pid().expect("it runs");
+    let before = process::ticks_of_ended_children(postmaster);
     let mut pgbench = cluster.client("pgbench");
     let seconds = arguments.seconds.to_string();
     let printed = field::run(pgbench.args(["-n", "-c", CLIENTS, "-j", CLIENTS, "-T", &seconds, DBNAME]));
-    let rates = printed.lines().filter_map(|line| line.strip_prefix("tps = "));
-    rates.filter_map(|rest| rest.split(' ').next()?.parse().ok()).next_back().expect("a rate")
+    let number = |name: &str| {
+        let lines = printed.lines().filter_map(|line| line.strip_prefix(name));
+        let mut numbers = lines.filter_map(|rest| rest.trim().split([' ', '/']).next()?.parse::<f64>().ok());
+        numbers.next_back().unwrap_or_else(|| panic!("pgbench does not tell \"{name}\": {printed}"))
+    };
+    // The postmaster notices the end of a session a moment after the client.
+    sleep(Duration::from_millis(200));
+    let ticks = process::ticks_of_ended_children(postmaster) - before;
+    Run { per_second: number("tps ="), work: ticks / number("number of transactions actually processed:") }
 }
 
 fn bulk_update_seconds(cluster: &Cluster, rows: u32) -> f64 {
