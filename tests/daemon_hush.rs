@@ -42,3 +42,22 @@ async fn a_commit_that_told_nobody_arrives_at_once() {
     // Nobody listens any more: changes need not tell.
     assert_eq!(town.a.number(gate).await, 2);
 }
+
+/// A sync that is removed and made again while the daemon runs has another gate: it is opened like the first.
+#[tokio::test]
+async fn a_sync_made_again_is_heard() {
+    let mut town = Town::found(ORDERS).await;
+    town.sync("");
+    let daemon = town.daemon().await;
+    let gate = "SELECT last_value FROM bucardo.gate_s";
+    wait::until_equal("the gate to open", AT_ONCE, &1, async || town.a.number(gate).await).await;
+    town.bucardo.run("remove sync s");
+    town.bucardo.run("add sync s relgroup=s dbs=A:source,B:target,C:target");
+    assert_eq!(town.a.number(gate).await, 2);
+    town.bucardo.run("reload");
+    wait::until_equal("the gate to open again", AT_ONCE, &1, async || town.a.number(gate).await).await;
+    town.a.run("INSERT INTO orders (note) VALUES ('again')").await;
+    let there = "SELECT count(*) FROM orders WHERE note = 'again'";
+    wait::until_equal("the row", AT_ONCE, &1, async || town.b.number(there).await).await;
+    daemon.stop().await;
+}

@@ -33,6 +33,9 @@ const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// A listener that is asked to end may take this long.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often the gate of a sync is looked for that was not validated yet.
+const GATE_EVERY: Duration = Duration::from_secs(10);
+
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
@@ -115,7 +118,8 @@ impl Listeners {
         for (db, source) in wanted {
             let channels = channels::source_channels(source.syncs.iter());
             if let Some(running) = sources.get(&db) {
-                change(running, channels);
+                // Also when they are the same: a sync that was removed and made again has a new gate.
+                running.channels.send_replace(channels);
             } else {
                 let started = self.start(Place::Source(db.clone()), source.access, channels);
                 sources.insert(db, started);
@@ -200,8 +204,10 @@ impl Listener {
         }
         *failures = 0;
         self.back();
+        let mut again = Instant::now() + GATE_EVERY;
         loop {
-            let due = hushes.values().filter_map(Hush::due).min();
+            let lacks_gates = hushes.len() < self.syncs(&present).len();
+            let due = hushes.values().filter_map(Hush::due).chain(lacks_gates.then_some(again)).min();
             tokio::select! {
                 notification = heard.recv() => match notification {
                     Some(notification) => self.heard(&connection, &notification, &mut hushes).await?,
@@ -218,19 +224,30 @@ impl Listener {
                     hushes = self.open_gates(&connection, &present).await?;
                     self.back();
                 }
-                () = sleep_until(due), if due.is_some() => self.tick(&connection, &mut hushes).await?,
+                () = sleep_until(due), if due.is_some() => {
+                    if lacks_gates && again <= Instant::now() {
+                        again = Instant::now() + GATE_EVERY;
+                        hushes = self.open_gates(&connection, &present).await?;
+                    }
+                    self.tick(&connection, &mut hushes).await?;
+                }
             }
         }
+    }
+
+    /// The syncs that read here, by the channels of their kicks.
+    fn syncs(&self, channels: &[String]) -> Vec<SyncName> {
+        let named = |channel: &String| match channels::request(channel, "") {
+            Some(Request::Kick(sync)) => Some(sync),
+            _ => None,
+        };
+        if self.place == Place::Control { Vec::new() } else { channels.iter().filter_map(named).collect() }
     }
 
     /// From now on every change notifies.
     async fn open_gates(&self, connection: &Connection, channels: &[String]) -> Result<Hushes, String> {
         let mut hushes = Hushes::new();
-        if self.place == Place::Control {
-            return Ok(hushes);
-        }
-        for channel in channels {
-            let Some(Request::Kick(sync)) = channels::request(channel, "") else { continue };
+        for sync in self.syncs(channels) {
             if self.gate(connection, &sync, Gate::Notify).await? {
                 hushes.insert(sync, Hush::new(Instant::now()));
             }
