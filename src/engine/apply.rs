@@ -132,15 +132,18 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     let reading = || source.failed(format!("reading changed keys of table \"{label}\""));
     let keeping = || target.failed(format!("keeping changed keys of table \"{label}\""));
     let (on_source, on_target) = tokio::join!(
-        run_all(source, [PLAN_FREELY.text(), &ready.keeping, &ready.keep_keys, &ready.analyze_keys]),
+        run_all(source, [PLAN_FREELY.text(), &ready.keeping]),
         run_all(target, [PLAN_FREELY.text(), &ready.keys_table]),
     );
     on_source.map_err(reading())?;
     on_target.map_err(keeping())?;
     let (keys, sink) = tokio::join!(source.conn.copy_out(&ready.keys_out), target.conn.copy_in(&ready.keys_in));
     let keys = pour(label, source, keys.map_err(reading())?, target, sink.map_err(keeping())?, round.watch).await?;
-    run_all(target, [&ready.analyze_keys]).await.map_err(keeping())?;
-    let deletes = target.conn.execute(&ready.delete_many, &[]).await;
+    let (known, deletes) = tokio::join!(run_all(source, [&ready.analyze_keys]), async {
+        run_all(target, [&ready.analyze_keys]).await?;
+        target.conn.execute(&ready.delete_many, &[]).await
+    });
+    known.map_err(reading())?;
     let deletes = deletes.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
     let (rows, sink) = tokio::join!(source.conn.copy_out(&ready.rows_out), target.conn.copy_in(&ready.rows_in));

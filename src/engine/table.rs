@@ -50,7 +50,6 @@ pub(super) struct Ready {
     pub(super) keys: Statement,
     /// Makes the keys table there.
     pub(super) keeping: String,
-    pub(super) keep_keys: String,
     pub(super) keys_out: String,
     pub(super) rows_few: Statement,
     pub(super) rows_out: String,
@@ -108,7 +107,6 @@ impl Table {
             signature: signature.get::<_, Option<String>>(0).unwrap_or_default(),
             keys: keys?,
             keeping: text.keeping,
-            keep_keys: text.keep_keys,
             keys_out: text.keys_out,
             rows_few: rows_few?,
             rows_out: text.rows_out,
@@ -219,8 +217,7 @@ impl Table {
                 ("signature", signature),
             ]),
             keeping: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &delta_keys), ("table", &self.delta)]),
-            keep_keys: KEEP_KEYS.fill(&[("keys_table", &keys_table), ("changed", &changed)]),
-            keys_out: format!("COPY {keys_table} TO STDOUT"),
+            keys_out: KEEP_KEYS.fill(&[("keys_table", &keys_table), ("changed", &changed)]),
             rows_few: rows(&few_keys),
             rows_out: rows(&Sql::trusted(format!("TABLE {keys_table}"))),
             delete_few: DELETE_FEW.fill(&[
@@ -331,7 +328,6 @@ pub(super) fn shared(
 struct Texts {
     keys: String,
     keeping: String,
-    keep_keys: String,
     keys_out: String,
     rows_few: String,
     rows_out: String,
