@@ -43,7 +43,10 @@ impl Kind {
     pub(crate) fn settings(self) -> Settings {
         match self {
             Self::Bucardo | Self::Perl => Settings::default(),
-            Self::Logical => Settings::default().set("wal_level", "logical"),
+            Self::Logical => Settings::default()
+                .set("wal_level", "logical")
+                // The launcher would wait out five seconds since the last subscription, which no copy is to blame for.
+                .set("wal_retrieve_retry_interval", "100ms"),
         }
     }
 
