@@ -7,7 +7,8 @@ use crate::support::{Proxy, Town, Writer, wait};
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
 const SOON: Duration = Duration::from_secs(60);
 /// Silence is noticed by the limit on progress: quick here, so that the test is.
-const QUICK: &str = "[supervision.kid]\nping = { every = \"500ms\", within = \"1s\", missed_max = 3 }\nprogress = { within = \"2s\" }\n";
+/// Silence is found in a round; a sync that hears nothing looks every second.
+const QUICK: &str = "[schedule]\ncheck_every = \"1s\"\n[supervision.kid]\nping = { every = \"500ms\", within = \"1s\", missed_max = 3 }\nprogress = { within = \"2s\" }\n";
 
 /// Cut in the middle of the load, for a moment and for longer: the daemon comes back by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
