@@ -104,7 +104,7 @@ impl Ctl {
             return; // the answer is dropped: SyncKill
         }
         let (kids, plan) = (&self.kids, &self.plan);
-        let meant = |kid: &KidId| plan.concerns(&kid.target, reason);
+        let meant = |kid: &KidId| plan.concerns(kid, reason);
         let able = |kid: &KidId| retry || !matches!(kids.standing(kid), Standing::Waiting | Standing::Stalled);
         let spare = self.agenda.kick(reason, meant, able, answer);
         spare.into_iter().for_each(Answer::forgo);
@@ -289,7 +289,7 @@ impl Parent<KidId> for Ctl {
                 (Doing::Stalled, Some(retry_after))
             }
         };
-        let over = self.agenda.failed(kid, self.plan.concerns(&kid.target, Reason::Start));
+        let over = self.agenda.failed(kid, self.plan.concerns(kid, Reason::Start));
         if self.agenda.has(kid) {
             let records = self.runs.failed(kid, fault.clone(), after, Instant::now());
             self.record(records);

@@ -56,18 +56,75 @@ name_type! {
     DbName
 }
 
-/// Which KID: the pair of one source and one target of a sync.
+/// Which KID: a sync, and its part of the work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct KidId {
     /// The sync that the KID works for.
     pub sync: SyncName,
-    /// Where it reads.
-    pub source: DbName,
-    /// Where it writes.
-    pub target: DbName,
+    /// What it does there.
+    #[serde(flatten)]
+    pub work: Work,
+}
+
+/// What a KID does for its sync.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(tag = "work", rename_all = "lowercase")]
+pub enum Work {
+    /// Brings the changes of all sources that are up to each other.
+    Merge,
+    /// Brings the changes of one source to a database that is only written to.
+    Pair {
+        /// Where it reads.
+        source: DbName,
+        /// Where it writes.
+        target: DbName,
+    },
+    /// Brings a database that is only written to after one of several sources, and after another when that is away.
+    Follow {
+        /// Where it writes.
+        target: DbName,
+    },
+}
+
+impl KidId {
+    /// The database that it writes to, and no other KID of the sync does; `None`: all sources.
+    #[must_use]
+    pub fn target(&self) -> Option<&DbName> {
+        match &self.work {
+            Work::Pair { target, .. } | Work::Follow { target } => Some(target),
+            Work::Merge => None,
+        }
+    }
 }
 
 impl fmt::Display for KidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.work {
+            Work::Pair { source, target } => write!(f, "{} {source}->{target}", self.sync),
+            Work::Follow { target } => write!(f, "{} ->{target}", self.sync),
+            Work::Merge => write!(f, "{} merge", self.sync),
+        }
+    }
+}
+
+/// One source and one target of a sync.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pair {
+    /// The sync.
+    pub sync: SyncName,
+    /// Where is read.
+    pub source: DbName,
+    /// Where is written.
+    pub target: DbName,
+}
+
+impl From<Pair> for KidId {
+    fn from(pair: Pair) -> Self {
+        Self { sync: pair.sync, work: Work::Pair { source: pair.source, target: pair.target } }
+    }
+}
+
+impl fmt::Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}->{}", self.sync, self.source, self.target)
     }
@@ -199,14 +256,15 @@ impl SyncPlan {
         }
     }
 
-    /// Whether `reason` is work for the KID of this database. A whole copy is made when somebody asks for it by name
+    /// Whether `reason` is work for this KID. A whole copy is made when somebody asks for it by name
     /// and by the sync's own timer: neither changes nor a start of the daemon cause one.
     #[must_use]
-    pub fn concerns(&self, target: &DbName, reason: Reason) -> bool {
+    pub fn concerns(&self, kid: &KidId, reason: Reason) -> bool {
+        let copies = || kid.target().is_some_and(|target| self.fullcopies.contains(target));
         match reason {
             Reason::Request | Reason::More => true,
-            Reason::Check => self.check_every.is_some() || !self.fullcopies.contains(target),
-            Reason::Start | Reason::Change => !self.fullcopies.contains(target),
+            Reason::Check => self.check_every.is_some() || !copies(),
+            Reason::Start | Reason::Change => !copies(),
         }
     }
 }
@@ -232,6 +290,8 @@ pub struct RoundReport {
     pub lag: Option<Duration>,
     /// How long the round took.
     pub took: Duration,
+    /// Sources that a merge did without, since they could not be reached, and why.
+    pub away: Vec<(DbName, String)>,
 }
 
 impl RoundReport {
@@ -252,5 +312,6 @@ impl RoundReport {
         self.copied |= later.copied;
         self.lag = self.lag.max(later.lag);
         self.took += later.took;
+        self.away.clone_from(&later.away);
     }
 }

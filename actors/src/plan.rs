@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Fault, KidId, SyncPlan};
+use crate::model::{Fault, KidId, Pair, SyncPlan};
 
 /// The KIDs that a sync needs: one per target, and one per database that gets whole copies.
 ///
@@ -33,7 +33,8 @@ pub fn kids(plan: &SyncPlan) -> Result<BTreeSet<KidId>, Fault> {
         .iter()
         .chain(&plan.fullcopies)
         .filter(|target| *target != source)
-        .map(|target| KidId { sync: name.clone(), source: source.clone(), target: target.clone() })
+        .map(|target| Pair { sync: name.clone(), source: source.clone(), target: target.clone() })
+        .map(KidId::from)
         .collect();
     if kids.is_empty() {
         return Err(Fault::permanent(format!("sync \"{name}\" has no active target"))

@@ -42,8 +42,8 @@ impl Copies {
     /// A round of `kid`, begun at `started`, went well. The number of the request when this was the last target.
     pub(super) fn round_went_well(&mut self, kid: &KidId, started: SystemTime) -> Option<i64> {
         let open = self.0.get_mut(&kid.sync)?;
-        if started >= open.since {
-            open.waiting.remove(&kid.target);
+        if let Some(target) = kid.target().filter(|_| started >= open.since) {
+            open.waiting.remove(target);
         }
         open.waiting.is_empty().then_some(open.request)
     }

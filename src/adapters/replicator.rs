@@ -1,13 +1,15 @@
 //! Makes the rounds of KIDs from the syncs that were last read.
 
-use bucardo_actors::model::{Fault, KidId, Reason, RoundReport};
+use std::sync::Arc;
+
+use bucardo_actors::model::{DbName, Fault, KidId, Pair, Reason, RoundReport, Work};
 use bucardo_actors::ports::{Replicator, Rounds, Watch};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::SyncMap;
 use super::hush::Activity;
-use crate::catalog::Role;
+use crate::catalog::{Role, SyncDetail};
 use crate::engine::{CopySession, PairSession};
 
 /// Opens the rounds of source-target pairs.
@@ -26,24 +28,30 @@ impl PairReplicator {
 
 impl Replicator for PairReplicator {
     fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
-        match self.syncs.get(&kid.sync) {
-            // Nothing of the source waits for a whole copy: to what it moves nobody listens.
-            Some(sync) if sync.role(&kid.target) == Some(Role::Fullcopy) => {
-                Box::new(CopySession::new(sync, kid.clone()))
-            }
-            Some(sync) => {
-                let session = PairSession::new(sync, kid.clone());
-                Box::new(Counted { session, kid: kid.clone(), activity: self.activity.clone() })
-            }
-            None => Box::new(Gone(kid.clone())),
+        let Some(sync) = self.syncs.get(&kid.sync) else { return Box::new(Gone(kid.clone())) };
+        match &kid.work {
+            Work::Pair { source, target } => self.pair(sync, source, target),
+            Work::Follow { .. } | Work::Merge => Box::new(Gone(kid.clone())),
         }
+    }
+}
+
+impl PairReplicator {
+    fn pair(&self, sync: Arc<SyncDetail>, source: &DbName, target: &DbName) -> Box<dyn Rounds> {
+        let pair = Pair { sync: sync.name.clone(), source: source.clone(), target: target.clone() };
+        // Nothing of the source waits for a whole copy: to what it moves nobody listens.
+        if sync.role(target) == Some(Role::Fullcopy) {
+            return Box::new(CopySession::new(sync, pair));
+        }
+        let session = PairSession::new(sync, pair.clone());
+        Box::new(Counted { session, pair, activity: self.activity.clone() })
     }
 }
 
 /// Rounds whose listener is told that they moved something.
 struct Counted {
     session: PairSession,
-    kid: KidId,
+    pair: Pair,
     activity: Activity,
 }
 
@@ -52,7 +60,7 @@ impl Rounds for Counted {
         async move {
             let report = self.session.round(reason, watch).await?;
             if !report.is_empty() {
-                self.activity.moved(&self.kid.source, &self.kid.sync);
+                self.activity.moved(&self.pair.source, &self.pair.sync);
             }
             Ok(report)
         }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use bucardo_actors::model::{Fault, KidId};
+use bucardo_actors::model::{Fault, KidId, Work};
 use serde::Serialize;
 use tokio_postgres::GenericClient;
 
@@ -50,7 +50,7 @@ pub async fn note(
     next_try: Option<SystemTime>,
     fault: &Fault,
 ) -> Result<(), CatalogError> {
-    let (sync, source, target) = (kid.sync.as_str(), kid.source.as_str(), kid.target.as_str());
+    let (sync, source, target) = place(kid);
     NOTE.execute(client, &[&sync, &source, &target, &at, &next_try, &fault.message, &fault.hint]).await.map(drop)
 }
 
@@ -60,7 +60,18 @@ pub async fn note(
 ///
 /// [`CatalogError::Sql`].
 pub async fn over(client: &impl GenericClient, kid: &KidId) -> Result<(), CatalogError> {
-    OVER.execute(client, &[&kid.sync.as_str(), &kid.source.as_str(), &kid.target.as_str()]).await.map(drop)
+    let (sync, source, target) = place(kid);
+    OVER.execute(client, &[&sync, &source, &target]).await.map(drop)
+}
+
+/// How a KID stands in the table; empty where it means no one database.
+fn place(kid: &KidId) -> (&str, &str, &str) {
+    let sync = kid.sync.as_str();
+    match &kid.work {
+        Work::Pair { source, target } => (sync, source.as_str(), target.as_str()),
+        Work::Follow { target } => (sync, "", target.as_str()),
+        Work::Merge => (sync, "", ""),
+    }
 }
 
 /// Forgets all troubles.

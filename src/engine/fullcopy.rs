@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bucardo_actors::model::{Fault, KidId, Reason, RoundReport};
+use bucardo_actors::model::{Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -28,13 +28,13 @@ const SNAPSHOT: SqlFile = SqlFile::new(include_str!("../../sql/source/snapshot.s
 /// The rounds of one KID that makes whole copies.
 pub struct CopySession {
     sync: Arc<SyncDetail>,
-    id: KidId,
+    id: Pair,
 }
 
 impl CopySession {
     /// Makes the whole copies from one source to one database; connecting is part of every round.
     #[must_use]
-    pub fn new(sync: Arc<SyncDetail>, id: KidId) -> Self {
+    pub fn new(sync: Arc<SyncDetail>, id: Pair) -> Self {
         Self { sync, id }
     }
 

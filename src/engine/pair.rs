@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_postgres::Statement;
 
-use bucardo_actors::model::{Fault, KidId, Reason, RoundReport};
+use bucardo_actors::model::{Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
 use super::batch::{Batch, Look};
@@ -39,7 +39,7 @@ pub(super) struct Held {
 /// The rounds of one KID. Keeps its connections from one round to the next.
 pub struct PairSession {
     sync: Arc<SyncDetail>,
-    id: KidId,
+    id: Pair,
     session: Option<Session>,
 }
 
@@ -53,7 +53,7 @@ enum Ended {
 impl PairSession {
     /// Makes the rounds of one pair; connecting is part of the first round.
     #[must_use]
-    pub fn new(sync: Arc<SyncDetail>, id: KidId) -> Self {
+    pub fn new(sync: Arc<SyncDetail>, id: Pair) -> Self {
         Self { sync, id, session: None }
     }
 
@@ -111,7 +111,7 @@ pub(super) async fn step(watch: &Watch, step: Step<'_>) -> Result<(), RoundError
 }
 
 /// Locks the target's position, in the transaction that will write.
-pub(super) async fn fence(target: &Site, statement: &Statement, id: &KidId) -> Result<Held, RoundError> {
+pub(super) async fn fence(target: &Site, statement: &Statement, id: &Pair) -> Result<Held, RoundError> {
     let key: [&(dyn postgres_types::ToSql + Sync); 2] = [&id.sync.as_str(), &id.source.as_str()];
     let (began, row) = tokio::join!(
         target.run("beginning a transaction", "BEGIN; SET LOCAL session_replication_role = replica"),
@@ -141,7 +141,7 @@ pub(super) async fn fence(target: &Site, statement: &Statement, id: &KidId) -> R
 /// One round under way.
 pub(super) struct Round<'a> {
     pub(super) sync: &'a SyncDetail,
-    pub(super) id: &'a KidId,
+    pub(super) id: &'a Pair,
     pub(super) session: &'a mut Session,
     pub(super) watch: &'a Watch,
     /// The batch must not be cut.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postgres_types::Oid;
 use tokio_postgres::Statement;
 
-use bucardo_actors::model::{DbName, KidId, SyncName};
+use bucardo_actors::model::{DbName, Pair, SyncName};
 
 use super::error::RoundError;
 use super::scout::{PIECE, Scout};
@@ -61,7 +61,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects both sides and prepares what every round needs.
-    pub(super) async fn open(sync: &SyncDetail, id: &KidId) -> Result<Self, RoundError> {
+    pub(super) async fn open(sync: &SyncDetail, id: &Pair) -> Result<Self, RoundError> {
         let name = format!("bucardo KID {} {}->{}", id.sync, id.source, id.target);
         let name = name.as_str();
         let (source, target) = tokio::try_join!(Site::of(sync, &id.source, name), Site::of(sync, &id.target, name))?;

@@ -16,7 +16,7 @@ use super::triggers::{Captured, Place, TRIGGER_PREFIX, Trigger};
 use super::validate::ValidateError;
 use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile, classify};
-use bucardo_actors::model::{DbName, Failure, KidId, SyncName};
+use bucardo_actors::model::{DbName, Failure, Pair, SyncName};
 
 const BOOKKEEPING: SqlFile = SqlFile::new(include_str!("../../sql/source/bookkeeping.sql"));
 const POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/position.sql"));
@@ -370,7 +370,7 @@ async fn release(txn: &Transaction<'_>, captured: i32) -> Result<(), tokio_postg
 pub(crate) async fn target(
     source: &Connection,
     target: &mut Connection,
-    pair: &KidId,
+    pair: &Pair,
     baseline: &str,
     system_id: i64,
     copies_all: bool,
@@ -395,7 +395,7 @@ pub(crate) async fn target(
 /// The source keeps nothing for it.
 pub(crate) async fn copy_target(
     target: &mut Connection,
-    pair: &KidId,
+    pair: &Pair,
     baseline: &str,
     system_id: i64,
 ) -> Result<(), tokio_postgres::Error> {

@@ -4,7 +4,7 @@
 
 use futures_util::future::try_join_all;
 
-use bucardo_actors::model::{DbName, Failure, KidId, SyncName};
+use bucardo_actors::model::{DbName, Failure, Pair, SyncName};
 
 use super::compare::{Difference, compare};
 use super::relation::{Relation, relations};
@@ -158,7 +158,7 @@ pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError
         };
         validated.warnings.extend(installed.warnings);
         for target in targets {
-            let pair = KidId { sync: sync.name.clone(), source: name.clone(), target: target.db.name.clone() };
+            let pair = Pair { sync: sync.name.clone(), source: name.clone(), target: target.db.name.clone() };
             let (baseline, system_id) = (&installed.baseline, source.system_id);
             let registered = match target.role {
                 Role::Fullcopy => install::copy_target(&mut target.conn, &pair, baseline, system_id).await,

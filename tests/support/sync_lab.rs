@@ -7,7 +7,7 @@ use bucardo::catalog::{Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetai
 use bucardo::engine::{CopySession, PairSession};
 use bucardo::pg::Access;
 use bucardo::source::{ValidateError, Validated, validate_sync};
-use bucardo_actors::model::{Fault, KidId, Reason, RoundReport};
+use bucardo_actors::model::{Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, StepHook, Watch};
 use futures_util::FutureExt;
 
@@ -111,7 +111,7 @@ impl SyncLab {
 
     /// A round with a hook of the test's own.
     pub(crate) async fn round_watched(&mut self, target: &str, watch: Watch) -> Result<RoundReport, Fault> {
-        let id = KidId { sync: self.sync.name.clone(), source: "a".into(), target: target.into() };
+        let id = Pair { sync: self.sync.name.clone(), source: "a".into(), target: target.into() };
         let mut session = match self.sessions.remove(target) {
             Some(session) => session,
             None if self.sync.role(&id.target) == Some(Role::Fullcopy) => {

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::board::{ActorId, Board, Snapshot};
 use crate::lifeline::Lifeline;
 use crate::messages::{Kick, Reload, Shutdown};
-use crate::model::{Fault, Intent, KidId, Reason, SyncName, SyncPlan};
+use crate::model::{Fault, Intent, KidId, Pair, Reason, SyncName, SyncPlan};
 use crate::nursery::Parent;
 use crate::policy::{Exit, Settings};
 use crate::work::Workers;
@@ -132,7 +132,7 @@ impl Rig {
 }
 
 pub(super) fn kid(sync: &str, target: &str) -> KidId {
-    KidId { sync: sync.into(), source: "a".into(), target: target.into() }
+    Pair { sync: sync.into(), source: "a".into(), target: target.into() }.into()
 }
 
 pub(super) fn plan(name: &str, targets: &[&str]) -> SyncPlan {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, span};
 
-use crate::model::{Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
+use crate::model::{DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
 use crate::policy::Settings;
 use crate::ports::{Catalog, Notice, PurgeReport, Purger, Replicator, Rounds, RunRecord, Watch};
 
@@ -204,6 +204,11 @@ impl Drop for Cut {
     }
 }
 
+/// How the log names a KID.
+fn place(kid: &KidId) -> &str {
+    kid.target().map_or("merge", DbName::as_str)
+}
+
 struct ScriptedRounds {
     world: Arc<World>,
     _used: Arc<()>,
@@ -212,14 +217,14 @@ struct ScriptedRounds {
 
 impl Drop for ScriptedRounds {
     fn drop(&mut self) {
-        self.world.note(format!("close {}", self.kid.target));
+        self.world.note(format!("close {}", place(&self.kid)));
     }
 }
 
 impl Rounds for ScriptedRounds {
     fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         Box::pin(async move {
-            let target = self.kid.target.as_str();
+            let target = place(&self.kid);
             self.world.note(format!("begin {target} {reason:?}"));
             let mut cut = Cut(Some((Arc::clone(&self.world), format!("cut {target}"))));
             let play = self.world.with(|script| script.plays.get_mut(target)?.pop_front());
@@ -263,7 +268,7 @@ impl Rounds for ScriptedRounds {
 
 impl Replicator for Ports {
     fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
-        self.world.note(format!("open {}", kid.target));
+        self.world.note(format!("open {}", place(kid)));
         let (world, used) = (Arc::clone(&self.world), Arc::clone(&self.world.kept));
         Box::new(ScriptedRounds { world, _used: used, kid: kid.clone() })
     }
@@ -318,7 +323,7 @@ impl Catalog for Ports {
 
     fn record(&self, run: RunRecord) -> BoxFuture<'static, Result<(), Fault>> {
         let outcome = run.outcome.map_or_else(|fault| fault.message, |report| report.inserts.to_string());
-        self.world.note(format!("record {} {outcome}", run.kid.target));
+        self.world.note(format!("record {} {outcome}", place(&run.kid)));
         let (play, takes) = self.world.with(|script| (script.posts.pop_front(), script.post_takes));
         Box::pin(async move {
             tokio::time::sleep(takes).await;
