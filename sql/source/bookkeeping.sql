@@ -20,12 +20,16 @@ CREATE TABLE IF NOT EXISTS bucardo.captured_sync (
     PRIMARY KEY (captured, sync)
 );
 
--- TRUNCATE statements, a row each; read like delta rows.
+-- TRUNCATE statements, a row each; read like delta rows, and with an origin like these: NULL, made here; else the
+-- sync, database and serial of the change that was brought here.
 CREATE TABLE IF NOT EXISTS bucardo.truncated (
     captured int         NOT NULL REFERENCES bucardo.captured (id) ON DELETE CASCADE,
     txntime  timestamptz NOT NULL DEFAULT now(),
-    txid     bigint      NOT NULL DEFAULT txid_current()
+    txid     bigint      NOT NULL DEFAULT txid_current(),
+    origin   text
 );
+-- Of an installation from before there was one.
+ALTER TABLE bucardo.truncated ADD COLUMN IF NOT EXISTS origin text;
 CREATE INDEX IF NOT EXISTS truncated_txid ON bucardo.truncated (txid);
 ALTER TABLE bucardo.truncated REPLICA IDENTITY FULL;
 
@@ -41,4 +45,15 @@ CREATE TABLE IF NOT EXISTS bucardo.track (
     inserts  bigint      NOT NULL DEFAULT 0,
     updated  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (sync, target)
-) WITH (fillfactor = 50)
+) WITH (fillfactor = 50);
+
+-- Conflicts that merges decided, until they are moved to the control database: written in the transaction that brings
+-- the decision here, so that each is told once. One row for each database with a version of the row, and a first one
+-- whose db is empty. The newest table of all: where it exists, the rest does too.
+CREATE TABLE IF NOT EXISTS bucardo.conflict (
+    id   text NOT NULL,
+    db   text NOT NULL,
+    sync text NOT NULL,
+    body json NOT NULL,
+    PRIMARY KEY (id, db)
+)

@@ -78,7 +78,7 @@ pub(crate) async fn source(
     relations: &[Relation],
 ) -> Result<Installed, ValidateError> {
     let at = |what: String| move |error| ValidateError::sql(source, what, error);
-    create_once(conn, "bucardo.track", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
+    create_once(conn, "bucardo.conflict", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
     create_gate(conn, &sync.name).await.map_err(at(format!("creating the gate of sync \"{}\"", sync.name)))?;
     let mut installed = Installed::default();
     let mut captured = Vec::new();
@@ -107,9 +107,26 @@ pub(super) async fn exists(conn: &Connection, name: &str) -> Result<bool, tokio_
     Ok(conn.query_one(EXISTS.text(), &[&name]).await?.get("exists"))
 }
 
-/// Creates `script`'s objects unless `probe` exists, one session at a time.
+/// Creates `script`'s objects unless `probe` exists, one session at a time. An older installation is brought up to date,
+/// which may take locks on tables that writers of captured tables use.
 async fn create_once(conn: &mut Connection, probe: &str, script: &str) -> Result<(), tokio_postgres::Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match try_create_once(conn, probe, script).await {
+            Err(error) if is_worth_trying_again(&error, tries) => tokio::time::sleep(LOCK_PAUSE * tries).await,
+            ended => return ended,
+        }
+    }
+}
+
+fn is_worth_trying_again(error: &tokio_postgres::Error, tries: u32) -> bool {
+    tries < LOCK_TRIES && classify(error) == Failure::Transient && !error.is_closed()
+}
+
+async fn try_create_once(conn: &mut Connection, probe: &str, script: &str) -> Result<(), tokio_postgres::Error> {
     let txn = conn.transaction().await?;
+    txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
     txn.batch_execute(LOCK.text()).await?;
     let exists: bool = txn.query_one(EXISTS.text(), &[&probe]).await?.get("exists");
     if !exists {
@@ -146,9 +163,7 @@ async fn capture_with_retries(
     loop {
         tries += 1;
         match capture(conn, sync, goat, relation).await {
-            Err(error) if tries < LOCK_TRIES && classify(&error) == Failure::Transient && !error.is_closed() => {
-                tokio::time::sleep(LOCK_PAUSE * tries).await;
-            }
+            Err(error) if is_worth_trying_again(&error, tries) => tokio::time::sleep(LOCK_PAUSE * tries).await,
             ended => return ended,
         }
     }
