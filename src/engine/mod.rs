@@ -7,6 +7,7 @@ mod batch;
 mod copy;
 mod error;
 mod fullcopy;
+pub mod merge;
 mod pair;
 mod position;
 mod scout;

@@ -1,0 +1,228 @@
+//! What becomes of one key in a merge: a pure function of what the delta tables say (`replication.md` section 6 of
+//! the design).
+//!
+//! A source's state of a key has a version. Three rules make it one that every merge derives alike, although the
+//! changes at a server commit while merges run:
+//!
+//! - A change of its own that the last merge committed there did not see is *fresh*. It was made on top of everything
+//!   recorded there, so its version is newer than all of that, whatever its clock says.
+//! - Until a merge commits at a source, its fresh changes can only become more: the version can only grow.
+//! - What a merge commits at a source settles its fresh changes. Where the version that others learn cannot be derived
+//!   from settled changes, it is recorded there too.
+
+use super::strategy::Strategy;
+use super::version::{DECIDED, SKIPPED, Version};
+
+/// Sources that a sync may have: outcomes are bits of a word.
+pub const SOURCES_MAX: usize = 64;
+
+/// Changes of a key at a source that no merge committed there has seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fresh {
+    /// How many delta rows; more than 0.
+    pub count: i64,
+    /// The newest of their times, in microseconds since 1970.
+    pub newest: i64,
+}
+
+/// What the delta table of a source says of one key.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Entry {
+    /// A bit for each source that has not read some of these rows.
+    pub unread_by: u64,
+    /// The newest time of its own changes that the last merge there has seen.
+    pub settled: Option<i64>,
+    /// Its own changes since.
+    pub fresh: Option<Fresh>,
+    /// The versions that merges have recorded.
+    pub recorded: Vec<Version>,
+}
+
+impl Entry {
+    /// The version of the state of the key at this source, `place`. `None` when the entry says nothing at all.
+    #[must_use]
+    pub fn version(&self, place: u16) -> Option<Version> {
+        let settled = self.settled.map(|time| Version { time, db: place, serial: 0 });
+        let base = self.recorded.iter().copied().chain(settled).max();
+        let Some(fresh) = self.fresh else {
+            return base;
+        };
+        debug_assert!(fresh.count > 0, "fresh changes are some");
+        // Only ever grows while changes are added: compared by time alone.
+        let time = base.map_or(fresh.newest, |base| fresh.newest.max(base.time + 1));
+        Some(Version { time, db: place, serial: fresh.count - 1 })
+    }
+
+    /// The version once a merge that records nothing has committed there.
+    fn version_when_settled(&self, place: u16) -> Option<Version> {
+        let native = self.settled.max(self.fresh.map(|fresh| fresh.newest));
+        let native = native.map(|time| Version { time, db: place, serial: 0 });
+        self.recorded.iter().copied().chain(native).max()
+    }
+}
+
+/// What is the same for all keys of a table in one merge.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// A bit for each source that takes part.
+    pub up: u64,
+    /// How conflicts are decided.
+    pub strategy: &'a Strategy,
+    /// The time for new versions, in microseconds since 1970.
+    pub now: i64,
+    /// The source with the newest change over all tables, for [`Strategy::LatestAllTables`].
+    pub leader: Option<u16>,
+}
+
+/// What becomes of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ruling {
+    /// Sources take the winner's row.
+    Take(Take),
+    /// A conflict that stops the merge.
+    Abort {
+        /// A bit for each source in conflict.
+        rivals: u64,
+    },
+}
+
+/// Who gets what. A source in neither set has what it needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Take {
+    /// The source whose row counts. For a skipped key: the one with the newest change.
+    pub winner: u16,
+    /// The version to record; [`Version::is_skip`] when everyone keeps its row.
+    pub version: Version,
+    /// A bit for each source in conflict; 0 without one.
+    pub rivals: u64,
+    /// A bit for each source that gets the winner's row, or its deletion, and the version.
+    pub write: u64,
+    /// A bit for each source that gets the version only. Never shares a bit with `write`.
+    pub record: u64,
+}
+
+/// A source with unread changes of the key.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    place: u16,
+    version: Version,
+    entry: &'a Entry,
+}
+
+impl Candidate<'_> {
+    /// Whether the state of `version` is, or was before the one of now, that of this source.
+    fn has(&self, version: Version) -> bool {
+        let is_native = version.db == self.place && !version.is_decision();
+        is_native || version == self.version || self.entry.recorded.contains(&version)
+    }
+
+    /// Whether this one's state came after that of `other`, so that they are no rivals.
+    fn supersedes(&self, other: &Self) -> bool {
+        let has_read = other.entry.unread_by & bit(self.place) == 0;
+        self.version != other.version && (self.has(other.version) || has_read && self.version > other.version)
+    }
+}
+
+fn bit(place: u16) -> u64 {
+    1 << place
+}
+
+/// Decides what becomes of a key.
+///
+/// `present` are the candidates, in the order of their places: the sources in the merge with changes of the key that
+/// another source in the merge has not read. Whoever else is in the merge is taken to lack the winning version. `key`
+/// is any text of the key, the same in every merge.
+///
+/// `None` without candidates. The same input gives the same ruling.
+#[must_use]
+pub fn decide(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]) -> Option<Ruling> {
+    debug_assert!(present.len() <= SOURCES_MAX, "a bit for each source");
+    let mut places = [const { None }; SOURCES_MAX];
+    let mut count = 0;
+    for (place, entry) in present {
+        if let (Some(version), Some(slot)) = (entry.version(*place), places.get_mut(count)) {
+            *slot = Some(Candidate { place: *place, version, entry });
+            count += 1;
+        }
+    }
+    let candidates = || places[..count].iter().flatten();
+    let newest = candidates().max_by_key(|it| it.version)?;
+    let is_free = |it: &&Candidate<'_>| !candidates().any(|other| other.supersedes(it));
+    let mut free = candidates().filter(is_free).fold(0, |bits, it| bits | bit(it.place));
+    if free == 0 {
+        free = bit(newest.place); // They know of each other's: what one of them forgot since is in the newest.
+    }
+    let rivals = || candidates().filter(move |it| free & bit(it.place) != 0);
+    let first = rivals().next()?;
+    let is_conflict = rivals().any(|it| it.version != first.version);
+    let winner = if is_conflict {
+        if *terms.strategy == Strategy::Abort {
+            return Some(Ruling::Abort { rivals: free });
+        }
+        choose(rivals, terms, key)?
+    } else {
+        first
+    };
+    let keeps = !is_conflict || *terms.strategy == Strategy::Latest;
+    let version = if keeps && winner.version == newest.version {
+        winner.version
+    } else {
+        // Newer than all that anyone knows of the key, so that the decision supersedes what it decided.
+        let skips = is_conflict && *terms.strategy == Strategy::Skip;
+        let serial = if skips || (keeps && winner.version.is_skip()) { SKIPPED } else { DECIDED };
+        Version { time: terms.now.max(newest.version.time + 1), db: winner.place, serial }
+    };
+    let mut take =
+        Take { winner: winner.place, version, rivals: if is_conflict { free } else { 0 }, write: 0, record: 0 };
+    let mut lacking = terms.up;
+    for it in candidates().filter(|it| it.version == version) {
+        lacking &= !bit(it.place);
+        if it.entry.version_when_settled(it.place) != Some(version) {
+            take.record |= bit(it.place);
+        }
+    }
+    let idle = candidates().fold(terms.up, |bits, it| bits & !bit(it.place));
+    if !version.is_decision() {
+        lacking &= !(idle & bit(version.db));
+    }
+    if version.is_skip() {
+        take.record |= lacking;
+    } else {
+        take.record |= lacking & bit(winner.place);
+        take.write = lacking & !bit(winner.place);
+    }
+    Some(Ruling::Take(take))
+}
+
+/// The winner of a conflict, by the strategy.
+fn choose<'a, 'b: 'a, I>(rivals: impl Fn() -> I, terms: &Terms<'_>, key: &[u8]) -> Option<&'a Candidate<'b>>
+where
+    I: Iterator<Item = &'a Candidate<'b>>,
+{
+    let at = |place: u16| rivals().find(|it| it.place == place);
+    let latest = || rivals().max_by_key(|it| it.version);
+    match terms.strategy {
+        Strategy::First => rivals().next(),
+        Strategy::Last => rivals().last(),
+        Strategy::Listed(places) => places.iter().find_map(|place| at(*place)).or_else(|| rivals().next()),
+        Strategy::LatestAllTables => terms.leader.and_then(at).or_else(latest),
+        Strategy::Random => {
+            let mut hash = key.iter().fold(FNV_OFFSET, |hash, byte| mixed(hash, u64::from(*byte)));
+            for it in rivals() {
+                hash = mixed(mixed(hash, it.version.time.cast_unsigned()), u64::from(it.version.db));
+                hash = mixed(hash, it.version.serial.cast_unsigned());
+            }
+            let count = u64::try_from(rivals().count()).ok()?;
+            rivals().nth(usize::try_from((hash ^ (hash >> 32)) % count.max(1)).ok()?)
+        }
+        Strategy::Latest | Strategy::Skip | Strategy::Abort => latest(),
+    }
+}
+
+// FNV-1a, of whole numbers instead of bytes: see http://www.isthe.com/chongo/tech/comp/fnv/.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+fn mixed(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(FNV_PRIME)
+}

@@ -1,0 +1,5 @@
+//! Merging several sources of a sync.
+
+pub mod decide;
+pub mod strategy;
+pub mod version;

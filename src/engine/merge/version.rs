@@ -1,0 +1,125 @@
+//! Versions: which change the row state of a key came from.
+
+use std::cmp::{Ordering, Reverse};
+use std::fmt;
+
+/// The serial of a decision: the winner's row under a new version.
+pub const DECIDED: i64 = -1;
+
+/// The serial of a decision that every source keeps the row that it has.
+pub const SKIPPED: i64 = -2;
+
+/// Which change a row state came from. Totally ordered, newest last: by time, then by the order of the databases, in
+/// which the first is the newest, then by serial.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Version {
+    /// Microseconds since 1970.
+    pub time: i64,
+    /// Whose change it is: the place among all sources of the sync, in their order.
+    pub db: u16,
+    /// From 0 on: a change written at that database. Below: a decision of a merge, [`DECIDED`] or [`SKIPPED`].
+    pub serial: i64,
+}
+
+impl Version {
+    /// Whether a merge made it up, so that not even the database that it names knows it by itself.
+    #[must_use]
+    pub fn is_decision(&self) -> bool {
+        self.serial < 0
+    }
+
+    /// Whether it says that every source keeps its row.
+    #[must_use]
+    pub fn is_skip(&self) -> bool {
+        self.serial == SKIPPED
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let order = |it: &Self| (it.time, Reverse(it.db), it.serial);
+        order(self).cmp(&order(other))
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What a delta row that replication wrote says of where it came from: `<sync> <db> <serial>`, and ` +` at the end
+/// where other syncs shall see it. With the row's `txntime` it is a version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin<'a> {
+    /// The sync that wrote it.
+    pub sync: &'a str,
+    /// The database whose change it is.
+    pub db: &'a str,
+    /// As in [`Version`].
+    pub serial: i64,
+    /// Whether other syncs treat it like a change written there.
+    pub is_shared: bool,
+}
+
+/// A text that is no origin.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{0}\" is no origin of a change (sync, database, serial)")]
+pub struct BadOrigin(String);
+
+impl<'a> Origin<'a> {
+    /// Takes the text apart.
+    ///
+    /// # Errors
+    ///
+    /// [`BadOrigin`]: it was written by something else than this program.
+    pub fn parse(text: &'a str) -> Result<Self, BadOrigin> {
+        let bad = || BadOrigin(text.to_owned());
+        let (rest, is_shared) = match text.strip_suffix(" +") {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        let mut words = rest.split(' ');
+        let (Some(sync), Some(db), Some(serial), None) = (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(bad());
+        };
+        if sync.is_empty() || db.is_empty() {
+            return Err(bad());
+        }
+        Ok(Self { sync, db, serial: serial.parse().map_err(|_| bad())?, is_shared })
+    }
+}
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sync, db, serial, is_shared } = self;
+        write!(f, "{sync} {db} {serial}{}", if *is_shared { " +" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_is_greater_and_the_first_database_wins_a_tie() {
+        let version = |time, db, serial| Version { time, db, serial };
+        assert!(version(2, 1, 0) > version(1, 0, 9));
+        assert!(version(2, 0, 0) > version(2, 1, 9));
+        assert!(version(2, 1, 1) > version(2, 1, 0));
+        assert!(version(2, 1, 0) > version(2, 1, DECIDED));
+    }
+
+    #[test]
+    fn origins_go_both_ways() {
+        for text in ["orders a 0", "orders a -1 +", "s b 17 +"] {
+            assert_eq!(Origin::parse(text).unwrap().to_string(), text);
+        }
+        let origin = Origin::parse("orders a -1 +").unwrap();
+        assert_eq!(origin, Origin { sync: "orders", db: "a", serial: DECIDED, is_shared: true });
+        for text in ["", "orders", "orders a", "orders a x", "orders  1", "orders a 1 2", "orders a 1 + +", " a 1"] {
+            assert!(Origin::parse(text).is_err(), "{text}");
+        }
+    }
+}
