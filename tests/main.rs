@@ -3,6 +3,7 @@
 
 mod support;
 
+mod catalog_conflicts;
 mod catalog_runs;
 mod cli_bad_input;
 mod cli_db;

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod channels;
+mod conflicts;
 mod copies;
 mod hush;
 mod lease;
@@ -19,6 +20,7 @@ use crate::catalog::{CatalogError, SyncDetail};
 use crate::pg::{ConnectError, causes};
 
 pub use catalog::{ControlDatabase, changed_settings};
+pub use conflicts::ConflictHistory;
 pub use hush::Activity;
 pub use listener::Listeners;
 pub use purger::SourcePurger;

@@ -76,6 +76,8 @@ pub struct Goat {
     pub rebuild_index: Option<bool>,
     /// Not copied by whole copies.
     pub ghost: bool,
+    /// Overrides the sync's `conflict_strategy`; as an operator wrote it.
+    pub conflict_strategy: Option<String>,
 }
 
 /// How one target has one table or sequence, where it differs from the source.
@@ -141,6 +143,9 @@ pub struct SyncDetail {
     pub copyextra: String,
     /// Differences in nullability, default, position and extra columns are faults.
     pub strict_checking: bool,
+    /// How conflicts between sources are decided, as an operator wrote it: the sync's own, or else the setting
+    /// `default_conflict_strategy`. Never empty.
+    pub conflict_strategy: String,
     /// Rows that one round takes at most, whole transactions (`batch_rows_max`).
     pub batch_rows_max: i64,
     /// Something in its rows that keeps it from running, in words; the rest of the value is then incomplete.

@@ -38,6 +38,8 @@ pub struct GoatListing {
     pub rebuild_index: Option<i16>,
     /// Empty, `on`, or names of databases.
     pub makedelta: Option<String>,
+    /// Overrides the sync's.
+    pub conflict_strategy: Option<String>,
     /// The condition that a row meets to be copied.
     pub customselect: Option<String>,
     /// Not copied by whole copies.
@@ -78,6 +80,7 @@ impl GoatListing {
             vacuum_after_copy: self.vacuum_after_copy,
             rebuild_index: self.rebuild_index.map(|number| number != 0),
             ghost: self.ghost,
+            conflict_strategy: self.conflict_strategy.clone().filter(|words| !words.trim().is_empty()),
         }
     }
 }

@@ -17,6 +17,7 @@ const MEMBERS: Query = query!("read the databases of the syncs", "sync_load_memb
 const GOATS: Query = query!("read the tables of the syncs", "sync_load_goats");
 const MAPPINGS: Query = query!("read the names, columns and filters of the syncs", "sync_load_mappings");
 const BATCH_ROWS_MAX: i64 = 500_000;
+const CONFLICT_STRATEGY: &str = "bucardo_latest";
 
 /// Every sync with all that the engine needs, in processing order.
 ///
@@ -40,6 +41,8 @@ pub async fn load_sync(client: &impl GenericClient, name: &SyncName) -> Result<O
 async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<SyncDetail>, CatalogError> {
     let settings = settings::load(client).await?;
     let batch_rows_max = settings.number("batch_rows_max")?.filter(|rows| *rows > 0).unwrap_or(BATCH_ROWS_MAX);
+    let usual = settings.text("default_conflict_strategy").map(str::trim).filter(|words| !words.is_empty());
+    let usual_strategy = usual.unwrap_or(CONFLICT_STRATEGY);
     let rows = dbs::rows(client, None).await?;
     let dbs: BTreeMap<String, (Arc<Db>, Option<String>)> =
         rows.iter().map(|row| (row.name.clone(), database(row))).collect();
@@ -49,7 +52,7 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
     let mut syncs = Vec::new();
     for row in SYNCS.rows(client, &[&name]).await? {
         let sync: String = row.get("name");
-        let mut detail = sync_of(&row, batch_rows_max);
+        let mut detail = sync_of(&row, batch_rows_max, usual_strategy);
         for row in members.get(&sync).into_iter().flatten() {
             add_member(&mut detail, row, &dbs);
         }
@@ -79,7 +82,7 @@ fn database(row: &DbRow) -> (Arc<Db>, Option<String>) {
     (Arc::new(Db { name, access, kind: row.kind.clone(), active: row.status != "inactive" }), problem)
 }
 
-fn sync_of(row: &Row, batch_rows_max: i64) -> SyncDetail {
+fn sync_of(row: &Row, batch_rows_max: i64, usual_strategy: &str) -> SyncDetail {
     let checktime: Option<f64> = row.get("checktime");
     let deletemethod = match row.get::<_, &str>("deletemethod") {
         "truncate" => DeleteMethod::Truncate,
@@ -106,6 +109,9 @@ fn sync_of(row: &Row, batch_rows_max: i64) -> SyncDetail {
         rebuild_index: row.get("rebuild_index"),
         copyextra: row.get("copyextra"),
         strict_checking: row.get("strict_checking"),
+        conflict_strategy: row
+            .get::<_, Option<String>>("conflict_strategy")
+            .unwrap_or_else(|| usual_strategy.to_owned()),
         batch_rows_max,
         problem: None,
     }
@@ -144,6 +150,7 @@ fn goat_of(row: &Row) -> Goat {
         vacuum_after_copy: row.get("vacuum_after_copy"),
         rebuild_index: row.get("rebuild_index"),
         ghost: row.get("ghost"),
+        conflict_strategy: row.get("conflict_strategy"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Functions take any client or transaction, so that the caller decides what commits together.
 
 mod columns;
+pub mod conflicts;
 pub mod dbs;
 mod detail;
 mod error;
@@ -22,6 +23,7 @@ pub mod trouble;
 use std::ops::{Deref, DerefMut};
 
 pub use columns::{Column, Table, columns, write};
+pub use conflicts::{Conflict, ConflictStore};
 pub use detail::{Db, DeleteMethod, Goat, GoatKind, Mapping, Member, Role, SyncDetail};
 pub use error::CatalogError;
 pub use load::{load_sync, load_syncs};

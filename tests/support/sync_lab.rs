@@ -66,6 +66,7 @@ impl SyncLab {
             rebuild_index: false,
             copyextra: String::new(),
             strict_checking: true,
+            conflict_strategy: "bucardo_latest".to_owned(),
             batch_rows_max: 500_000,
             problem: None,
         };
@@ -175,5 +176,6 @@ fn goat(id: i32, text: &str) -> Goat {
         vacuum_after_copy: true,
         rebuild_index: None,
         ghost: false,
+        conflict_strategy: None,
     }
 }
