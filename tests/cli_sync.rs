@@ -164,13 +164,19 @@ async fn syncs_are_changed_column_by_column() {
 }
 
 #[tokio::test]
-async fn several_sources_are_kept_in_a_group_and_refused_where_they_cannot_run() {
+async fn several_sources_are_one_sync_and_each_database_is_in_it_once() {
     let lab = CliLab::start().await;
-    let _dbs = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
+    let (a, b) = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
     lab.bucardo.run("add dbgroup both A:source B:source");
     assert_eq!(lab.bucardo.run("list dbgroup both"), "dbgroup: both  Members: A:source B:source\n");
-    let refusal = lab.refused(255, &["add", "sync", "s", "tables=t1", "dbgroup=both"]).await;
-    assert!(refusal.starts_with("Failed to add sync: sync \"s\" has 2 source databases"), "{refusal}");
+    lab.bucardo.add_db("A2", &a);
+    let refusal = lab.refused(255, &["add", "sync", "t", "tables=t1", "dbs=A:source,B:source,A2:source"]).await;
+    assert!(refusal.contains("databases \"A\" and \"A2\" are the same database"), "{refusal}");
+    assert!(refusal.contains("take \"A2\" out of the sync"), "{refusal}");
+    lab.bucardo.run("add sync s tables=t1 dbgroup=both");
+    for (database, other) in [(&a, "B"), (&b, "A")] {
+        assert_eq!(database.rows("SELECT target FROM bucardo.track").await, [other], "{}", database.name);
+    }
 }
 
 /// What the engine reads is what the operator wrote.

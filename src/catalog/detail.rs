@@ -170,11 +170,22 @@ impl SyncDetail {
         self.members.iter().find(|member| member.db.name == *name).map(|member| member.role)
     }
 
+    /// The active sources, in order.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Db>> {
+        self.dbs(Role::Source).filter(|db| db.active)
+    }
+
+    /// Several sources are active: they are read and written.
+    #[must_use]
+    pub fn is_merging(&self) -> bool {
+        self.sources().nth(1).is_some()
+    }
+
     /// Only whole copies are made: nothing is captured, and tables need no key.
     #[must_use]
     pub fn is_fullcopy(&self) -> bool {
         let any = |role| self.dbs(role).any(|db| db.active);
-        any(Role::Fullcopy) && !any(Role::Target)
+        any(Role::Fullcopy) && !any(Role::Target) && !self.is_merging()
     }
 
     /// The tables, in order.
@@ -186,6 +197,7 @@ impl SyncDetail {
     pub fn sequences(&self) -> impl Iterator<Item = &Goat> {
         self.goats.iter().filter(|goat| goat.kind == GoatKind::Sequence)
     }
+
     /// How `db` has this goat, where it differs.
     #[must_use]
     pub fn mapping(&self, goat: &Goat, db: &DbName) -> Option<&Mapping> {

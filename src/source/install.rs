@@ -1,4 +1,4 @@
-//! Puts what captures changes into a source database, and the position table into a target.
+//! Puts what captures changes into a source database.
 //!
 //! Everything here may be run again: what is in place stays untouched and takes no lock on a table. Each table
 //! is done in a transaction of its own with a short `lock_timeout`, tried again a few times, so that writers
@@ -10,20 +10,18 @@ use std::time::Duration;
 use postgres_types::Oid;
 use tokio_postgres::Transaction;
 
-use super::names;
 use super::relation::Relation;
 use super::triggers::{Captured, Place, TRIGGER_PREFIX, Trigger};
 use super::validate::ValidateError;
-use crate::catalog::{Goat, SyncDetail};
+use super::{key_index, names};
+use crate::catalog::{Goat, Role, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile, classify};
-use bucardo_actors::model::{DbName, Failure, Pair, SyncName};
+use bucardo_actors::model::{DbName, Failure, SyncName};
 
 const BOOKKEEPING: SqlFile = SqlFile::new(include_str!("../../sql/source/bookkeeping.sql"));
-const POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/position.sql"));
 const EXISTS: SqlFile = SqlFile::new(include_str!("../../sql/source/exists.sql"));
 const HAS_SCHEMA: SqlFile = SqlFile::new(include_str!("../../sql/source/has_schema.sql"));
-const LOCK: SqlFile = SqlFile::new(include_str!("../../sql/source/install_lock.sql"));
-const SNAPSHOT: SqlFile = SqlFile::new(include_str!("../../sql/source/snapshot.sql"));
+pub(super) const LOCK: SqlFile = SqlFile::new(include_str!("../../sql/source/install_lock.sql"));
 const FIND: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_find.sql"));
 const INSERT: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_insert.sql"));
 const RENAME: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_rename.sql"));
@@ -39,67 +37,51 @@ const INSTALLED: SqlFile = SqlFile::new(include_str!("../../sql/source/installed
 const OUR_TRIGGERS: SqlFile = SqlFile::new(include_str!("../../sql/source/our_triggers.sql"));
 const PARTITIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/partitions.sql"));
 const GATE: SqlFile = SqlFile::new(include_str!("../../sql/source/gate_create.sql"));
-const TRACK_REGISTER: SqlFile = SqlFile::new(include_str!("../../sql/source/track_register.sql"));
-const TRACK_FIND: SqlFile = SqlFile::new(include_str!("../../sql/source/track_find.sql"));
 const FORGET_SYNC: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_sync.sql"));
-const FORGET_POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_position.sql"));
 const TRACK_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/track_prune.sql"));
 const CAPTURED_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_prune.sql"));
-const POSITION_REGISTER: SqlFile = SqlFile::new(include_str!("../../sql/source/position_register.sql"));
 
 /// How long one attempt waits for a table's lock; everybody who writes to the table waits behind us that long.
-const LOCK_TIMEOUT: &str = "2s";
+pub(super) const LOCK_TIMEOUT: &str = "2s";
 /// How often a table that is locked by others is tried.
 const LOCK_TRIES: u32 = 5;
 /// Pause between two tries, growing with each.
-const LOCK_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(500);
 
-/// What an installation found worth telling.
-#[derive(Debug, Default)]
-pub(crate) struct Installed {
-    /// From this snapshot on every change of the sync's tables is captured.
-    pub(crate) baseline: String,
-    pub(crate) warnings: Vec<String>,
-}
-
-impl Installed {
-    /// Of a source where no change is captured.
-    pub(crate) async fn nothing(conn: &Connection) -> Result<Self, tokio_postgres::Error> {
-        let row = conn.query_one(SNAPSHOT.text(), &[]).await?;
-        Ok(Self { baseline: row.get("snapshot"), warnings: Vec::new() })
-    }
-}
-
-/// Installs capture for the tables of `sync` in `source`. `relations` are those of `sync.goats`, in order.
-pub(crate) async fn source(
+/// Installs capture for the tables of `sync` in `source`; returns what is worth telling. `relations` are those of
+/// `sync.goats`, in order.
+///
+/// What some tables write before the last one is captured may be purged, since no reader is registered for it.
+pub(super) async fn source(
     conn: &mut Connection,
     source: &DbName,
     sync: &SyncDetail,
     relations: &[Relation],
-) -> Result<Installed, ValidateError> {
+) -> Result<Vec<String>, ValidateError> {
     let at = |what: String| move |error| ValidateError::sql(source, what, error);
     create_once(conn, "bucardo.conflict", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
     create_gate(conn, &sync.name).await.map_err(at(format!("creating the gate of sync \"{}\"", sync.name)))?;
-    let mut installed = Installed::default();
+    let mut warnings = Vec::new();
     let mut captured = Vec::new();
     for (goat, relation) in sync.goats.iter().zip(relations) {
         if !relation.is_table() {
             continue;
         }
-        let what = || format!("capturing changes of table \"{}.{}\"", goat.schema, goat.name);
-        let done = capture_with_retries(conn, sync, goat, relation).await.map_err(at(what()))?;
-        captured.push(done.id);
-        // The last one: before it some table was not captured yet, and what the earlier ones wrote meanwhile may be
-        // purged, since no target is registered for it.
-        installed.baseline = done.snapshot;
-        installed.warnings.extend(done.warning);
+        let what = |doing: &str| format!("{doing} table \"{}.{}\"", goat.schema, goat.name);
+        let (table, warning) =
+            capture_with_retries(conn, sync, goat, relation).await.map_err(at(what("capturing changes of")))?;
+        warnings.extend(warning);
+        let is_indexed = key_index::keep(conn, &sync.name, &table, sync.is_merging()).await;
+        if !is_indexed.map_err(at(what("indexing changes of")))? {
+            warnings.push(format!(
+                "the changes of table \"{}.{}\" on database \"{source}\" could not be indexed by key, a transaction was in the way: merges are slower until \"bucardo validate {}\" succeeds at it",
+                goat.schema, goat.name, sync.name
+            ));
+        }
+        captured.push(table.id);
     }
-    if installed.baseline.is_empty() {
-        let row = conn.query_one(SNAPSHOT.text(), &[]).await.map_err(at("reading a snapshot".into()))?;
-        installed.baseline = row.get("snapshot");
-    }
-    prune(conn, sync, &captured).await.map_err(at("forgetting tables that left the sync".into()))?;
-    Ok(installed)
+    prune(conn, source, sync, &captured).await.map_err(at("forgetting what left the sync".into()))?;
+    Ok(warnings)
 }
 
 /// Whether the relation of this quoted name exists.
@@ -109,7 +91,7 @@ pub(super) async fn exists(conn: &Connection, name: &str) -> Result<bool, tokio_
 
 /// Creates `script`'s objects unless `probe` exists, one session at a time. An older installation is brought up to date,
 /// which may take locks on tables that writers of captured tables use.
-async fn create_once(conn: &mut Connection, probe: &str, script: &str) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn create_once(conn: &mut Connection, probe: &str, script: &str) -> Result<(), tokio_postgres::Error> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -120,7 +102,7 @@ async fn create_once(conn: &mut Connection, probe: &str, script: &str) -> Result
     }
 }
 
-fn is_worth_trying_again(error: &tokio_postgres::Error, tries: u32) -> bool {
+pub(super) fn is_worth_trying_again(error: &tokio_postgres::Error, tries: u32) -> bool {
     tries < LOCK_TRIES && classify(error) == Failure::Transient && !error.is_closed()
 }
 
@@ -147,18 +129,12 @@ async fn create_gate(conn: &Connection, sync: &SyncName) -> Result<(), tokio_pos
     conn.batch_execute(&GATE.fill(&[("gate", &gate), ("name", &Sql::literal(gate.as_str()))])).await
 }
 
-struct Done {
-    id: i32,
-    snapshot: String,
-    warning: Option<String>,
-}
-
 async fn capture_with_retries(
     conn: &mut Connection,
     sync: &SyncDetail,
     goat: &Goat,
     relation: &Relation,
-) -> Result<Done, tokio_postgres::Error> {
+) -> Result<(Captured, Option<String>), tokio_postgres::Error> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -175,7 +151,7 @@ async fn capture(
     sync: &SyncDetail,
     goat: &Goat,
     relation: &Relation,
-) -> Result<Done, tokio_postgres::Error> {
+) -> Result<(Captured, Option<String>), tokio_postgres::Error> {
     let txn = conn.transaction().await?;
     txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
     txn.batch_execute(LOCK.text()).await?;
@@ -205,11 +181,8 @@ async fn capture(
             txn.batch_execute(&trigger.statement).await?;
         }
     }
-    // Taken after the triggers' locks were granted: whoever wrote before them is visible in it, whoever
-    // writes after them is captured and is not.
-    let snapshot = txn.query_one(SNAPSHOT.text(), &[]).await?.get("snapshot");
     txn.commit().await?;
-    Ok(Done { id: table.id, snapshot, warning })
+    Ok((table, warning))
 }
 
 /// The registry's row for a table and its delta table, made when missing, made anew when the key is another.
@@ -342,20 +315,21 @@ async fn drop_triggers(
     Ok(())
 }
 
-/// Forgets tables and targets that are no longer part of the sync, so that they hold back no purge.
-async fn prune(conn: &mut Connection, sync: &SyncDetail, captured: &[i32]) -> Result<(), tokio_postgres::Error> {
+/// Forgets tables and readers that are no longer part of the sync, so that they hold back no purge.
+async fn prune(
+    conn: &mut Connection,
+    source: &DbName,
+    sync: &SyncDetail,
+    captured: &[i32],
+) -> Result<(), tokio_postgres::Error> {
     let txn = conn.transaction().await?;
     let left = txn.query(CAPTURED_PRUNE.text(), &[&sync.name.as_str(), &captured]).await?;
     for row in left {
         release(&txn, row.get("captured")).await?;
     }
-    let targets: Vec<&str> = sync
-        .members
-        .iter()
-        .filter(|it| it.role == crate::catalog::Role::Target)
-        .map(|it| it.db.name.as_str())
-        .collect();
-    txn.execute(TRACK_PRUNE.text(), &[&sync.name.as_str(), &targets]).await?;
+    let readers = sync.members.iter().filter(|it| it.role != Role::Fullcopy && it.db.name != *source);
+    let readers: Vec<&str> = readers.map(|it| it.db.name.as_str()).collect();
+    txn.execute(TRACK_PRUNE.text(), &[&sync.name.as_str(), &readers]).await?;
     txn.commit().await
 }
 
@@ -378,50 +352,8 @@ async fn release(txn: &Transaction<'_>, captured: i32) -> Result<(), tokio_postg
     Ok(())
 }
 
-/// Makes the position table in a target, and registers the target at the source from `baseline` on, if it is new.
-///
-/// The position is written first: a crash in between leaves a position without a track, which the next
-/// validation overwrites.
-pub(crate) async fn target(
-    source: &Connection,
-    target: &mut Connection,
-    pair: &Pair,
-    baseline: &str,
-    system_id: i64,
-    copies_all: bool,
-) -> Result<(), tokio_postgres::Error> {
-    create_once(target, "bucardo.position", POSITION.text()).await?;
-    let (sync, from, to) = (pair.sync.as_str(), pair.source.as_str(), pair.target.as_str());
-    let known = source.query_opt(TRACK_FIND.text(), &[&sync, &to]).await?;
-    let round = known.as_ref().map(|row| row.get::<_, i64>("round"));
-    let snapshot = known.map_or_else(|| baseline.to_owned(), |row| row.get("snapshot"));
-    // A target that the source knows well, but that has lost its position, is left for its KID to report, unless all
-    // is copied anew anyway.
-    if round.unwrap_or_default() == 0 || copies_all {
-        target.execute(POSITION_REGISTER.text(), &[&sync, &from, &snapshot, &system_id, &round.is_none()]).await?;
-    }
-    if round.is_none() {
-        source.execute(TRACK_REGISTER.text(), &[&sync, &from, &to, &snapshot]).await?;
-    }
-    Ok(())
-}
-
-/// Makes the position table in a database that gets whole copies: its row is what two copies exclude each other with.
-/// The source keeps nothing for it.
-pub(crate) async fn copy_target(
-    target: &mut Connection,
-    pair: &Pair,
-    baseline: &str,
-    system_id: i64,
-) -> Result<(), tokio_postgres::Error> {
-    create_once(target, "bucardo.position", POSITION.text()).await?;
-    let (sync, from) = (pair.sync.as_str(), pair.source.as_str());
-    target.execute(POSITION_REGISTER.text(), &[&sync, &from, &baseline, &system_id, &false]).await?;
-    Ok(())
-}
-
 /// Takes a sync out of a source: nothing is kept for it, and its changes kick nobody. Triggers and delta tables stay.
-pub(crate) async fn forget_source(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn forget_source(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
     if !exists(conn, "bucardo.track").await? {
         return Ok(());
     }
@@ -434,12 +366,4 @@ pub(crate) async fn forget_source(conn: &mut Connection, sync: &SyncName) -> Res
     let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));
     txn.batch_execute(&format!("DROP SEQUENCE IF EXISTS {gate}")).await?;
     txn.commit().await
-}
-
-/// Takes a sync out of a target.
-pub(crate) async fn forget_target(conn: &Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
-    if exists(conn, "bucardo.position").await? {
-        conn.execute(FORGET_POSITION.text(), &[&sync.as_str()]).await?;
-    }
-    Ok(())
 }

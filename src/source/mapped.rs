@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use bucardo_actors::model::DbName;
+
 use super::clause::{ClauseError, Listed, check_filter, list_columns};
 use super::compare::{Difference, compare};
 use super::relation::{Column, Relation};
-use super::validate::{Site, ValidateError};
-use crate::catalog::{Goat, Mapping, SyncDetail};
+use super::site::Site;
+use super::validate::ValidateError;
+use crate::catalog::{Goat, Mapping, Role, SyncDetail};
 use crate::pg::SqlFile;
 
 const TYPE_NAMES: SqlFile = SqlFile::new(include_str!("../../sql/source/type_names.sql"));
@@ -104,33 +107,72 @@ fn compare_list(
     }
 }
 
-/// No table may be copied onto itself, and no two onto one; a sync keeps one position in a database.
-pub(super) fn check_places(sync: &SyncDetail, sites: &[Site<'_>], problems: &mut Vec<String>) {
-    let Some((source, targets)) = sites.split_first() else { return };
-    for (place, target) in targets.iter().enumerate() {
-        let (from, to) = (&source.db.name, &target.db.name);
-        if let Some(other) = targets[..place].iter().find(|other| other.is_same_database(target)) {
+/// A source that is written to has the tables whole, under their own names.
+pub(super) fn check_source(sync: &SyncDetail, source: &Site<'_>, problems: &mut Vec<String>) {
+    if !sync.is_merging() {
+        return;
+    }
+    let db = &source.db.name;
+    for goat in &sync.goats {
+        let Some(mapping) = sync.mapping(goat, db) else { continue };
+        let given = [("customcols", mapping.columns.is_some()), ("customselect", mapping.filter.is_some())];
+        for (kind, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
             problems.push(format!(
-                "databases \"{}\" and \"{to}\" are the same database: a sync writes to a database once, add another sync for \"{to}\"",
-                other.db.name
+                "{kind} of table \"{}.{}\" for database \"{db}\" cannot be used: \"{db}\" is one of several sources of sync \"{}\", and these have the same rows and columns; remove it, or make \"{db}\" a target",
+                goat.schema, goat.name, sync.name
             ));
         }
-        let mut written: HashMap<u32, &Goat> = HashMap::new();
-        for (number, goat) in sync.goats.iter().enumerate() {
-            let Some(oid) = target.relations[number].oid else { continue };
-            let name = format!("{}.{}", goat.schema, goat.name);
-            if target.is_same_database(source) && source.relations.iter().any(|it| it.oid == Some(oid)) {
-                problems.push(format!(
-                    "\"{name}\" would be copied onto a table of its own sync, databases \"{from}\" and \"{to}\" are the same database: give it another name with \"bucardo add customname {name} NEWNAME db={to}\""
-                ));
-            }
-            let other = written.insert(oid, goat);
-            if let Some(other) = other.filter(|it| (&it.schema, &it.name) != (&goat.schema, &goat.name)) {
-                problems.push(format!(
-                    "\"{}.{}\" and \"{name}\" would be copied to the same table on database \"{to}\": give one of them another name there (customname)",
-                    other.schema, other.name
-                ));
-            }
+    }
+}
+
+/// No table may be copied onto itself, and no two onto one; a sync keeps one position in a database. Answers with the
+/// databases that it concerns.
+pub(super) fn check_places(sync: &SyncDetail, sites: &[Site<'_>]) -> Vec<(DbName, String)> {
+    let mut problems = Vec::new();
+    for (place, site) in sites.iter().enumerate() {
+        // With one source that is how tables are replicated within a database.
+        let may_be_same =
+            |other: &Site<'_>| other.role == Role::Source && site.role != Role::Source && !sync.is_merging();
+        let db = &site.db.name;
+        if let Some(other) = sites[..place].iter().find(|other| other.is_same_database(site) && !may_be_same(other)) {
+            let advice = if site.role == Role::Source {
+                format!("take \"{db}\" out of the sync")
+            } else {
+                format!("add another sync for \"{db}\"")
+            };
+            let fault = format!(
+                "databases \"{}\" and \"{db}\" are the same database: a sync writes to a database once, {advice}",
+                other.db.name
+            );
+            problems.push((db.clone(), fault));
+        }
+    }
+    let Some((source, others)) = sites.split_first() else { return problems };
+    for target in others.iter().filter(|site| site.role != Role::Source) {
+        let mut found = Vec::new();
+        check_tables(sync, source, target, &mut found);
+        problems.extend(found.into_iter().map(|problem| (target.db.name.clone(), problem)));
+    }
+    problems
+}
+
+fn check_tables(sync: &SyncDetail, source: &Site<'_>, target: &Site<'_>, problems: &mut Vec<String>) {
+    let (from, to) = (&source.db.name, &target.db.name);
+    let mut written: HashMap<u32, &Goat> = HashMap::new();
+    for (number, goat) in sync.goats.iter().enumerate() {
+        let Some(oid) = target.relations[number].oid else { continue };
+        let name = format!("{}.{}", goat.schema, goat.name);
+        if target.is_same_database(source) && source.relations.iter().any(|it| it.oid == Some(oid)) {
+            problems.push(format!(
+                "\"{name}\" would be copied onto a table of its own sync, databases \"{from}\" and \"{to}\" are the same database: give it another name with \"bucardo add customname {name} NEWNAME db={to}\""
+            ));
+        }
+        let other = written.insert(oid, goat);
+        if let Some(other) = other.filter(|it| (&it.schema, &it.name) != (&goat.schema, &goat.name)) {
+            problems.push(format!(
+                "\"{}.{}\" and \"{name}\" would be copied to the same table on database \"{to}\": give one of them another name there (customname)",
+                other.schema, other.name
+            ));
         }
     }
 }

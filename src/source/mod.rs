@@ -6,14 +6,17 @@ pub mod deltas;
 mod gate;
 pub mod inspect;
 mod install;
+mod key_index;
 mod mapped;
 mod names;
 pub mod purge;
+mod registry;
 mod relation;
+mod site;
 mod triggers;
 pub mod validate;
 
 pub use gate::{Gate, horizon, set_gate};
 pub(crate) use names::{delta_column, delta_columns};
 pub use relation::{Column, Relation, relations};
-pub use validate::{ValidateError, Validated, forget_sync, validate_sync};
+pub use validate::{ValidateError, Validated, forget_sync, join, validate_sync};

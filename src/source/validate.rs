@@ -2,17 +2,15 @@
 //!
 //! Everything is checked first, in all databases, and every problem found is told; only then is anything changed.
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
-use bucardo_actors::model::{DbName, Failure, Pair, SyncName};
+use bucardo_actors::model::{DbName, Failure, SyncName};
 
 use super::compare::{Difference, compare};
-use super::relation::{Relation, relations};
-use super::{install, mapped};
-use crate::catalog::{Db, Goat, GoatKind, Role, SyncDetail};
-use crate::pg::{ConnectError, Connection, SqlFile, causes, classify, connect};
-
-const RIGHTS: SqlFile = SqlFile::new(include_str!("../../sql/source/rights.sql"));
+use super::site::{self, Site};
+use super::{install, mapped, registry};
+use crate::catalog::{Db, Role, SyncDetail};
+use crate::pg::{ConnectError, causes, classify};
 
 /// What a validation that passed has to tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,32 +90,11 @@ impl ValidateError {
     }
 }
 
-/// One database of the sync, connected and looked at.
-pub(super) struct Site<'a> {
-    pub(super) db: &'a Db,
-    role: Role,
-    pub(super) conn: Connection,
-    /// The goats by the names that they have here, and what these names stand for.
-    goats: Vec<Goat>,
-    pub(super) relations: Vec<Relation>,
-    may_create: bool,
-    may_temp: bool,
-    role_name: String,
-    database: String,
-    is_standby: bool,
-    system_id: i64,
-    server_start: String,
-}
-
-impl Site<'_> {
-    /// Two entries of the catalog may reach one database.
-    pub(super) fn is_same_database(&self, other: &Self) -> bool {
-        (self.system_id, &self.server_start, &self.database) == (other.system_id, &other.server_start, &other.database)
-    }
-}
-
-/// Checks that `sync` can run and installs what it needs: capture on its source, positions on its targets. A
-/// source of which only whole copies are made is read and gets nothing.
+/// Checks that `sync` can run and installs what it needs: capture on its sources, positions on its targets and on every
+/// source that reads others. A source of which only whole copies are made is read and gets nothing.
+///
+/// A database of a sync with several sources may be away, as long as two sources are there: a warning names it, the
+/// others keep what it will have to read, and [`join`] puts it in when it is back.
 ///
 /// May be run again at any time, also while the sync runs: what is in place is left alone.
 ///
@@ -126,65 +103,157 @@ impl Site<'_> {
 /// See [`ValidateError`].
 pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError> {
     check_shape(sync)?;
-    let sites = sync.members.iter().filter(|member| member.db.active).map(|member| open(sync, &member.db, member.role));
-    let mut sites = try_join_all(sites).await?;
     let mut validated = Validated::default();
-    let mut problems = Vec::new();
-    // Members are sorted: the source is first.
-    if let Some((source, targets)) = sites.split_first() {
-        check_site(sync, source, &mut problems);
-        for target in targets {
-            check_site(sync, target, &mut problems);
-            check_columns(sync, source, target, &mut problems, &mut validated.warnings);
-            mapped::check_clauses(sync, source, target, &mut problems, &mut validated.warnings).await?;
-            check_replica_role(target, &mut problems).await?;
+    let mut away = Vec::new();
+    let (mut sites, absent) = reach(sync).await?;
+    for (db, error) in absent {
+        if sync.is_merging() && error.failure() == Failure::Transient {
+            away.push((db, error));
+        } else {
+            return Err(error);
         }
     }
-    mapped::check_places(sync, &sites, &mut problems);
+    check_enough(sync, &sites, &mut away)?;
+    for (db, error) in &away {
+        validated.warnings.push(format!(
+            "database \"{db}\" is away: {}; sync \"{}\" runs without it, keeps what it will have to read, and installs it when it is back",
+            causes(error),
+            sync.name
+        ));
+    }
+    let problems = check(sync, &sites, &mut validated.warnings).await?;
     if !problems.is_empty() {
-        return Err(ValidateError::Problems { problems });
+        return Err(ValidateError::Problems { problems: problems.into_iter().map(|(_, problem)| problem).collect() });
     }
     if sync.goats.is_empty() {
         validated
             .warnings
             .push(format!("the relgroup of sync \"{}\" is empty: there is nothing to replicate", sync.name));
     }
-    if let Some((source, targets)) = sites.split_first_mut() {
-        let name = source.db.name.clone();
-        let installed = if sync.is_fullcopy() {
-            uncaptured(sync, source).await?
-        } else {
-            install::source(&mut source.conn, &name, sync, &source.relations).await?
-        };
-        validated.warnings.extend(installed.warnings);
-        for target in targets {
-            let pair = Pair { sync: sync.name.clone(), source: name.clone(), target: target.db.name.clone() };
-            let (baseline, system_id) = (&installed.baseline, source.system_id);
-            let registered = match target.role {
-                Role::Fullcopy => install::copy_target(&mut target.conn, &pair, baseline, system_id).await,
-                _ => {
-                    install::target(&source.conn, &mut target.conn, &pair, baseline, system_id, sync.onetimecopy == 1)
-                        .await
-                }
-            };
-            registered
-                .map_err(|error| ValidateError::sql(&target.db.name, "registering the position".to_owned(), error))?;
-        }
-    }
+    put(sync, &mut sites, &mut validated.warnings).await?;
     Ok(validated)
 }
 
-/// A source that is only copied whole gets nothing, and loses what it had when changes were captured for this sync.
-async fn uncaptured(sync: &SyncDetail, source: &mut Site<'_>) -> Result<install::Installed, ValidateError> {
-    let name = &source.db.name;
-    if !source.is_standby {
-        install::forget_source(&mut source.conn, &sync.name).await.map_err(|error| {
-            ValidateError::sql(name, format!("forgetting what sync \"{}\" captured", sync.name), error)
-        })?;
+/// Installs `db`, of a sync with several sources, which was away or unfit when the sync was validated. Other databases
+/// that are away or unfit are left for later.
+///
+/// May be run by several at once. Stopped half-way, it is done by the next call.
+///
+/// # Errors
+///
+/// See [`ValidateError`]; problems of other databases are no error.
+pub async fn join(sync: &SyncDetail, db: &DbName) -> Result<Validated, ValidateError> {
+    check_shape(sync)?;
+    let mut validated = Validated::default();
+    let (mut sites, mut away) = reach(sync).await?;
+    if let Some(place) = away.iter().position(|(absent, _)| absent == db) {
+        return Err(away.swap_remove(place).1);
     }
-    install::Installed::nothing(&source.conn)
-        .await
-        .map_err(|error| ValidateError::sql(name, "reading a snapshot".to_owned(), error))
+    let problems = check(sync, &sites, &mut validated.warnings).await?;
+    let own: Vec<String> = problems.iter().filter(|(of, _)| of == db).map(|(_, problem)| problem.clone()).collect();
+    if !own.is_empty() {
+        return Err(ValidateError::Problems { problems: own });
+    }
+    sites.retain(|site| !problems.iter().any(|(of, _)| *of == site.db.name));
+    check_enough(sync, &sites, &mut away)?;
+    put(sync, &mut sites, &mut validated.warnings).await?;
+    Ok(validated)
+}
+
+/// The databases that can be reached, in order, and why the others cannot.
+async fn reach(sync: &SyncDetail) -> Result<(Vec<Site<'_>>, Vec<(DbName, ValidateError)>), ValidateError> {
+    let opening =
+        sync.members.iter().filter(|member| member.db.active).map(|member| async {
+            (member.db.name.clone(), Box::pin(site::open(sync, &member.db, member.role)).await)
+        });
+    let (mut sites, mut away) = (Vec::new(), Vec::new());
+    for (db, opened) in join_all(opening).await {
+        match opened {
+            Ok(site) => sites.push(site),
+            Err(error) => away.push((db, error)),
+        }
+    }
+    Ok((sites, away))
+}
+
+/// What is there of the sync can run.
+fn check_enough(
+    sync: &SyncDetail,
+    sites: &[Site<'_>],
+    away: &mut Vec<(DbName, ValidateError)>,
+) -> Result<(), ValidateError> {
+    let sources = sites.iter().filter(|site| site.role == Role::Source).count();
+    if sources >= 2 || !sync.is_merging() {
+        return Ok(());
+    }
+    let is_source = |(db, _): &(DbName, _)| sync.role(db) == Some(Role::Source);
+    match away.iter().position(is_source) {
+        Some(place) => Err(away.swap_remove(place).1),
+        None => Err(ValidateError::problem(format!("fewer than two sources of sync \"{}\" can be used", sync.name))),
+    }
+}
+
+/// What keeps the sync from using its databases: the database that has to change, and a sentence.
+type Problems = Vec<(DbName, String)>;
+
+async fn check(sync: &SyncDetail, sites: &[Site<'_>], warnings: &mut Vec<String>) -> Result<Problems, ValidateError> {
+    let mut problems = Problems::new();
+    // Members are sorted: the sources are first.
+    let Some((first, others)) = sites.split_first() else { return Ok(problems) };
+    for site in sites {
+        let mut found = Vec::new();
+        site::check_site(sync, site, &mut found).await?;
+        if site.role == Role::Source {
+            mapped::check_source(sync, site, &mut found);
+        }
+        problems.extend(found.into_iter().map(|problem| (site.db.name.clone(), problem)));
+    }
+    for other in others {
+        let mut found = Vec::new();
+        check_columns(sync, first, other, &mut found, warnings);
+        for source in sites.iter().filter(|site| site.role == Role::Source && other.role != Role::Source) {
+            mapped::check_clauses(sync, source, other, &mut found, warnings).await?;
+        }
+        problems.extend(found.into_iter().map(|problem| (other.db.name.clone(), problem)));
+    }
+    problems.extend(mapped::check_places(sync, sites));
+    Ok(problems)
+}
+
+/// Puts into the databases what the sync needs; nothing of it is there twice.
+async fn put(sync: &SyncDetail, sites: &mut [Site<'_>], warnings: &mut Vec<String>) -> Result<(), ValidateError> {
+    let name = &sync.name;
+    let (sources, targets) = sites.split_at_mut(sites.iter().take_while(|site| site.role == Role::Source).count());
+    if sync.is_fullcopy() {
+        for source in &mut *sources {
+            uncaptured(sync, source).await?;
+        }
+    } else {
+        let installing = sources.iter_mut().map(|source| async {
+            let db = source.db.name.clone();
+            Box::pin(install::source(&mut source.conn, &db, sync, &source.relations)).await
+        });
+        try_join_all(installing).await?.into_iter().for_each(|found| warnings.extend(found));
+    }
+    for target in targets {
+        let what = format!("forgetting that database \"{}\" was a source of sync \"{name}\"", target.db.name);
+        if sources.iter().any(|source| source.is_same_database(target)) {
+            continue;
+        }
+        let forgotten = registry::forget_captured(&mut target.conn, name).await;
+        forgotten.map_err(|error| ValidateError::sql(&target.db.name, what, error))?;
+    }
+    registry::register(sync, sites).await
+}
+
+/// A source that is only copied whole gets nothing, and loses what it had when changes were captured for this sync.
+async fn uncaptured(sync: &SyncDetail, source: &mut Site<'_>) -> Result<(), ValidateError> {
+    if source.is_standby {
+        return Ok(());
+    }
+    let what = || format!("forgetting what sync \"{}\" captured", sync.name);
+    let forgotten = install::forget_source(&mut source.conn, &sync.name).await;
+    forgotten.map_err(|error| ValidateError::sql(&source.db.name, what(), error))
 }
 
 /// Takes a removed sync out of its databases, so that nothing is kept for it. A database that cannot be reached is
@@ -205,12 +274,12 @@ pub async fn forget_sync(sync: &SyncDetail) -> Vec<String> {
 }
 
 async fn forget(sync: &SyncName, db: &Db, role: Role) -> Result<(), ValidateError> {
-    let mut conn = dial(db).await?;
-    let done = match role {
-        Role::Source => install::forget_source(&mut conn, sync).await,
-        Role::Target | Role::Fullcopy => install::forget_target(&conn, sync).await,
-    };
-    done.map_err(|error| ValidateError::sql(&db.name, format!("forgetting sync \"{sync}\""), error))
+    let mut conn = site::dial(db).await?;
+    let failed = |error| ValidateError::sql(&db.name, format!("forgetting sync \"{sync}\""), error);
+    if role == Role::Source {
+        install::forget_source(&mut conn, sync).await.map_err(failed)?;
+    }
+    registry::forget_positions(&conn, sync).await.map_err(failed)
 }
 
 /// What can be said of a sync without looking at its databases.
@@ -222,12 +291,7 @@ pub(crate) fn check_shape(sync: &SyncDetail) -> Result<(), ValidateError> {
     if sources == 0 {
         return Err(ValidateError::problem(format!("sync \"{name}\" has no active source database")));
     }
-    if sources > 1 {
-        return Err(ValidateError::problem(format!(
-            "sync \"{name}\" has {sources} source databases: several sources are not supported yet, use one source and targets"
-        )));
-    }
-    if targets == 0 {
+    if sources + targets < 2 {
         return Err(ValidateError::problem(format!("sync \"{name}\" has no active target database")));
     }
     let mut problems = Vec::new();
@@ -245,155 +309,37 @@ pub(crate) fn check_shape(sync: &SyncDetail) -> Result<(), ValidateError> {
     if problems.is_empty() { Ok(()) } else { Err(ValidateError::Problems { problems }) }
 }
 
-async fn dial(db: &Db) -> Result<Connection, ValidateError> {
-    connect(&db.access, "bucardo validate")
-        .await
-        .map_err(|source| ValidateError::Connect { db: db.name.clone(), source })
-}
-
-async fn open<'a>(sync: &SyncDetail, db: &'a Db, role: Role) -> Result<Site<'a>, ValidateError> {
-    let conn = dial(db).await?;
-    let at = |what: &str| {
-        let what = what.to_owned();
-        move |error| ValidateError::sql(&db.name, what, error)
-    };
-    let rights = conn.query_one(RIGHTS.text(), &[]).await.map_err(at("reading the role's rights"))?;
-    let goats: Vec<Goat> = match role {
-        Role::Source => sync.goats.clone(),
-        Role::Target | Role::Fullcopy => sync.goats.iter().map(|goat| sync.goat_on(goat, &db.name)).collect(),
-    };
-    let relations = relations(&conn, &goats).await.map_err(at("reading tables and columns"))?;
-    Ok(Site {
-        db,
-        role,
-        goats,
-        relations,
-        may_create: rights.get("may_create"),
-        may_temp: rights.get("may_temp"),
-        role_name: rights.get("role"),
-        database: rights.get("database"),
-        is_standby: rights.get("is_standby"),
-        system_id: rights.get("system_id"),
-        server_start: rights.get("server_start"),
-        conn,
-    })
-}
-
-fn check_site(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<String>) {
-    let db = &site.db.name;
-    let is_only_read = site.role == Role::Source && sync.is_fullcopy();
-    if site.is_standby && !is_only_read {
-        problems.push(format!("database \"{db}\" is a standby and cannot be written to"));
-    }
-    if !site.may_create && !is_only_read {
-        problems.push(format!(
-            "role \"{}\" may not create in database \"{db}\": run GRANT CREATE ON DATABASE \"{}\" TO \"{}\", or make it the owner of schema bucardo",
-            site.role_name, site.database, site.role_name
-        ));
-    }
-    if !site.may_temp && !is_only_read {
-        problems.push(format!(
-            "role \"{}\" may not make temporary tables in database \"{db}\": run GRANT TEMPORARY ON DATABASE \"{}\" TO \"{}\"",
-            site.role_name, site.database, site.role_name
-        ));
-    }
-    for (goat, relation) in site.goats.iter().zip(&site.relations) {
-        check_relation(goat, relation, site, is_only_read, problems);
-    }
-}
-
-fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, is_only_read: bool, problems: &mut Vec<String>) {
-    let (db, schema, name, role) = (&site.db.name, &goat.schema, &goat.name, &site.role_name);
-    if !relation.schema_exists {
-        problems.push(format!("Could not find schema \"{schema}\" in database \"{db}\"!"));
-        return;
-    }
-    if relation.oid.is_none() {
-        problems.push(format!("Could not find \"{name}\" inside the \"{schema}\" schema on database \"{db}\"!"));
-        return;
-    }
-    let (fits, expected) = match goat.kind {
-        GoatKind::Table => (relation.is_table(), "table"),
-        GoatKind::Sequence => (relation.kind == "S", "sequence"),
-    };
-    if !fits {
-        let kind = relation.kind_words();
-        problems.push(format!("\"{schema}.{name}\" on database \"{db}\" is a {kind}, not a {expected}!"));
-        return;
-    }
-    for column in goat.key.iter().filter(|_| goat.kind == GoatKind::Table) {
-        if relation.column(column).is_none() {
-            problems.push(format!("table \"{schema}.{name}\" on database \"{db}\" has no key column \"{column}\""));
-        }
-    }
-    if relation.is_policed {
-        problems.push(format!(
-            "row-level security hides rows of \"{schema}.{name}\" in database \"{db}\" from role \"{role}\": run ALTER ROLE \"{role}\" BYPASSRLS"
-        ));
-    }
-    let mut wants: Vec<&str> = Vec::new();
-    if !relation.may_select {
-        wants.push("SELECT");
-    }
-    match site.role {
-        Role::Source if goat.kind == GoatKind::Table && !relation.may_trigger && !is_only_read => wants.push("TRIGGER"),
-        Role::Target | Role::Fullcopy if !relation.may_write => {
-            wants.push(if goat.kind == GoatKind::Table { "INSERT, UPDATE, DELETE, TRUNCATE" } else { "UPDATE" });
-        }
-        Role::Source | Role::Target | Role::Fullcopy => {}
-    }
-    if !wants.is_empty() {
-        let (wants, kind) = (wants.join(", "), if goat.kind == GoatKind::Table { "TABLE" } else { "SEQUENCE" });
-        problems.push(format!(
-            "role \"{role}\" lacks rights on \"{schema}.{name}\" in database \"{db}\": run GRANT {wants} ON {kind} \"{schema}\".\"{name}\" TO \"{role}\""
-        ));
-    }
-}
-
+/// Compares the tables of `other` with those of the first source.
 fn check_columns(
     sync: &SyncDetail,
     source: &Site<'_>,
-    target: &Site<'_>,
+    other: &Site<'_>,
     problems: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) {
+    let to = &other.db.name;
     for (place, goat) in sync.goats.iter().enumerate() {
-        let (from, to) = (&source.relations[place], &target.relations[place]);
-        if !from.is_table() || !to.is_table() {
+        let (here, there) = (&source.relations[place], &other.relations[place]);
+        if !here.is_table() || !there.is_table() {
             continue;
         }
-        let mapping = sync.mapping(goat, &target.db.name);
+        let mapping = sync.mapping(goat, to).filter(|_| other.role != Role::Source);
         if mapping.is_some_and(|mapping| mapping.columns.is_some()) {
             continue;
         }
         // A table of another name is somebody's own: it may have more columns, and in another order.
         let renamed = mapping.is_some_and(|mapping| mapping.name.is_some());
-        for difference in compare(from, to, sync.strict_checking && goat.strict_checking && !renamed) {
-            let there = &target.goats[place];
-            let place = format!("table \"{}.{}\" on database \"{}\"", there.schema, there.name, target.db.name);
-            match difference {
-                Difference::Fault(text) => problems.push(format!("{place}: {text} (source is \"{}\")", source.db.name)),
-                Difference::Warning(text) => warnings.push(format!("{place}: {text}")),
-            }
+        let mut differences = compare(here, there, sync.strict_checking && goat.strict_checking && !renamed);
+        let name = format!("table \"{}.{}\" on database", other.goats[place].schema, other.goats[place].name);
+        let mut told = |(at, from): (&DbName, &DbName), difference| match difference {
+            Difference::Fault(text) => problems.push(format!("{name} \"{at}\": {text} (source is \"{from}\")")),
+            Difference::Warning(text) => warnings.push(format!("{name} \"{at}\": {text}")),
+        };
+        let is_same = !differences.iter().any(|difference| matches!(difference, Difference::Fault(_)));
+        differences.drain(..).for_each(|difference| told((to, &source.db.name), difference));
+        // Rows go both ways between sources.
+        if is_same && other.role == Role::Source {
+            compare(there, here, false).into_iter().for_each(|difference| told((&source.db.name, to), difference));
         }
-    }
-}
-
-/// Rows are written with triggers, rules and foreign keys quiet; that takes a right of its own.
-async fn check_replica_role(site: &Site<'_>, problems: &mut Vec<String>) -> Result<(), ValidateError> {
-    let set = "SET session_replication_role = replica; RESET session_replication_role";
-    match site.conn.batch_execute(set).await {
-        Ok(()) => Ok(()),
-        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let (role, db) = (&site.role_name, &site.db.name);
-            let how = if site.conn.server_version() >= 150_000 {
-                format!("run GRANT SET ON PARAMETER session_replication_role TO \"{role}\"")
-            } else {
-                format!("servers before version 15 ask for a superuser: run ALTER ROLE \"{role}\" SUPERUSER")
-            };
-            problems.push(format!("role \"{role}\" may not set session_replication_role in database \"{db}\": {how}"));
-            Ok(())
-        }
-        Err(error) => Err(ValidateError::sql(&site.db.name, "setting session_replication_role".to_owned(), error)),
     }
 }
