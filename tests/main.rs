@@ -31,4 +31,5 @@ mod round_order;
 mod round_rights;
 mod round_steps;
 mod round_traps;
+mod sources_validate;
 mod sql_files;

@@ -44,7 +44,7 @@ const CAPTURED_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/capt
 /// How long one attempt waits for a table's lock; everybody who writes to the table waits behind us that long.
 pub(super) const LOCK_TIMEOUT: &str = "2s";
 /// How often a table that is locked by others is tried.
-const LOCK_TRIES: u32 = 5;
+pub(super) const LOCK_TRIES: u32 = 5;
 /// Pause between two tries, growing with each.
 pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(500);
 

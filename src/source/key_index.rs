@@ -4,11 +4,13 @@
 use bucardo_actors::model::SyncName;
 use tokio_postgres::error::SqlState;
 
-use super::install::{LOCK_PAUSE, LOCK_TIMEOUT, is_worth_trying_again};
+use super::install::{LOCK_PAUSE, LOCK_TIMEOUT, LOCK_TRIES, is_worth_trying_again};
 use super::names;
 use super::triggers::Captured;
 use crate::pg::{Connection, Sql, SqlFile};
 
+const LOCK: SqlFile = SqlFile::new(include_str!("../../sql/source/key_index_lock.sql"));
+const UNLOCK: SqlFile = SqlFile::new(include_str!("../../sql/source/key_index_unlock.sql"));
 const STATE: SqlFile = SqlFile::new(include_str!("../../sql/source/key_index_state.sql"));
 
 /// A delta table up to this size is indexed at once, which keeps writers waiting for a moment; a larger one while
@@ -32,19 +34,41 @@ pub(super) async fn keep(
     let ended = loop {
         tries += 1;
         match bring(conn, sync, table, wanted).await {
-            Ok(()) => break Ok(true),
-            Err(error) if is_worth_trying_again(&error, tries) => tokio::time::sleep(LOCK_PAUSE * tries).await,
-            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => break Ok(false),
-            Err(error) => break Err(error),
+            Ok(true) => break Ok(true),
+            Ok(false) if tries >= LOCK_TRIES => break Ok(false),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && tries >= LOCK_TRIES => {
+                break Ok(false);
+            }
+            Err(error) if !is_worth_trying_again(&error, tries) => break Err(error),
+            Ok(false) | Err(_) => tokio::time::sleep(LOCK_PAUSE * tries).await,
         }
     };
+    // After an error the connection is of no use any more.
     if ended.is_ok() {
         conn.batch_execute("RESET lock_timeout").await?;
     }
     ended
 }
 
+/// False: another session is at it.
 async fn bring(
+    conn: &Connection,
+    sync: &SyncName,
+    table: &Captured,
+    wanted: bool,
+) -> Result<bool, tokio_postgres::Error> {
+    let is_locked: bool = conn.query_one(LOCK.text(), &[]).await?.get("locked");
+    if !is_locked {
+        return Ok(false);
+    }
+    let ended = make_or_drop(conn, sync, table, wanted).await;
+    if ended.as_ref().err().is_none_or(|error| !error.is_closed()) {
+        conn.query_one(UNLOCK.text(), &[]).await?;
+    }
+    ended.map(|()| true)
+}
+
+async fn make_or_drop(
     conn: &Connection,
     sync: &SyncName,
     table: &Captured,
