@@ -12,6 +12,8 @@ const TICKETS_MAX: usize = 16;
 pub(crate) struct Agenda<A> {
     desks: BTreeMap<KidId, Desk>,
     tickets: VecDeque<Ticket<A>>,
+    /// Rounds that have begun.
+    turns: u64,
 }
 
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ struct Desk {
     running: Option<Reason>,
     /// Number of the last round that began.
     begun: u64,
+    /// Its place among the rounds of all KIDs.
+    turn: u64,
 }
 
 /// A kick: answered when every KID has ended a round with (at least) this number.
@@ -51,7 +55,7 @@ impl<A> Over<A> {
 
 impl<A> Agenda<A> {
     pub(crate) fn new() -> Self {
-        Self { desks: BTreeMap::new(), tickets: VecDeque::new() }
+        Self { desks: BTreeMap::new(), tickets: VecDeque::new(), turns: 0 }
     }
 
     pub(crate) fn add(&mut self, kid: KidId) {
@@ -109,20 +113,40 @@ impl<A> Agenda<A> {
         spare
     }
 
-    /// KIDs that have work and do none.
+    /// The round of `from` has left work for those that are `meant`. Who waits for that round also waits for theirs, as
+    /// far as they are `able` to run. To be told before the end of the round.
+    pub(crate) fn pass_on(&mut self, from: &KidId, meant: impl Fn(&KidId) -> bool, able: impl Fn(&KidId) -> bool) {
+        let begun = self.desks.get(from).map_or(0, |desk| desk.begun);
+        let mut next = Vec::new();
+        for (kid, desk) in self.desks.iter_mut().filter(|(kid, _)| meant(kid)) {
+            desk.mark(Reason::Change);
+            if able(kid) {
+                next.push((kid.clone(), desk.begun + 1));
+            }
+        }
+        let waiting = |ticket: &&mut Ticket<A>| ticket.need.get(from).is_some_and(|need| *need <= begun);
+        for ticket in self.tickets.iter_mut().filter(waiting) {
+            ticket.need.extend(next.iter().cloned());
+        }
+    }
+
+    /// KIDs that have work and do none; first the one whose last round is the longest ago.
     pub(crate) fn due(&self) -> Vec<KidId> {
-        self.desks
-            .iter()
-            .filter(|(_, desk)| desk.dirty.is_some() && desk.running.is_none())
-            .map(|(kid, _)| kid.clone())
-            .collect()
+        let waits = |(_, desk): &(&KidId, &Desk)| desk.dirty.is_some() && desk.running.is_none();
+        let mut due: Vec<(&KidId, &Desk)> = self.desks.iter().filter(waits).collect();
+        due.sort_by_key(|(_, desk)| desk.turn);
+        due.into_iter().map(|(kid, _)| kid.clone()).collect()
     }
 
     /// A round begins; `None` if the KID has no work or is at work already.
     pub(crate) fn begin(&mut self, kid: &KidId) -> Option<Reason> {
         let desk = self.desks.get_mut(kid).filter(|desk| desk.running.is_none())?;
         desk.running = desk.dirty.take();
-        desk.begun += u64::from(desk.running.is_some());
+        if desk.running.is_some() {
+            self.turns += 1;
+            desk.turn = self.turns;
+            desk.begun += 1;
+        }
         desk.running
     }
 
@@ -170,9 +194,9 @@ impl<A> Agenda<A> {
         self.desks.get(kid).is_none_or(|desk| desk.dirty.is_none() && desk.running.is_none())
     }
 
-    /// Some KID is in a round.
-    pub(crate) fn running(&self) -> bool {
-        self.desks.values().any(|desk| desk.running.is_some())
+    /// So many KIDs are in a round.
+    pub(crate) fn running(&self) -> usize {
+        self.desks.values().filter(|desk| desk.running.is_some()).count()
     }
 
     fn satisfy(&mut self, change: impl Fn(&mut Ticket<A>)) -> Over<A> {
@@ -194,10 +218,7 @@ impl<A> Agenda<A> {
 }
 
 impl Desk {
-    /// A request stays a request, whatever comes after it.
     fn mark(&mut self, reason: Reason) {
-        if self.dirty != Some(Reason::Request) {
-            self.dirty = Some(reason);
-        }
+        self.dirty = Some(self.dirty.map_or(reason, |known| known.and(reason)));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use dashmap::DashMap;
 use serde::Serialize;
 
-use crate::model::{Fault, KidId, RoundReport, SyncName};
+use crate::model::{DbName, Fault, KidId, RoundReport, SyncName};
 use crate::ports::Watch;
 
 /// Whose snapshot it is.
@@ -19,7 +19,7 @@ pub enum ActorId {
     Vac,
     /// The controller of a sync.
     Ctl(SyncName),
-    /// The worker of a source-target pair.
+    /// A worker.
     Kid(KidId),
 }
 
@@ -80,6 +80,17 @@ pub struct Snapshot {
     pub last_at: Option<SystemTime>,
     /// The step that is running.
     pub step: String,
+    /// Databases that it does without at present.
+    pub away: BTreeMap<DbName, Away>,
+}
+
+/// A database that cannot be reached, while the work goes on without it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Away {
+    /// Since when.
+    pub since: SystemTime,
+    /// Why, as last seen.
+    pub why: String,
 }
 
 impl Snapshot {
@@ -108,8 +119,14 @@ impl Snapshot {
         self.counters.truncates += report.truncates;
         self.counters.conflicts += report.conflicts;
         self.fault = None;
+        let (now, mut before) = (SystemTime::now(), std::mem::take(&mut self.away));
+        let away = report.away.iter().map(|(db, why)| {
+            let since = before.remove(db).map_or(now, |away| away.since);
+            (db.clone(), Away { since, why: why.clone() })
+        });
+        self.away = away.collect();
         self.last = Some(report.clone());
-        self.last_at = Some(SystemTime::now());
+        self.last_at = Some(now);
     }
 }
 

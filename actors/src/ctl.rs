@@ -1,7 +1,7 @@
 //! The CTL: decides when each KID of one sync runs a round, and what happens when one fails.
 //!
-//! A kick only sets a bit per KID. A KID that has the bit and is idle gets a round at once; pairs never wait for each
-//! other. The bits live here and not in the KIDs, so work that a failed KID leaves behind is not forgotten.
+//! A kick only sets a bit per KID. A KID that has the bit and is idle gets a round at once; KIDs never wait for each
+//! other, unless the sync limits how many are in a round. The bits live here and not in the KIDs, so work that a failed KID leaves behind is not forgotten.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::board::{ActorId, Board, Doing};
 use crate::kid::Kid;
 use crate::lifeline::Lifeline;
 use crate::messages::{Brake, ChildExited, Look, Ping, Pong, Replan, Retry, RoundEnded, RunRound, Stop};
-use crate::model::{KidId, Reason, SyncName, SyncPlan};
+use crate::model::{DbName, KidId, Reason, RoundReport, SyncName, SyncPlan, Work};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::{Answer, Outbox};
 use crate::policy::{Exit, Settings, Verdict};
@@ -30,6 +30,16 @@ pub(crate) struct Shared {
     pub(crate) workers: Workers,
     pub(crate) board: Arc<Board>,
     pub(crate) outbox: Outbox,
+}
+
+/// The KID that merges the sources of a sync.
+fn merge_of(plan: &SyncPlan) -> KidId {
+    KidId { sync: plan.name.clone(), work: Work::Merge }
+}
+
+/// Whether a KID that stands so begins a round as soon as it has work.
+fn is_able(standing: Standing) -> bool {
+    !matches!(standing, Standing::Waiting | Standing::Stalled)
 }
 
 /// Steers the KIDs of one sync.
@@ -46,6 +56,7 @@ pub struct Ctl {
     flush: Option<SpawnHandle>,
     told: Option<Instant>,       // when SyncDone was last told
     untold: Option<SpawnHandle>, // SyncDone is to be told then
+    away: BTreeSet<DbName>,      // sources that the last merge did without
     life: Lifeline<SyncName>,
 }
 
@@ -62,8 +73,11 @@ impl Ctl {
         for kid in kids {
             agenda.add(kid);
         }
+        let mut kids = Nursery::new(settings.supervision.kid, life.stop().clone());
+        kids.set_care_of(merge_of(&plan), settings.supervision.merge);
         Self {
-            kids: Nursery::new(settings.supervision.kid, life.stop().clone()),
+            kids,
+            away: BTreeSet::new(),
             runs: Runs::default(),
             stopping: false,
             check: None,
@@ -86,7 +100,11 @@ impl Ctl {
         if ended || self.brake.paused || self.brake.held {
             return;
         }
+        let at_once_max = self.plan.at_once_max.unwrap_or(usize::MAX);
         for kid in self.agenda.due() {
+            if self.agenda.running() >= at_once_max {
+                break;
+            }
             if self.kids.standing(&kid) == Standing::Absent {
                 self.start_child(&kid, ctx);
             }
@@ -105,7 +123,7 @@ impl Ctl {
         }
         let (kids, plan) = (&self.kids, &self.plan);
         let meant = |kid: &KidId| plan.concerns(kid, reason);
-        let able = |kid: &KidId| retry || !matches!(kids.standing(kid), Standing::Waiting | Standing::Stalled);
+        let able = |kid: &KidId| retry || is_able(kids.standing(kid));
         let spare = self.agenda.kick(reason, meant, able, answer);
         spare.into_iter().for_each(Answer::forgo);
         if let Some(timer) = self.untold.take_if(|_| reason == Reason::Request) {
@@ -190,7 +208,7 @@ impl Ctl {
         let stalled = self.agenda.kids().find(|kid| self.kids.standing(kid) == Standing::Stalled);
         let state = match stalled {
             _ if self.brake.paused => Doing::Paused,
-            _ if self.agenda.running() => Doing::Running,
+            _ if self.agenda.running() > 0 => Doing::Running,
             Some(_) => Doing::Stalled,
             None => Doing::Idle,
         };
@@ -200,6 +218,20 @@ impl Ctl {
             snapshot.enter(state);
             snapshot.fault = fault;
         });
+    }
+
+    /// Tells of sources that a merge has lost or found again; true if there are any.
+    fn note_away(&mut self, kid: &KidId, report: &RoundReport) -> bool {
+        for (db, why) in report.away.iter().filter(|(db, _)| !self.away.contains(db)) {
+            warn!(%kid, %db, error = why, "the database is away, the others are merged without it");
+        }
+        let now: BTreeSet<DbName> = report.away.iter().map(|(db, _)| db.clone()).collect();
+        for db in self.away.difference(&now) {
+            info!(%kid, %db, "the database is back");
+        }
+        let differs = self.away != now;
+        self.away = now;
+        differs
     }
 
     fn remove_kid(&mut self, kid: &KidId, ctx: &mut Context<Self>) {
@@ -331,9 +363,15 @@ impl Handler<RoundEnded> for Ctl {
         if report.copied {
             info!(%kid, rows = report.inserts, took = ?report.took, "whole copy made");
         }
+        if kid.work == Work::Merge && !report.is_empty() {
+            // What it has written to the sources waits there for those that follow them.
+            let (kids, follows) = (&self.kids, |other: &KidId| matches!(other.work, Work::Follow { .. }));
+            self.agenda.pass_on(&kid, follows, |other| is_able(kids.standing(other)));
+        }
         let over = self.agenda.ended(&kid, report.more);
-        // The catalog shows the end of a trouble, and of a copy that was asked for, as soon as it is there.
-        let at_once = recovered || report.copied;
+        let comes_or_goes = kid.work == Work::Merge && self.note_away(&kid, &report);
+        // The catalog shows the begin and the end of a trouble, and the end of a copy that was asked for, at once.
+        let at_once = recovered || report.copied || comes_or_goes;
         let run_max = if at_once { Duration::ZERO } else { self.settings.schedule.run_max };
         let record = self.runs.ended(&kid, &report, self.agenda.idle(&kid), run_max, Instant::now());
         self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| {
@@ -376,6 +414,7 @@ impl Handler<Replan> for Ctl {
         self.plan = new.plan;
         self.settings = new.settings;
         self.kids.set_care(self.settings.supervision.kid);
+        self.kids.set_care_of(merge_of(&self.plan), self.settings.supervision.merge);
         let gone: Vec<KidId> = self.agenda.kids().filter(|kid| !new.kids.contains(kid)).cloned().collect();
         for kid in gone {
             self.remove_kid(&kid, ctx);

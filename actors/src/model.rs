@@ -203,14 +203,31 @@ pub enum Intent {
 pub enum Reason {
     /// The daemon, the sync or the KID just started.
     Start,
-    /// A source said that something changed, or its listener came back.
+    /// A source said that something changed, or another KID of the sync has written to one.
     Change,
+    /// The listener of a source is back: the source can be reached, and what it said meanwhile was not heard.
+    Back,
     /// Somebody asked for it by name.
     Request,
     /// The sync's own timer.
     Check,
     /// The last round left work behind.
     More,
+}
+
+impl Reason {
+    /// The one of two reasons that matters more to the round that serves both: a request stays a request, and
+    /// whatever may mean that a database can be reached again is not hidden by a change.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        let weight = |reason| match reason {
+            Self::More | Self::Change => 0,
+            Self::Check => 1,
+            Self::Start | Self::Back => 2,
+            Self::Request => 3,
+        };
+        if weight(self) > weight(later) { self } else { later }
+    }
 }
 
 /// What the actors need to know of a sync. Goats, columns and connections stay outside.
@@ -226,8 +243,14 @@ pub struct SyncPlan {
     pub targets: Vec<DbName>,
     /// Databases that are written to by whole copies only.
     pub fullcopies: Vec<DbName>,
-    /// Whether changes kick it.
+    /// Looked at whenever it starts, and now and then without a `checktime`.
     pub autokick: bool,
+    /// Whether what its sources say kicks it.
+    pub listens: bool,
+    /// Syncs with a higher one are started and looked at first.
+    pub priority: i32,
+    /// So many of its KIDs are in a round at a time (`limitdbs`); `None`: all.
+    pub at_once_max: Option<usize>,
     /// Looked at this often even when nobody kicks (`checktime`); `None`: the daemon's own period.
     pub check_every: Option<Duration>,
     /// KIDs keep their connections between rounds; else each ends after the rounds of a kick.
@@ -249,6 +272,9 @@ impl SyncPlan {
             targets: Vec::new(),
             fullcopies: Vec::new(),
             autokick: false,
+            listens: false,
+            priority: 0,
+            at_once_max: None,
             check_every: None,
             kidsalive: true,
             problem: None,
@@ -264,7 +290,7 @@ impl SyncPlan {
         match reason {
             Reason::Request | Reason::More => true,
             Reason::Check => self.check_every.is_some() || !copies(),
-            Reason::Start | Reason::Change => !copies(),
+            Reason::Start | Reason::Change | Reason::Back => !copies(),
         }
     }
 }
@@ -290,7 +316,8 @@ pub struct RoundReport {
     pub lag: Option<Duration>,
     /// How long the round took.
     pub took: Duration,
-    /// Sources that a merge did without, since they could not be reached, and why.
+    /// Sources that a merge did without, since they could not be reached, and why. A round for another reason than
+    /// [`Reason::Change`] or [`Reason::More`] tries them again.
     pub away: Vec<(DbName, String)>,
 }
 

@@ -1,6 +1,7 @@
 //! The children of a parent: started, asked how they are, buried, and started again as their [`Care`] says.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -30,6 +31,7 @@ pub enum Standing {
 /// The children of one kind that a parent has, by key.
 pub struct Nursery<K: Key, C: Actor> {
     care: Care,
+    own_cares: BTreeMap<K, Care>,
     stop: CancellationToken,
     generation: u64,
     children: BTreeMap<K, Child<C>>,
@@ -50,7 +52,7 @@ impl<K: Key, C: Actor<Context = Context<C>> + Handler<Ping> + Handler<Stop>> Nur
     /// An empty nursery. Whoever cancels `stop` ends all children.
     #[must_use]
     pub fn new(care: Care, stop: CancellationToken) -> Self {
-        Self { care, stop, generation: 0, children: BTreeMap::new() }
+        Self { care, own_cares: BTreeMap::new(), stop, generation: 0, children: BTreeMap::new() }
     }
 
     /// The child, if it is alive and may be given work.
@@ -93,9 +95,18 @@ impl<K: Key, C: Actor<Context = Context<C>> + Handler<Ping> + Handler<Stop>> Nur
         self.children.is_empty()
     }
 
-    /// The policy from now on.
+    /// The policy from now on, for children that have none of their own.
     pub fn set_care(&mut self, care: Care) {
         self.care = care;
+    }
+
+    /// The policy for one child from now on. How often it is asked how it is stays the same for all.
+    pub fn set_care_of(&mut self, key: K, care: Care) {
+        self.own_cares.insert(key, care);
+    }
+
+    fn care(&self, key: &K) -> Care {
+        self.own_cares.get(key).copied().unwrap_or(self.care)
     }
 
     /// The child's work went well; true if it had been in trouble before.
@@ -133,6 +144,7 @@ impl<K: Key, C: Actor<Context = Context<C>> + Handler<Ping> + Handler<Stop>> Nur
     fn bury(&mut self, key: &K, exit: &Exit, now: Instant) -> (u64, Verdict) {
         let generation = self.generation + 1;
         self.generation = generation;
+        let care = self.care(key);
         let child = self.children.entry(key.clone()).or_insert_with(|| Child {
             generation,
             ledger: Ledger::default(),
@@ -144,7 +156,7 @@ impl<K: Key, C: Actor<Context = Context<C>> + Handler<Ping> + Handler<Stop>> Nur
         }
         let verdict = match &child.state {
             State::Alive { stopping: true, .. } => Verdict::Forget,
-            _ => child.ledger.settle(&self.care, exit, now),
+            _ => child.ledger.settle(&care, exit, now, luck()),
         };
         match verdict {
             Verdict::Forget => {
@@ -155,6 +167,12 @@ impl<K: Key, C: Actor<Context = Context<C>> + Handler<Ping> + Handler<Stop>> Nur
         }
         (generation, verdict)
     }
+}
+
+/// A random number of 0 to 999: the seeds of hash maps are random.
+fn luck() -> u32 {
+    let random = RandomState::new().build_hasher().finish();
+    u32::try_from(random % 1000).unwrap_or_default()
 }
 
 /// An actor with children named by `K`.
@@ -271,7 +289,7 @@ pub trait Parent<K: Key>: Actor<Context = Context<Self>> + Handler<ChildExited<K
     /// any more, and its token is cancelled.
     fn answered(&mut self, key: &K, generation: u64, pong: Option<&Pong>, ctx: &mut Context<Self>) {
         let nursery = self.nursery();
-        let care = nursery.care;
+        let care = nursery.care(key);
         let Some(child) = nursery.children.get_mut(key).filter(|child| child.generation == generation) else { return };
         let State::Alive { pulse, .. } = &mut child.state else { return };
         if let Some(why) = pulse.answered(pong, &care, Instant::now()) {

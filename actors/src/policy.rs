@@ -44,6 +44,9 @@ pub struct Restart {
     /// No wait is longer.
     #[serde(with = "humantime_serde")]
     pub delay_max: Duration,
+    /// Each wait is made shorter by a random part of this many hundredths of it, so that two who have clashed do not
+    /// meet again.
+    pub jitter_percent: u32,
     /// So many restarts within the window; the next failure stalls the child.
     pub restarts_max: u32,
     /// Restarts older than this, or older than the last success, no longer count.
@@ -56,9 +59,19 @@ impl Default for Restart {
         Self {
             delay_initial: Duration::from_secs(1),
             delay_max: Duration::from_secs(5 * 60),
+            jitter_percent: 0,
             restarts_max: 10,
             restarts_window: Duration::from_secs(60 * 60),
         }
+    }
+}
+
+impl Restart {
+    /// The wait after `count` restarts; `luck` of 0 to 999 is how much of the jitter is taken off.
+    fn delay(&self, count: u32, luck: u32) -> Duration {
+        let whole = backoff(self.delay_initial, self.delay_max, count);
+        let off = whole.saturating_mul(self.jitter_percent.min(100) * luck.min(999)) / 100_000;
+        whole - off
     }
 }
 
@@ -155,17 +168,38 @@ impl LeaseCare {
 }
 
 /// What each role tolerates: `[supervision]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Supervision {
     /// The MCP's hold on the control database.
     pub lease: LeaseCare,
     /// Controllers, one per sync.
     pub ctl: Care,
-    /// Kids, one per source-target pair.
+    /// Kids that bring changes to a target.
     pub kid: Care,
+    /// Kids that merge sources. Local writes of the same rows make a merge fail now and then, and soon it is tried again.
+    pub merge: Care,
     /// The purger.
     pub vac: Care,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        let often = Restart {
+            delay_initial: Duration::from_millis(100),
+            delay_max: Duration::from_secs(60),
+            jitter_percent: 50,
+            restarts_max: 20,
+            ..Restart::default()
+        };
+        Self {
+            lease: LeaseCare::default(),
+            ctl: Care::default(),
+            kid: Care::default(),
+            merge: Care { restart: often, ..Care::default() },
+            vac: Care::default(),
+        }
+    }
 }
 
 /// When things happen that nobody asked for, and how long an end may take: `[schedule]`.
@@ -244,8 +278,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Decides what to do about a child that ended with `exit` at `now`.
-    pub fn settle(&mut self, care: &Care, exit: &Exit, now: Instant) -> Verdict {
+    /// Decides what to do about a child that ended with `exit` at `now`. `luck` of 0 to 999 shortens the wait, as far as
+    /// [`Restart::jitter_percent`] lets it.
+    pub fn settle(&mut self, care: &Care, exit: &Exit, now: Instant, luck: u32) -> Verdict {
         let stall = Verdict::Stall { retry_after: care.stalled.retry_every };
         match exit {
             Exit::Stopped => {
@@ -266,7 +301,7 @@ impl Ledger {
                     return stall;
                 }
                 self.restarts.push_back(now);
-                Verdict::Restart { after: backoff(care.restart.delay_initial, care.restart.delay_max, count) }
+                Verdict::Restart { after: care.restart.delay(count, luck) }
             }
         }
     }

@@ -176,6 +176,8 @@ CREATE TABLE IF NOT EXISTS bucardo.sync (
     maxkicks           integer     NOT NULL DEFAULT 0,
     isolation_level    text        NULL,
     copy_request       bigint      NOT NULL DEFAULT 0,
+    do_listen          boolean     NOT NULL DEFAULT false,
+    limitdbs           smallint    NOT NULL DEFAULT 0,
     cdate              timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT sync_name_pk PRIMARY KEY (name),
     CONSTRAINT sync_herd_fk FOREIGN KEY (herd) REFERENCES bucardo.herd (name) ON UPDATE CASCADE ON DELETE RESTRICT,
@@ -185,7 +187,8 @@ CREATE TABLE IF NOT EXISTS bucardo.sync (
     CONSTRAINT sync_deletemethod_valid CHECK (deletemethod IN ('truncate', 'delete', 'truncate_cascade')),
     CONSTRAINT sync_onetimecopy_valid CHECK (onetimecopy IN (0, 1, 2)),
     CONSTRAINT sync_isolation_level_valid
-        CHECK (isolation_level IS NULL OR lower(isolation_level) IN ('serializable', 'repeatable read'))
+        CHECK (isolation_level IS NULL OR lower(isolation_level) IN ('serializable', 'repeatable read')),
+    CONSTRAINT sync_limitdbs_valid CHECK (limitdbs >= 0)
 );
 
 CREATE SEQUENCE IF NOT EXISTS bucardo.clone_id_seq;

@@ -1,6 +1,11 @@
--- The target's position, locked: one writer at a time for a source-target pair.
+-- The target's position, locked together with those of the sync's other sources: one writer at a time, whichever source
+-- it reads.
 --   $1 text sync   $2 text source
-SELECT snapshot, round, system_id, timeline, copy_request
-FROM bucardo.position
-WHERE sync = $1 AND source = $2
-FOR UPDATE NOWAIT
+WITH held AS (
+    SELECT source, snapshot, round, system_id, timeline, copy_request
+    FROM bucardo.position
+    WHERE sync = $1
+    ORDER BY source
+    FOR UPDATE NOWAIT
+)
+SELECT snapshot, round, system_id, timeline, copy_request FROM held WHERE source = $2

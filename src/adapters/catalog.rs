@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use bucardo_actors::model::{DbName, Fault, Intent, KidId, SyncName, SyncPlan};
+use bucardo_actors::model::{DbName, Fault, Intent, KidId, SyncName, SyncPlan, Work};
 use bucardo_actors::policy;
 use bucardo_actors::ports::{Catalog, Notice, RunRecord};
 use futures_util::FutureExt;
@@ -132,7 +132,12 @@ impl Inner {
             }
         }
         match &run.outcome {
-            Ok(_) => trouble::over(&transaction, &run.kid).await?,
+            Ok(report) => {
+                trouble::over(&transaction, &run.kid).await?;
+                if run.kid.work == Work::Merge {
+                    trouble::note_away(&transaction, &run.kid.sync, run.ended, &report.away).await?;
+                }
+            }
             Err(fault) => trouble::note(&transaction, &run.kid, run.ended, run.next_try, fault).await?,
         }
         transaction.commit().await.map_err(sql_fault("commit the run history"))

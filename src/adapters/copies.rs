@@ -66,11 +66,11 @@ fn targets(sync: &SyncDetail) -> impl Iterator<Item = &crate::catalog::Db> {
 ///
 /// One line that names the database that cannot tell.
 pub(super) async fn all_have_copied(sync: &SyncDetail, request: i64) -> Result<bool, String> {
-    let Some(source) = sync.dbs(Role::Source).find(|db| db.active) else { return Ok(false) };
+    let sources: Vec<&str> = sync.dbs(Role::Source).filter(|db| db.active).map(|db| db.name.as_str()).collect();
     for target in targets(sync) {
         let unable = |cause: String| format!("cannot read the position on database \"{}\": {cause}", target.name);
         let connection = connect(&target.access, "bucardo").await.map_err(|error| unable(causes(&error)))?;
-        let row = connection.query_opt(COPIED.text(), &[&sync.name.as_str(), &source.name.as_str()]).await;
+        let row = connection.query_opt(COPIED.text(), &[&sync.name.as_str(), &sources]).await;
         let row = row.map_err(|error| unable(causes(&error)))?;
         if row.is_none_or(|row| row.get::<_, i64>("copy_request") < request) {
             return Ok(false);

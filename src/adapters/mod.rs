@@ -24,7 +24,7 @@ pub use conflicts::ConflictHistory;
 pub use hush::Activity;
 pub use listener::Listeners;
 pub use purger::SourcePurger;
-pub use replicator::PairReplicator;
+pub use replicator::SyncReplicator;
 
 /// The syncs as they were last read, for those who open connections.
 #[derive(Clone, Default)]

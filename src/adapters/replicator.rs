@@ -2,65 +2,116 @@
 
 use std::sync::Arc;
 
-use bucardo_actors::model::{DbName, Fault, KidId, Pair, Reason, RoundReport, Work};
+use bucardo_actors::model::{DbName, Fault, KidId, Pair, Reason, RoundReport, SyncName, Work};
 use bucardo_actors::ports::{Replicator, Rounds, Watch};
+use dashmap::DashMap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::SyncMap;
 use super::hush::Activity;
-use crate::catalog::{Role, SyncDetail};
-use crate::engine::{CopySession, PairSession};
+use crate::catalog::{ConflictStore, Role, SyncDetail};
+use crate::engine::{CopySession, FollowSession, PairSession};
 
-/// Opens the rounds of source-target pairs.
-pub struct PairReplicator {
+/// Opens the rounds of pairs, of merges, and of those that follow.
+pub struct SyncReplicator {
     syncs: SyncMap,
     activity: Activity,
+    conflicts: Arc<dyn ConflictStore>,
+    /// Whom a target has followed last, so that a KID that is started again goes on there.
+    followed: Followed,
 }
 
-impl PairReplicator {
-    /// A replicator of these syncs, which counts the rounds that moved something.
+type Followed = Arc<DashMap<(SyncName, DbName), DbName>>;
+
+impl SyncReplicator {
+    /// A replicator of these syncs, which counts the rounds that moved something. Conflicts are kept in `conflicts`.
     #[must_use]
-    pub fn new(syncs: SyncMap, activity: Activity) -> Self {
-        Self { syncs, activity }
+    pub fn new(syncs: SyncMap, activity: Activity, conflicts: Arc<dyn ConflictStore>) -> Self {
+        Self { syncs, activity, conflicts, followed: Followed::default() }
     }
-}
 
-impl Replicator for PairReplicator {
-    fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
-        let Some(sync) = self.syncs.get(&kid.sync) else { return Box::new(Gone(kid.clone())) };
-        match &kid.work {
-            Work::Pair { source, target } => self.pair(sync, source, target),
-            Work::Follow { .. } | Work::Merge => Box::new(Gone(kid.clone())),
-        }
-    }
-}
-
-impl PairReplicator {
     fn pair(&self, sync: Arc<SyncDetail>, source: &DbName, target: &DbName) -> Box<dyn Rounds> {
         let pair = Pair { sync: sync.name.clone(), source: source.clone(), target: target.clone() };
         // Nothing of the source waits for a whole copy: to what it moves nobody listens.
         if sync.role(target) == Some(Role::Fullcopy) {
             return Box::new(CopySession::new(sync, pair));
         }
-        let session = PairSession::new(sync, pair.clone());
-        Box::new(Counted { session, pair, activity: self.activity.clone() })
+        let sources = vec![source.clone()];
+        self.counted(PairSession::new(Arc::clone(&sync), pair), sync.name.clone(), sources)
+    }
+
+    fn counted(&self, rounds: impl Rounds + 'static, sync: SyncName, sources: Vec<DbName>) -> Box<dyn Rounds> {
+        Box::new(Counted { rounds, sync, sources, activity: self.activity.clone() })
     }
 }
 
-/// Rounds whose listener is told that they moved something.
-struct Counted {
-    session: PairSession,
-    pair: Pair,
+impl Replicator for SyncReplicator {
+    fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
+        let Some(sync) = self.syncs.get(&kid.sync) else { return Box::new(Gone(kid.sync.clone())) };
+        match &kid.work {
+            Work::Pair { source, target } => self.pair(sync, source, target),
+            Work::Follow { target } => {
+                let place = (kid.sync.clone(), target.clone());
+                let last = self.followed.get(&place).map(|source| source.clone());
+                let session = FollowSession::new(sync, target.clone(), last.as_ref());
+                Box::new(Following {
+                    session,
+                    place,
+                    followed: Arc::clone(&self.followed),
+                    activity: self.activity.clone(),
+                })
+            }
+            Work::Merge => {
+                let sources = sync.dbs(Role::Source).filter(|db| db.active).map(|db| db.name.clone()).collect();
+                let session = Unmerged(Arc::clone(&self.conflicts));
+                self.counted(session, kid.sync.clone(), sources)
+            }
+        }
+    }
+}
+
+/// Rounds whose listeners are told that they moved something.
+struct Counted<R> {
+    rounds: R,
+    sync: SyncName,
+    /// Where it may have come from.
+    sources: Vec<DbName>,
     activity: Activity,
 }
 
-impl Rounds for Counted {
+impl<R: Rounds> Rounds for Counted<R> {
+    fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+        async move {
+            let report = self.rounds.round(reason, watch).await?;
+            if !report.is_empty() {
+                self.sources.iter().for_each(|source| self.activity.moved(source, &self.sync));
+            }
+            Ok(report)
+        }
+        .boxed()
+    }
+}
+
+/// Rounds of a target that follows one of several sources.
+struct Following {
+    session: FollowSession,
+    place: (SyncName, DbName),
+    followed: Followed,
+    activity: Activity,
+}
+
+impl Rounds for Following {
     fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         async move {
             let report = self.session.round(reason, watch).await?;
+            let Some(source) = self.session.source() else { return Ok(report) };
             if !report.is_empty() {
-                self.activity.moved(&self.pair.source, &self.pair.sync);
+                self.activity.moved(source, &self.place.0);
+            }
+            let is_other = self.followed.get(&self.place).is_none_or(|last| *last != *source);
+            if is_other {
+                self.followed.insert(self.place.clone(), source.clone());
             }
             Ok(report)
         }
@@ -69,11 +120,21 @@ impl Rounds for Counted {
 }
 
 /// The sync was removed between the plan and the first round of its KID.
-struct Gone(KidId);
+struct Gone(SyncName);
 
 impl Rounds for Gone {
     fn round(&mut self, _: Reason, _: Watch) -> BoxFuture<'_, Result<RoundReport, Fault>> {
-        let fault = Fault::permanent(format!("sync \"{}\" is no longer in the catalog", self.0.sync));
+        let fault = Fault::permanent(format!("sync \"{}\" is no longer in the catalog", self.0));
         async move { Err(fault) }.boxed()
+    }
+}
+
+/// Several sources, until they can be merged.
+struct Unmerged(Arc<dyn ConflictStore>);
+
+impl Rounds for Unmerged {
+    fn round(&mut self, _: Reason, _: Watch) -> BoxFuture<'_, Result<RoundReport, Fault>> {
+        let _ = &self.0;
+        async move { Err(Fault::permanent("several sources cannot be merged yet")) }.boxed()
     }
 }

@@ -121,6 +121,12 @@ pub struct SyncDetail {
     pub mappings: Vec<Mapping>,
     /// Whether changes kick it.
     pub autokick: bool,
+    /// Whether a kick on a source is heard although changes do not kick.
+    pub do_listen: bool,
+    /// So many KIDs are in a round at a time; `None`: all.
+    pub limitdbs: Option<usize>,
+    /// Syncs with a higher one come first.
+    pub priority: i32,
     /// `checktime`.
     pub checktime: Option<Duration>,
     /// The CTL lives on when idle.

@@ -96,6 +96,9 @@ fn sync_of(row: &Row, batch_rows_max: i64, usual_strategy: &str) -> SyncDetail {
         goats: Vec::new(),
         mappings: Vec::new(),
         autokick: row.get("autokick"),
+        do_listen: row.get("do_listen"),
+        limitdbs: usize::try_from(row.get::<_, i16>("limitdbs")).ok().filter(|limit| *limit > 0),
+        priority: i32::from(row.get::<_, i16>("priority")),
         checktime: checktime
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .filter(|time| !time.is_zero()),

@@ -25,13 +25,18 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: [Migration; 6] = [
+pub const MIGRATIONS: [Migration; 7] = [
     Migration { level: 1, name: "tables", sql: include_str!("../../sql/control/0001_tables.sql") },
     Migration { level: 2, name: "keys and copies", sql: include_str!("../../sql/control/0002_keys_and_copies.sql") },
     Migration { level: 3, name: "settings", sql: include_str!("../../sql/control/0003_settings.sql") },
     Migration { level: 4, name: "trouble", sql: include_str!("../../sql/control/0004_trouble.sql") },
     Migration { level: 5, name: "row filters", sql: include_str!("../../sql/control/0005_row_filters.sql") },
     Migration { level: 6, name: "conflicts", sql: include_str!("../../sql/control/0006_conflicts.sql") },
+    Migration {
+        level: 7,
+        name: "listening and limits",
+        sql: include_str!("../../sql/control/0007_listening_and_limits.sql"),
+    },
 ];
 
 /// The level of a catalog that has them all.

@@ -1,29 +1,33 @@
-//! Pairs that do not replicate at present, as the daemon notes them: a sync is not well while one of its targets is not.
+//! What does not replicate at present, as the daemon notes it: a sync is not well while one of its targets is not.
+//!
+//! A row names the pair. Where several sources are merged, the merge itself has neither source nor target, a target that
+//! follows one of them has no source, and a source that is away has no target.
 
 use std::time::SystemTime;
 
-use bucardo_actors::model::{Fault, KidId, Work};
+use bucardo_actors::model::{DbName, Fault, KidId, SyncName, Work};
 use serde::Serialize;
 use tokio_postgres::GenericClient;
 
 use super::CatalogError;
 use super::query::{Query, query};
 
-const NOTE: Query = query!("note the trouble of a pair", "trouble_note");
-const OVER: Query = query!("note the end of the trouble of a pair", "trouble_over");
+const NOTE: Query = query!("note a trouble", "trouble_note");
+const OVER: Query = query!("note the end of a trouble", "trouble_over");
+const BACK: Query = query!("note which sources are back", "trouble_back");
 const CLEAR: Query = query!("forget the troubles of a former daemon", "trouble_clear");
-const LIST: Query = query!("read which pairs are in trouble", "trouble_list");
+const LIST: Query = query!("read the troubles", "trouble_list");
 
-/// A pair whose last round failed.
+/// Work whose last round failed, or a source that is away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// The sync.
     #[serde(skip)]
     pub sync: String,
-    /// The source.
+    /// The source; empty: no one source.
     #[serde(skip)]
     pub source: String,
-    /// The target.
+    /// The target; empty: all sources.
     #[serde(skip)]
     pub target: String,
     /// When it first failed since it last went well.
@@ -74,6 +78,40 @@ fn place(kid: &KidId) -> (&str, &str, &str) {
     }
 }
 
+impl Trouble {
+    /// A source that is away, while the others are merged: the sync itself is well.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.target.is_empty() && !self.source.is_empty()
+    }
+
+    /// The merge of the sources as a whole.
+    #[must_use]
+    pub fn is_merge(&self) -> bool {
+        self.target.is_empty() && self.source.is_empty()
+    }
+}
+
+/// Notes which sources the merge of `sync` did without, and that all others take part again.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn note_away(
+    client: &impl GenericClient,
+    sync: &SyncName,
+    at: SystemTime,
+    away: &[(DbName, String)],
+) -> Result<(), CatalogError> {
+    let dbs: Vec<&str> = away.iter().map(|(db, _)| db.as_str()).collect();
+    BACK.execute(client, &[&sync.as_str(), &dbs]).await?;
+    let (no_time, no_hint) = (None::<SystemTime>, None::<String>);
+    for (db, why) in away {
+        NOTE.execute(client, &[&sync.as_str(), &db.as_str(), &"", &at, &no_time, why, &no_hint]).await?;
+    }
+    Ok(())
+}
+
 /// Forgets all troubles.
 ///
 /// # Errors
@@ -83,7 +121,7 @@ pub async fn clear(client: &impl GenericClient) -> Result<(), CatalogError> {
     CLEAR.execute(client, &[]).await.map(drop)
 }
 
-/// All pairs in trouble.
+/// All troubles.
 ///
 /// # Errors
 ///

@@ -69,6 +69,11 @@ pub(super) fn stored(column: &str, value: &str, dbs: &[&str]) -> Result<String, 
     match column {
         "conflict_strategy" => strategy(value, dbs),
         "isolation_level" => Ok(value.replace(['_', '-'], " ")),
+        "limitdbs" => match value.trim().parse::<u16>() {
+            Ok(limit) if limit <= 32_767 => Ok(limit.to_string()),
+            _ => Err(CliError::refuse(format!("Invalid value for 'limitdbs': {value}"))
+                .hint("how many databases are written to at a time; 0: all")),
+        },
         _ => Ok(value.to_owned()),
     }
 }
@@ -118,8 +123,16 @@ const ALIASES: [(&str, &str); 7] = [
 ];
 /// A change of these is checked in the databases before it is kept.
 const CHECKED: [&str; 3] = ["herd", "dbs", "autokick"];
-const FLAGS: [&str; 7] =
-    ["autokick", "stayalive", "kidsalive", "analyze_after_copy", "vacuum_after_copy", "strict_checking", "track_rates"];
+const FLAGS: [&str; 8] = [
+    "autokick",
+    "do_listen",
+    "stayalive",
+    "kidsalive",
+    "analyze_after_copy",
+    "vacuum_after_copy",
+    "strict_checking",
+    "track_rates",
+];
 
 /// `update sync`
 pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {

@@ -11,13 +11,15 @@ use crate::catalog::goats::GoatOptions;
 use crate::catalog::groups::{self, Dbgroup, Relgroup};
 use crate::catalog::{Table, columns, dbs, load_sync, syncs, write};
 
-const KEYS: [Key; 24] = [
+const KEYS: [Key; 26] = [
     Key::new("relgroup", &["herd"], Kind::Text),
     Key::new("tables", &["table", "relation", "relations"], Kind::Text),
     Key::new("dbgroup", &[], Kind::Text),
     Key::new("dbs", &["db", "database", "databases"], Kind::Text),
     Key::new("conflict_strategy", &["standard_conflict", "conflict"], Kind::Text),
     Key::new("autokick", &["ping"], Kind::Bool),
+    Key::new("do_listen", &[], Kind::Bool),
+    Key::new("limitdbs", &[], Kind::Number),
     Key::new("stayalive", &[], Kind::Bool),
     Key::new("kidsalive", &[], Kind::Bool),
     Key::new("checktime", &[], Kind::Text),

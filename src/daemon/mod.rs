@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use crate::adapters::{Activity, ControlDatabase, Listeners, PairReplicator, SourcePurger, SyncMap};
+use crate::adapters::{Activity, ConflictHistory, ControlDatabase, Listeners, SourcePurger, SyncMap, SyncReplicator};
 use crate::config::{Layers, Settings, SettingsError, host_is_safe};
 use crate::pg::{Access, causes};
 use pidfile::PidFile;
@@ -241,11 +241,12 @@ impl Daemon {
             syncs.clone(),
             Arc::clone(&listeners),
         );
+        let conflicts = ConflictHistory::new(self.access.clone());
         let mcp = Mcp::new(McpConfig {
             settings: policy::Settings { supervision: self.settings.supervision, schedule: self.settings.schedule },
             workers: Workers::new(workers.handle().clone()),
             catalog: Arc::new(catalog),
-            replicator: Arc::new(PairReplicator::new(syncs.clone(), activity)),
+            replicator: Arc::new(SyncReplicator::new(syncs.clone(), activity, Arc::new(conflicts))),
             purger: Arc::new(SourcePurger::new(syncs)),
             board: Arc::clone(&board),
             ready,

@@ -3,7 +3,7 @@
 use bucardo_actors::model::{DbName, Failure, Fault};
 
 use super::position::BadPosition;
-use crate::pg::{ConnectError, causes, classify};
+use crate::pg::{ConnectError, causes, classify, is_lost};
 
 /// Why a round stopped. Nothing of it took effect, unless the target had committed; then all of it did.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +108,15 @@ impl RoundError {
         match self {
             Self::Sql { source, .. } => source.code().map(tokio_postgres::error::SqlState::code),
             _ => None,
+        }
+    }
+
+    /// Whether `db` could not be reached, or was lost.
+    pub(super) fn is_loss_of(&self, db: &DbName) -> bool {
+        match self {
+            Self::Connect { db: place, .. } => place == db,
+            Self::Sql { db: place, source, .. } => place == db && is_lost(source),
+            _ => false,
         }
     }
 

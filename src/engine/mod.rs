@@ -6,7 +6,9 @@ mod apply;
 mod batch;
 mod copy;
 mod error;
+mod follow;
 mod fullcopy;
+mod hearsay;
 pub mod merge;
 mod pair;
 mod position;
@@ -19,6 +21,7 @@ mod table;
 mod whole;
 
 pub use error::RoundError;
+pub use follow::FollowSession;
 pub use fullcopy::CopySession;
 pub use pair::PairSession;
 pub use position::{BadPosition, Position};

@@ -57,7 +57,19 @@ impl PairSession {
         Self { sync, id, session: None }
     }
 
-    async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
+    /// The open session, between two rounds.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Ends the session; the next round opens another.
+    pub(super) async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.release().await;
+        }
+    }
+
+    pub(super) async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
         let began = Instant::now();
         let mut uncut = false;
         let mut changed = String::new();

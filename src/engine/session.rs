@@ -18,7 +18,7 @@ use crate::pg::{Sql, SqlFile};
 
 const SESSION_SOURCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/session_source.sql"));
 const CAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/captured.sql"));
-const SYSTEM_ID: SqlFile = SqlFile::new(include_str!("../../sql/engine/system_id.sql"));
+pub(super) const SYSTEM_ID: SqlFile = SqlFile::new(include_str!("../../sql/engine/system_id.sql"));
 pub(super) const FENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/fence.sql"));
 pub(super) const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/since.sql"));
 const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/engine/look.sql"));

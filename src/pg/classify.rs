@@ -21,6 +21,15 @@ pub fn classify(error: &tokio_postgres::Error) -> Failure {
     }
 }
 
+/// Whether the session is gone, or could not begin: the connection broke, or the server shuts down.
+#[must_use]
+pub fn is_lost(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(state) => ["08", "57P01", "57P02", "57P03", "57P05"].iter().any(|code| state.code().starts_with(code)),
+        None => classify(error) == Failure::Transient,
+    }
+}
+
 fn has_io_cause(error: &tokio_postgres::Error) -> bool {
     let mut cause = error.source();
     while let Some(inner) = cause {

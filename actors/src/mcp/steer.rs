@@ -23,7 +23,7 @@ impl Mcp {
             }
             return;
         };
-        if reason == Reason::Change && !entry.plan.autokick {
+        if matches!(reason, Reason::Change | Reason::Back) && !entry.plan.listens {
             return;
         }
         let answer = || Answer::new(name.clone(), self.shared.outbox.clone());
@@ -87,7 +87,7 @@ impl Handler<KickDb> for Mcp {
             if let Some(ctl) = self.ctls.get(&name) {
                 ctl.do_send(Retry);
             }
-            self.kick(name, Reason::Change, ctx);
+            self.kick(name, Reason::Back, ctx);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which CTLs there are: the catalog's syncs, applied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -56,17 +57,19 @@ impl Mcp {
     /// Starts, stops and changes CTLs so that they fit the catalog. What did not change is not touched, except that
     /// syncs that are not up but should be are tried again at once. Wishes for some syncs leave the others
     /// alone: an operator may be in the middle of changing them.
-    pub(super) fn apply(&mut self, plans: Vec<SyncPlan>, wanted: &[After], ctx: &mut Context<Self>) -> Applied {
+    pub(super) fn apply(&mut self, mut plans: Vec<SyncPlan>, wanted: &[After], ctx: &mut Context<Self>) -> Applied {
         let meant = |name: &SyncName| wanted.iter().any(|after| after.sync().is_none_or(|sync| sync == name));
-        let plans: BTreeMap<SyncName, SyncPlan> = plans.into_iter().map(|plan| (plan.name.clone(), plan)).collect();
-        let gone = self.syncs.keys().filter(|name| !plans.contains_key(*name) && meant(name));
+        plans.sort_by_cached_key(|plan| (Reverse(plan.priority), plan.name.clone()));
+        let present: BTreeSet<SyncName> = plans.iter().map(|plan| plan.name.clone()).collect();
+        let gone = self.syncs.keys().filter(|name| !present.contains(*name) && meant(name));
         for name in gone.cloned().collect::<Vec<_>>() {
             info!(sync = %name, "sync was removed");
             self.syncs.remove(&name);
             self.stop_sync(&name);
         }
         let mut applied = Applied::default();
-        for (name, plan) in plans {
+        for plan in plans {
+            let name = plan.name.clone();
             applied.active += usize::from(plan.intent != Intent::Inactive);
             let renew = wanted.contains(&After::ReloadSync(name.clone()));
             if meant(&name) && self.adopt(plan, renew, ctx) {
@@ -159,7 +162,10 @@ impl Mcp {
 
     /// Has all syncs looked at, except those that have just been started.
     pub(super) fn kick_all(&mut self, applied: &Applied) {
-        for name in self.syncs.keys().filter(|name| !applied.started.contains(*name)) {
+        let waiting = self.syncs.iter().filter(|(name, _)| !applied.started.contains(*name));
+        let mut names: Vec<(&SyncName, &Entry)> = waiting.collect();
+        names.sort_by_key(|(_, entry)| Reverse(entry.plan.priority));
+        for (name, _) in names {
             self.wake(name);
         }
     }

@@ -181,10 +181,10 @@ fn a_kid_is_replaced_only_after_its_round_and_its_work_is_not_forgotten() {
 #[test]
 fn a_sync_with_a_problem_is_not_started_until_the_catalog_is_right() {
     story(|world| async move {
-        world.expect_alarm("several sources are not supported yet");
-        let mut several = plan("s", &["b"]);
-        several.sources.push("a2".into());
-        world.set_plans(&[several, plan("t", &["c"])]);
+        world.expect_alarm("no active source");
+        let mut broken = plan("s", &["b"]);
+        broken.sources.clear();
+        world.set_plans(&[broken, plan("t", &["c"])]);
         let mut rig = Rig::begin(&world);
         rig.ready().await.unwrap();
         world.until_seen("notice SyncDone(\"t\")", 1).await;

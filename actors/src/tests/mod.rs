@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod control;
+mod merging;
 mod pure;
 mod scheduling;
 mod supervision;
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::board::{ActorId, Board, Snapshot};
 use crate::lifeline::Lifeline;
 use crate::messages::{Kick, Reload, Shutdown};
-use crate::model::{Fault, Intent, KidId, Pair, Reason, SyncName, SyncPlan};
+use crate::model::{Fault, Intent, KidId, Pair, Reason, SyncName, SyncPlan, Work};
 use crate::nursery::Parent;
 use crate::policy::{Exit, Settings};
 use crate::work::Workers;
@@ -115,7 +116,11 @@ impl Rig {
     }
 
     pub(super) fn kid(&self, sync: &str, target: &str) -> Snapshot {
-        self.board.get(&ActorId::Kid(kid(sync, target))).unwrap_or_default()
+        self.snapshot(kid(sync, target))
+    }
+
+    pub(super) fn snapshot(&self, kid: KidId) -> Snapshot {
+        self.board.get(&ActorId::Kid(kid)).unwrap_or_default()
     }
 
     pub(super) async fn finished(self) -> Exit {
@@ -135,12 +140,23 @@ pub(super) fn kid(sync: &str, target: &str) -> KidId {
     Pair { sync: sync.into(), source: "a".into(), target: target.into() }.into()
 }
 
+/// The KID that merges the sources of a sync.
+pub(super) fn merge(sync: &str) -> KidId {
+    KidId { sync: sync.into(), work: Work::Merge }
+}
+
+/// The KID of a target that follows one of several sources.
+pub(super) fn follow(sync: &str, target: &str) -> KidId {
+    KidId { sync: sync.into(), work: Work::Follow { target: target.into() } }
+}
+
 pub(super) fn plan(name: &str, targets: &[&str]) -> SyncPlan {
     SyncPlan {
         intent: Intent::Active,
         sources: vec!["a".into()],
         targets: targets.iter().map(|&target| target.into()).collect(),
         autokick: true,
+        listens: true,
         check_every: Some(Duration::from_secs(100_000)),
         ..SyncPlan::inactive(name.into())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{SECOND, kid, plan};
+use super::{SECOND, follow, kid, merge, plan};
 use crate::agenda::{Agenda, Over};
 use crate::health::Pulse;
 use crate::messages::Pong;
@@ -21,23 +21,34 @@ fn flaky() -> Exit {
 fn restarts_wait_twice_as_long_each_up_to_the_limit_and_the_budget() {
     let (mut ledger, care, mut now) = (Ledger::default(), Care::default(), Instant::now());
     let mut waits = Vec::new();
-    while let Verdict::Restart { after } = ledger.settle(&care, &flaky(), now) {
+    while let Verdict::Restart { after } = ledger.settle(&care, &flaky(), now, 999) {
         waits.push(after.as_secs());
         now += after;
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
-    assert_eq!(ledger.settle(&care, &flaky(), now), Verdict::Stall { retry_after: care.stalled.retry_every });
+    assert_eq!(ledger.settle(&care, &flaky(), now, 999), Verdict::Stall { retry_after: care.stalled.retry_every });
     assert_eq!(
-        ledger.settle(&care, &flaky(), now + care.restart.restarts_window),
+        ledger.settle(&care, &flaky(), now + care.restart.restarts_window, 999),
         Verdict::Restart { after: SECOND },
         "restarts out of the window no longer count"
     );
 }
 
 #[test]
+fn luck_shortens_a_wait_as_far_as_the_jitter_lets_it() {
+    let care = Supervision::default().merge;
+    let wait = |luck| match Ledger::default().settle(&care, &flaky(), Instant::now(), luck) {
+        Verdict::Restart { after } => after,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((wait(0), wait(500)), (Duration::from_millis(100), Duration::from_millis(75)));
+    assert!(wait(999) > Duration::from_millis(50) && wait(999) < Duration::from_millis(51));
+}
+
+#[test]
 fn each_exit_has_its_verdict() {
     let (care, now) = (Care::default(), Instant::now());
-    let settle = |exit: &Exit| Ledger::default().settle(&care, exit, now);
+    let settle = |exit: &Exit| Ledger::default().settle(&care, exit, now, 999);
     assert_eq!(settle(&Exit::Stopped), Verdict::Forget);
     assert_eq!(settle(&flaky()), Verdict::Restart { after: SECOND });
     assert_eq!(settle(&Exit::Panicked("boom".into())), Verdict::Restart { after: SECOND });
@@ -46,7 +57,7 @@ fn each_exit_has_its_verdict() {
     assert_eq!(settle(&Exit::Failed(Fault::permanent("no table"))), stall);
     let mut ledger = Ledger::default();
     assert!(!ledger.succeeded());
-    ledger.settle(&care, &flaky(), now);
+    ledger.settle(&care, &flaky(), now, 999);
     assert!(ledger.succeeded() && !ledger.succeeded(), "trouble is over once");
 }
 
@@ -111,7 +122,40 @@ fn an_agenda_answers_each_kick_when_all_rounds_after_it_have_ended() {
     assert_eq!(agenda.ended(&b, true), Over::none(), "more is left");
     assert_eq!(agenda.begin(&b), Some(Reason::More));
     assert_eq!(agenda.ended(&b, false).unasked, [3]);
-    assert!(agenda.due().is_empty() && agenda.idle(&b) && !agenda.running());
+    assert!(agenda.due().is_empty() && agenda.idle(&b) && agenda.running() == 0);
+}
+
+/// A merge leaves work for those that follow the sources; who waits for the merge waits for them too.
+#[test]
+fn an_agenda_passes_on_what_a_round_leaves_for_others() {
+    let (first, b, c) = (merge("s"), follow("s", "b"), follow("s", "c"));
+    let mut agenda = Agenda::new();
+    [&first, &b, &c].into_iter().for_each(|kid| agenda.add(kid.clone()));
+    let follows = |kid: &crate::model::KidId| kid.target().is_some();
+    agenda.kick(Reason::Request, |_| true, |_| true, 1);
+    agenda.begin(&first);
+    agenda.begin(&b);
+    assert_eq!(agenda.ended(&b, false), Over::none());
+    agenda.kick(Reason::Change, |_| true, |_| true, 2);
+    agenda.pass_on(&first, follows, |kid| *kid != c);
+    assert_eq!(agenda.ended(&first, false), Over::none(), "b has not yet what was merged");
+    assert_eq!(agenda.due(), [c.clone(), first.clone(), b.clone()], "the longest at rest comes first");
+    agenda.begin(&c);
+    assert_eq!(agenda.ended(&c, false), Over::none());
+    agenda.begin(&b);
+    assert_eq!(agenda.ended(&b, false).asked, [1], "the second kick's merge has not begun");
+    agenda.begin(&first);
+    assert_eq!(agenda.ended(&first, false).unasked, [2]);
+}
+
+#[test]
+fn a_reason_that_says_more_is_kept() {
+    use Reason::{Back, Change, Check, More, Request, Start};
+    for (first, then, both) in
+        [(Back, Change, Back), (Change, Back, Back), (Check, More, Check), (Request, Start, Request)]
+    {
+        assert_eq!(first.and(then), both, "{first:?} {then:?}");
+    }
 }
 
 #[test]
@@ -192,15 +236,20 @@ fn runs_sum_up_rounds() {
 fn a_plan_has_one_kid_per_target_or_says_why_not() {
     let targets: Vec<String> = kids(&plan("s", &["b", "c"])).unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(targets, ["s a->b", "s a->c"]);
+    let mut several = plan("s", &["c", "b"]);
+    (several.sources, several.fullcopies) = (vec!["a".into(), "b".into()], vec!["f".into()]);
+    let works: Vec<String> = kids(&several).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(works, ["s merge", "s a->f", "s ->c"], "b is merged, and follows nobody");
+    several.targets.clear();
+    assert_eq!(kids(&several).unwrap().len(), 2, "sources need no target");
     let refused = |change: fn(&mut crate::model::SyncPlan)| {
         let mut plan = plan("s", &["b"]);
         change(&mut plan);
         kids(&plan).unwrap_err()
     };
-    let several = refused(|plan| plan.sources.push("x".into()));
-    assert_eq!(several.message, "sync \"s\" has the sources \"a\", \"x\", but several sources are not supported yet");
-    assert!(several.failure == crate::model::Failure::Permanent && several.hint.is_some());
-    assert_eq!(refused(|plan| plan.sources.clear()).message, "sync \"s\" has no active source");
+    let none = refused(|plan| plan.sources.clear());
+    assert_eq!(none.message, "sync \"s\" has no active source");
+    assert!(none.failure == crate::model::Failure::Permanent && none.hint.is_some());
     assert_eq!(refused(|plan| plan.targets.clear()).message, "sync \"s\" has no active target");
     assert_eq!(refused(|plan| plan.problem = Some(Fault::transient("away"))).message, "away");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Play, Rig, SECOND, plan, story};
 use crate::board::Doing;
 use crate::messages::{KickDb, SetState, Wish};
-use crate::model::{Fault, Reason};
+use crate::model::{Fault, Reason, SyncPlan};
 
 #[test]
 fn kicks_fold_while_a_round_runs() {
@@ -149,7 +149,7 @@ fn a_sync_is_checked_now_and_then_although_nobody_kicks() {
         let mut default = plan("default", &["c"]);
         default.check_every = None;
         let mut asked = plan("asked", &["d"]);
-        (asked.check_every, asked.autokick) = (None, false);
+        (asked.check_every, asked.autokick, asked.listens) = (None, false, false);
         let rig = Rig::up(&world, &[checked, default, asked]).await;
         world.pass(61 * SECOND).await;
         assert_eq!(world.times("begin b Check"), [7, 14, 21, 28, 35, 42, 49, 56]);
@@ -171,7 +171,7 @@ fn a_listener_that_is_back_kicks_the_syncs_that_read_there() {
         rig.mcp.do_send(KickDb { db: "a".into() });
         world.until_seen("notice SyncDone", 1).await;
         world.pass(SECOND).await;
-        assert_eq!((world.count("begin b Change"), world.count("begin c")), (1, 0));
+        assert_eq!((world.count("begin b Back"), world.count("begin c")), (1, 0));
         rig.stop().await;
     });
 }
@@ -282,6 +282,80 @@ fn a_failed_copy_is_tried_again() {
         world.until_seen("end f", 1).await;
         world.pass(600 * SECOND).await;
         assert_eq!(world.count("begin f"), 2, "the one that failed, and another that did not");
+        rig.stop().await;
+    });
+}
+
+/// A limit on how many targets are written to at a time leaves none of them out, even while changes go on and on.
+#[test]
+fn a_sync_may_limit_how_many_of_its_kids_are_in_a_round() {
+    story(|world| async move {
+        let mut limited = plan("s", &["b", "c", "d", "e"]);
+        limited.at_once_max = Some(2);
+        let rig = Rig::up(&world, &[limited]).await;
+        for target in ["b", "c", "d", "e"] {
+            world.plays(target, std::iter::repeat_n(Play::Slow(SECOND), 100));
+        }
+        for _ in 0..80 {
+            rig.kick("s", Reason::Change);
+            world.pass(SECOND / 4).await;
+        }
+        let (mut running, mut most) = (0_u32, 0);
+        for (_, event) in world.log() {
+            match event.split_once(' ').unwrap().0 {
+                "begin" => running += 1,
+                "end" => running -= 1,
+                _ => {}
+            }
+            most = most.max(running);
+        }
+        assert_eq!(most, 2);
+        let rounds = ["begin b", "begin c", "begin d", "begin e"].map(|begin| world.count(begin));
+        assert!(rounds.iter().all(|&n| n.abs_diff(10) <= 1), "{rounds:?} of 40 within 20 s");
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn syncs_of_a_higher_priority_come_first() {
+    story(|world| async move {
+        let ranked = |name: &str, target: &str, priority| SyncPlan { priority, ..plan(name, &[target]) };
+        let plans = [ranked("a", "x", -1), ranked("b", "y", 7), ranked("c", "z", 0), ranked("d", "w", 7)];
+        let order = || {
+            let begins = world.log_of("begin").into_iter();
+            begins.map(|(_, event)| event.split(' ').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        world.set_plans(&plans);
+        let mut rig = Rig::begin(&world);
+        rig.ready().await.unwrap();
+        world.until_seen("notice SyncDone", 4).await;
+        assert_eq!(order(), ["y", "w", "z", "x"]);
+        world.forget();
+        rig.reload(&plans).await;
+        world.until_seen("notice SyncDone", 4).await;
+        assert_eq!(order(), ["y", "w", "z", "x"]);
+        rig.stop().await;
+    });
+}
+
+/// Some tables may kick although the sync as a whole is left alone.
+#[test]
+fn a_sync_may_listen_without_being_looked_at_by_itself() {
+    story(|world| async move {
+        let mut told = plan("s", &["b"]);
+        (told.autokick, told.check_every) = (false, None);
+        let mut deaf = plan("t", &["c"]);
+        (deaf.autokick, deaf.listens, deaf.check_every) = (false, false, None);
+        let rig = Rig::up(&world, &[told, deaf]).await;
+        world.pass(100 * SECOND).await;
+        assert_eq!(world.count("begin"), 0);
+        rig.kick("s", Reason::Change);
+        rig.kick("t", Reason::Change);
+        world.until_seen("end b", 1).await;
+        rig.mcp.do_send(KickDb { db: "a".into() });
+        world.until_seen("begin b Back", 1).await;
+        world.pass(100 * SECOND).await;
+        assert_eq!((world.count("begin b"), world.count("begin c")), (2, 0));
         rig.stop().await;
     });
 }

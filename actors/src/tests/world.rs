@@ -19,6 +19,8 @@ use crate::ports::{Catalog, Notice, PurgeReport, Purger, Replicator, Rounds, Run
 pub(crate) enum Play {
     Deliver(u64),
     More(u64),
+    /// A merge does without these databases.
+    Without(&'static [&'static str]),
     Slow(Duration),
     Fail(Fault),
     Panic,
@@ -229,10 +231,11 @@ impl Rounds for ScriptedRounds {
             let mut cut = Cut(Some((Arc::clone(&self.world), format!("cut {target}"))));
             let play = self.world.with(|script| script.plays.get_mut(target)?.pop_front());
             watch.at("Snapshot").await?;
-            let (mut inserts, mut more) = (0, false);
+            let (mut inserts, mut more, mut away) = (0, false, Vec::new());
             match play.unwrap_or(Play::Deliver(0)) {
                 Play::Deliver(n) => inserts = n,
                 Play::More(n) => (inserts, more) = (n, true),
+                Play::Without(dbs) => away.extend(dbs.iter().map(|&db| (DbName::from(db), "no route".to_owned()))),
                 Play::Slow(time) => tokio::time::sleep(time).await,
                 Play::Fail(fault) => {
                     cut.0 = None;
@@ -261,7 +264,7 @@ impl Rounds for ScriptedRounds {
             }
             cut.0 = None;
             self.world.note(format!("end {target}"));
-            Ok(RoundReport { inserts, keys: inserts, more, ..RoundReport::default() })
+            Ok(RoundReport { inserts, keys: inserts, more, away, ..RoundReport::default() })
         })
     }
 }

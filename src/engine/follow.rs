@@ -1,0 +1,156 @@
+//! The rounds of a target that follows one of several sources.
+//!
+//! A merge leaves a delta row at every source that it writes to, so each source on its own tells a target everything.
+//! The target stays with one of them, and moves on to the next when that cannot be reached; from its own position there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use bucardo_actors::model::{DbName, Fault, Pair, Reason, RoundReport};
+use bucardo_actors::ports::{Rounds, Watch};
+
+use super::error::RoundError;
+use super::hearsay::{self, Merged};
+use super::pair::PairSession;
+use super::site::Site;
+use crate::catalog::{Role, SyncDetail};
+use crate::pg::causes;
+
+/// How often the other sources are told what the target has.
+const TELL_EVERY: Duration = Duration::from_secs(20);
+/// How long that may take.
+const TELL_WITHIN: Duration = Duration::from_secs(10);
+
+/// The rounds of one target. Keeps its connections from one round to the next.
+pub struct FollowSession {
+    sync: Arc<SyncDetail>,
+    target: DbName,
+    /// The one that is followed comes first.
+    sources: VecDeque<DbName>,
+    pair: Option<PairSession>,
+    /// It is known which whole copy the target has made.
+    knows_copy: bool,
+    told: Option<Instant>,
+}
+
+impl FollowSession {
+    /// Makes the rounds of one target; connecting is part of the first round. The sources are tried in order, but first
+    /// the one that the target has followed before.
+    #[must_use]
+    pub fn new(sync: Arc<SyncDetail>, target: DbName, before: Option<&DbName>) -> Self {
+        let mut sources: VecDeque<DbName> =
+            sync.dbs(Role::Source).filter(|db| db.active).map(|db| db.name.clone()).collect();
+        if let Some(place) = sources.iter().position(|source| Some(source) == before) {
+            sources.rotate_left(place);
+        }
+        Self { sync, target, sources, pair: None, knows_copy: false, told: None }
+    }
+
+    /// The source that the last round has read; `None`: no round went well yet.
+    #[must_use]
+    pub fn source(&self) -> Option<&DbName> {
+        self.pair.as_ref().and(self.sources.front())
+    }
+
+    async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
+        self.look_for_copy().await?;
+        let mut lost: Option<(DbName, RoundError)> = None;
+        for _ in 0..self.sources.len() {
+            let Some(source) = self.sources.front().cloned() else { break };
+            let (sync, target) = (self.sync.name.clone(), self.target.clone());
+            let pair = Pair { sync, source: source.clone(), target };
+            let session = self.pair.get_or_insert_with(|| PairSession::new(Arc::clone(&self.sync), pair));
+            let ended = Self::round(session, &self.sync, self.told, watch).await;
+            match ended {
+                Ok((report, merged)) => {
+                    if let Some((away, error)) = &lost {
+                        let (sync, target, error) = (&self.sync.name, &self.target, causes(error));
+                        tracing::warn!(%sync, db = %target, %away, %source, error, "the database follows another source");
+                    }
+                    if report.copied {
+                        self.has_copied();
+                    }
+                    if let Some(merged) = merged.filter(|_| !report.more) {
+                        self.tell(merged, watch).await;
+                    }
+                    return Ok(report);
+                }
+                Err(error) if error.is_loss_of(&source) => {
+                    self.pair = None;
+                    self.sources.rotate_left(1);
+                    // Which of them is told does not matter, if trying again may help.
+                    lost.get_or_insert((source, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let missing = || RoundError::NotInstalled { what: "an active source".to_owned(), db: self.target.clone() };
+        Err(lost.map_or_else(missing, |(_, error)| error))
+    }
+
+    /// A round of the pair, and what its source had merged before.
+    async fn round(
+        pair: &mut PairSession,
+        sync: &SyncDetail,
+        told: Option<Instant>,
+        watch: &Watch,
+    ) -> Result<(RoundReport, Option<Vec<Merged>>), RoundError> {
+        let merged = match pair.session() {
+            Some(session) if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) => {
+                Some(hearsay::ask(session, sync).await?)
+            }
+            _ => None,
+        };
+        Ok((pair.run(watch).await?, merged))
+    }
+
+    /// Tells the other sources what the target has by now. That may fail: they keep their changes for longer then.
+    async fn tell(&mut self, merged: Vec<Merged>, watch: &Watch) {
+        self.told = Some(Instant::now());
+        watch.moved(1);
+        let Some(session) = self.pair.as_ref().and_then(PairSession::session) else { return };
+        let why = match tokio::time::timeout(TELL_WITHIN, hearsay::believe(session, &self.sync, merged)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => causes(&error),
+            Err(_) => format!("not done within {} s", TELL_WITHIN.as_secs()),
+        };
+        let (sync, db) = (&self.sync.name, &self.target);
+        tracing::debug!(%sync, %db, error = why, "the other sources were not told what the database has");
+        // A transaction may be open: the next round begins with new sessions.
+        if let Some(pair) = &mut self.pair {
+            pair.close().await;
+        }
+    }
+
+    /// A whole copy that the target has from one source is not asked of another.
+    async fn look_for_copy(&mut self) -> Result<(), RoundError> {
+        if self.knows_copy || self.sync.onetimecopy == 0 {
+            return Ok(());
+        }
+        let name = format!("bucardo KID {} ->{}", self.sync.name, self.target);
+        let target = Site::of(&self.sync, &self.target, &name).await?;
+        if hearsay::copied(&target, &self.sync, self.sources.make_contiguous()).await? >= self.sync.copy_request {
+            self.has_copied();
+        }
+        self.knows_copy = true;
+        Ok(())
+    }
+
+    fn has_copied(&mut self) {
+        self.sync = Arc::new(SyncDetail { onetimecopy: 0, ..(*self.sync).clone() });
+    }
+}
+
+impl Rounds for FollowSession {
+    fn round<'a>(&'a mut self, _: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+        async move {
+            let ended = Box::pin(self.run(&watch)).await;
+            ended.map_err(|error| error.into_fault(self.sync.name.as_str()))
+        }
+        .boxed()
+    }
+}
