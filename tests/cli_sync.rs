@@ -129,7 +129,7 @@ async fn syncs_are_changed_column_by_column() {
     assert_eq!(
         lab.bucardo.run("update sync one inactive conflict=B,A checktime=1h"),
         "Set conflict strategy to 'B A'\nChanges made to sync \"one\":\n\
-         \x20* conflict_strategy : changed from \"bucardo_latest\" to \"B A\"\n\
+         \x20* conflict_strategy : changed from \"\" to \"B A\"\n\
          \x20* checktime : changed from \"\" to \"01:00:00\"\n\
          \x20* status : changed from \"active\" to \"inactive\"\n"
     );

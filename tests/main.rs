@@ -6,6 +6,7 @@ mod support;
 mod catalog_conflicts;
 mod catalog_runs;
 mod cli_bad_input;
+mod cli_conflicts;
 mod cli_db;
 mod cli_install;
 mod cli_lab;

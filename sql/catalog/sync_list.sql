@@ -1,5 +1,13 @@
--- Every sync with its databases, and its tables and sequences in the order in which they are processed.
+-- Every sync with its databases, and its tables and sequences in the order in which they are processed. Its conflict
+-- strategy is the one that counts: its own, or else that of the settings.
 SELECT to_jsonb(s) || jsonb_build_object(
+    'conflict_strategy', coalesce(
+        nullif(btrim(s.conflict_strategy), ''),
+        (SELECT nullif(btrim(c.setting), '')
+         FROM bucardo.bucardo_config AS c
+         WHERE lower(c.name) = 'default_conflict_strategy' AND c.item IS NULL),
+        'bucardo_latest'
+    ),
     'members', coalesce((
         SELECT jsonb_agg(
             jsonb_build_object('db', m.db, 'role', m.role, 'priority', m.priority)

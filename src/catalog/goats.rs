@@ -98,6 +98,8 @@ pub struct GoatOptions {
     pub makedelta: Option<String>,
     /// And-ed with the sync's.
     pub strict_checking: Option<bool>,
+    /// Overrides the sync's.
+    pub conflict_strategy: Option<String>,
     /// The condition that a row meets to be copied.
     pub customselect: Option<String>,
 }
@@ -142,6 +144,7 @@ pub async fn add(
                 &options.makedelta,
                 &options.strict_checking,
                 &options.customselect,
+                &options.conflict_strategy,
             ],
         )
         .await?;

@@ -3,6 +3,7 @@
 //! Functions take any client or transaction, so that the caller decides what commits together.
 
 mod columns;
+pub mod conflict_history;
 pub mod conflicts;
 pub mod dbs;
 mod detail;

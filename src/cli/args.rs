@@ -186,6 +186,9 @@ pub struct Options {
     /// Directory of PID and stop files.
     #[arg(long, alias = "pid-dir")]
     pub piddir: Option<String>,
+    /// So many conflicts at most (`list conflicts`).
+    #[arg(long)]
+    pub limit: Option<u32>,
     /// Leave what `demo` has built running.
     #[arg(long)]
     pub keep: bool,

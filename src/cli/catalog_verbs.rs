@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::table::{self, What};
 use super::words::Noun;
-use super::{CliError, Context, Outcome, db, dbgroup, mapping, relgroup, settings, sync};
+use super::{CliError, Context, Outcome, conflict, db, dbgroup, mapping, relgroup, settings, sync};
 use crate::catalog::mappings::{self, MappingKind};
 use crate::catalog::{dbs, goats, groups, syncs};
 
@@ -33,7 +33,7 @@ pub(super) async fn add(ctx: &Context) -> Outcome {
         Noun::Customcols => Box::pin(mapping::add(ctx, MappingKind::Columns, rest)).await,
         Noun::Customselect => Box::pin(mapping::add(ctx, MappingKind::Rows, rest)).await,
         Noun::Goat => Err(CliError::refuse("Cannot add a goat: use \"add table\" or \"add sequence\"")),
-        Noun::Config => Err(CliError::usage("add")),
+        Noun::Config | Noun::Conflict => Err(CliError::usage("add")),
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn update(ctx: &Context) -> Outcome {
         Noun::Customname | Noun::Customcols | Noun::Customselect => Err(CliError::refuse(
             "Names, columns and filters are not updated: add the new one, then remove the old one",
         )),
-        Noun::All | Noun::Goat => Err(CliError::usage("update")),
+        Noun::All | Noun::Conflict | Noun::Goat => Err(CliError::usage("update")),
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn remove(ctx: &Context) -> Outcome {
         Noun::Customname => Box::pin(mapping::remove(ctx, MappingKind::Name, rest)).await,
         Noun::Customcols => Box::pin(mapping::remove(ctx, MappingKind::Columns, rest)).await,
         Noun::Customselect => Box::pin(mapping::remove(ctx, MappingKind::Rows, rest)).await,
-        Noun::Goat | Noun::Config => Err(CliError::usage("remove")),
+        Noun::Goat | Noun::Config | Noun::Conflict => Err(CliError::usage("remove")),
     }
 }
 
@@ -88,6 +88,7 @@ pub(super) async fn list(ctx: &Context) -> Outcome {
         Noun::Table => Box::pin(table::list(ctx, What::Tables, rest)).await,
         Noun::Sequence => Box::pin(table::list(ctx, What::Sequences, rest)).await,
         Noun::Config => Box::pin(settings::show(ctx, &["all".to_owned()])).await,
+        Noun::Conflict => Box::pin(conflict::list(ctx, rest)).await,
         Noun::All => Box::pin(list_all(ctx)).await,
         Noun::Customname => Box::pin(mapping::list(ctx, MappingKind::Name, rest)).await,
         Noun::Customcols => Box::pin(mapping::list(ctx, MappingKind::Columns, rest)).await,

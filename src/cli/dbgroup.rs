@@ -2,7 +2,7 @@
 
 use tokio_postgres::{GenericClient, Transaction};
 
-use super::{CliError, Context, Outcome, choose, sync, update, words};
+use super::{CliError, Context, Outcome, choose, strategy, sync, update, words};
 use crate::catalog::groups::{self, Dbgroup};
 use crate::catalog::{Table, dbs};
 
@@ -118,6 +118,7 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
     let all = groups::dbgroups(&transaction).await?;
     let Some(group) = all.iter().find(|group| group.name == *name) else { return Err(unknown(name)) };
     check_members(&transaction, &members).await?;
+    let problems = strategy::problems(&transaction).await?;
     if !members.is_empty() {
         set_members(ctx, &transaction, group, &members).await?;
     }
@@ -134,6 +135,7 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
             });
         }
     }
+    strategy::check(&transaction, &problems).await?;
     ctx.finish(transaction).await?;
     Ok(0)
 }

@@ -30,6 +30,7 @@ fn noun_word(noun: Noun) -> Option<&'static str> {
         Noun::Sync => Some("sync"),
         Noun::All => Some("all"),
         Noun::Config => Some("config"),
+        Noun::Conflict => Some("conflict"),
         Noun::Customname => Some("customname"),
         Noun::Customcols => Some("customcols"),
         Noun::Customselect => Some("customselect"),
@@ -67,6 +68,7 @@ mod tests {
                 assert!(find(&format!("{verb} {noun}")).is_some(), "{verb} {noun}");
             }
         }
+        assert!(find("list conflict").is_some());
         for verb in ["add", "list", "remove"] {
             for noun in ["customname", "customcols", "customselect"] {
                 assert!(find(&format!("{verb} {noun}")).is_some(), "{verb} {noun}");

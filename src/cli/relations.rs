@@ -224,6 +224,7 @@ pub(super) struct Filter {
     pub relgroup: Option<String>,
     pub pkonly: bool,
     pub makedelta: Option<String>,
+    pub conflict_strategy: Option<String>,
 }
 
 /// Adds all tables or all sequences of `db` that the options let through.
@@ -240,7 +241,11 @@ pub(super) async fn add_everything(
         relation.is_sequence == sequences && !relation.is_partition && is_users(relation) && let_through(ctx, relation)
     };
     let relations: Vec<&Relation> = inspected.relations.iter().filter(wanted).collect();
-    let options = GoatOptions { makedelta: filter.makedelta.clone(), ..GoatOptions::default() };
+    let options = GoatOptions {
+        makedelta: filter.makedelta.clone(),
+        conflict_strategy: filter.conflict_strategy.clone(),
+        ..GoatOptions::default()
+    };
     let added = add(transaction, db, &relations, &options).await?;
     let noun = if sequences { "sequences" } else { "tables" };
     if let Some(relgroup) = &filter.relgroup {

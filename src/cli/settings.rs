@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{CliError, Context, Outcome, words};
+use super::{CliError, Context, Outcome, strategy, words};
 use crate::catalog::names;
 use crate::catalog::settings::{self, Setting};
 
@@ -64,15 +64,26 @@ pub(super) async fn set(ctx: &Context, given: &[String]) -> Outcome {
     let mut control = ctx.control().await?;
     let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot set", &error))?;
     let known = settings::load(&transaction).await?;
+    let decides =
+        |(name, _): &(String, &str)| matches!(name.as_str(), "default_conflict_strategy" | "default_standard_conflict");
+    let decides = pairs.iter().any(decides);
+    let problems = if decides { strategy::problems(&transaction).await? } else { Vec::new() };
     for (typed, value) in pairs {
         let name = if typed == "default_standard_conflict" { "default_conflict_strategy".to_owned() } else { typed };
         let setting = known.iter().find(|(known, _)| *known == name).map(|(_, setting)| setting).ok_or_else(|| {
             CliError::die(format!("Unknown setting \"{name}\"")).hint("\"bucardo show all\" lists them")
         })?;
-        let value = checked(&name, value, setting)?;
+        let value = match name.as_str() {
+            "default_conflict_strategy" if value.eq_ignore_ascii_case("none") => String::new(),
+            "default_conflict_strategy" => strategy::stored_for_all(&transaction, value).await?,
+            _ => checked(&name, value, setting)?,
+        };
         settings::set(&transaction, &name, &value).await?;
         let shown = if SECRET.contains(&name.as_str()) { "***" } else { &value };
         ctx.out.say(format!("Set \"{name}\" to \"{shown}\""));
+    }
+    if decides {
+        strategy::check(&transaction, &problems).await?;
     }
     ctx.finish(transaction).await?;
     Ok(0)
@@ -84,7 +95,6 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
     let is_number = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
     match name {
         "log_level" => words::checked(name, value, LOG_LEVELS),
-        "default_conflict_strategy" if value.eq_ignore_ascii_case("none") => Ok(String::new()),
         "isolation_level" => words::checked(
             name,
             &value.replace(['_', '-'], " "),
@@ -93,6 +103,10 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
         "batch_rows_max" => match value.parse::<i64>() {
             Ok(rows) if rows > 0 => Ok(value.to_owned()),
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number above 0"))),
+        },
+        "conflict_keep" => match value.parse::<f64>() {
+            Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(value.to_owned()),
+            _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
         },
         _ if is_number(&setting.default) && !is_number(value) => {
             Err(CliError::refuse(format!("Invalid value for '{name}': must be numeric")))

@@ -10,6 +10,7 @@ use super::process::Process;
 use super::status_detail;
 use super::targets::{Target, targets};
 use super::{CliError, Context, Outcome};
+use crate::catalog::conflict_history::{self, Total};
 use crate::catalog::runs::{self, Run};
 use crate::catalog::syncs::{self, SyncListing};
 use crate::catalog::trouble;
@@ -23,8 +24,25 @@ pub(super) struct SyncStatus {
     pub(super) good: Option<RunStatus>,
     pub(super) bad: Option<RunStatus>,
     pub(super) empty: Option<RunStatus>,
+    pub(super) conflicts: Conflicts,
     pub(super) targets: Vec<Target>,
     pub(super) sync: SyncListing,
+}
+
+/// How many conflicts a sync had, ever.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Conflicts {
+    pub(super) total: i64,
+    pub(super) last: Option<chrono::DateTime<chrono::Local>>,
+    pub(super) tables: Vec<Total>,
+}
+
+impl Conflicts {
+    fn of(sync: &str, totals: &[Total]) -> Self {
+        let tables: Vec<Total> = totals.iter().filter(|total| total.sync == sync).cloned().collect();
+        let total = tables.iter().map(|table| table.conflicts).sum();
+        Self { total, last: tables.iter().map(|table| table.last).max(), tables }
+    }
 }
 
 /// One run, in plain values.
@@ -89,13 +107,15 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     };
     let history = runs::last(control.client(), None).await?;
     let troubles = trouble::list(control.client()).await?;
+    let totals = conflict_history::totals(control.client()).await?;
     let detailed = !ctx.words.is_empty();
     let mut all = Vec::new();
     for sync in listings {
         let with_targets = detailed || ctx.out.is_json() || ctx.out.verbosity() > 0;
         let targets = if with_targets { targets(&control, &sync.name, &troubles).await? } else { Vec::new() };
         let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name);
-        all.push(status(sync, &history, in_trouble, targets));
+        let conflicts = Conflicts::of(&sync.name, &totals);
+        all.push(status(sync, &history, in_trouble, conflicts, targets));
     }
     sort(&mut all, ctx.options.sort.as_deref())?;
     if ctx.out.is_json() {
@@ -118,7 +138,13 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     Ok(0)
 }
 
-fn status(sync: SyncListing, history: &[Run], in_trouble: bool, targets: Vec<Target>) -> SyncStatus {
+fn status(
+    sync: SyncListing,
+    history: &[Run],
+    in_trouble: bool,
+    conflicts: Conflicts,
+    targets: Vec<Target>,
+) -> SyncStatus {
     let own: Vec<&Run> = history.iter().filter(|run| run.sync == sync.name).collect();
     let last = |fits: fn(&Run) -> bool| own.iter().rev().find(|run| fits(run)).map(|run| RunStatus::of(run));
     let (good, bad, empty) = (last(|run| run.lastgood), last(|run| run.lastbad), last(|run| run.lastempty));
@@ -135,7 +161,7 @@ fn status(sync: SyncListing, history: &[Run], in_trouble: bool, targets: Vec<Tar
         };
         state.to_owned()
     });
-    SyncStatus { name: sync.name.clone(), state, good, bad, empty, targets, sync }
+    SyncStatus { name: sync.name.clone(), state, good, bad, empty, conflicts, targets, sync }
 }
 
 fn sort(all: &mut [SyncStatus], wanted: Option<&str>) -> Result<(), CliError> {
@@ -183,8 +209,10 @@ fn table(all: &[SyncStatus]) -> String {
         |count: fn(&RunStatus) -> u64| all.iter().any(|sync| sync.good.as_ref().is_some_and(|run| count(run) > 0));
     let (truncates, conflicts) = (any(|run| run.truncates), any(|run| run.conflicts));
     let counts = format!("Last I/D{}{}", if truncates { "/T" } else { "" }, if conflicts { "/C" } else { "" });
-    let head = ["Name", "State", "Last good", "Time", &counts, "Last bad", "Time"].map(str::to_owned);
-    let mut rows = vec![head.to_vec()];
+    let any_ever = all.iter().any(|sync| sync.conflicts.total > 0);
+    let mut head = ["Name", "State", "Last good", "Time", &counts, "Last bad", "Time"].map(str::to_owned).to_vec();
+    head.extend(any_ever.then(|| "Conflicts".to_owned()));
+    let mut rows = vec![head];
     for sync in all {
         let end = |run: &Option<RunStatus>| match run.as_ref().and_then(|run| run.ended.map(|ended| (ended, run.age())))
         {
@@ -202,10 +230,12 @@ fn table(all: &[SyncStatus]) -> String {
             text
         });
         let ((good, good_age), (bad, bad_age)) = (end(&sync.good), end(&sync.bad));
-        rows.push(vec![sync.name.clone(), sync.state.clone(), good, good_age, counts, bad, bad_age]);
+        let mut cells = vec![sync.name.clone(), sync.state.clone(), good, good_age, counts, bad, bad_age];
+        cells.extend(any_ever.then(|| sync.conflicts.total.to_string()));
+        rows.push(cells);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     let line = |row: &Vec<String>, between: &str| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
         cells.collect::<Vec<_>>().join(between).trim_end().to_owned()

@@ -47,6 +47,16 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path) -> String {
     row("Onetimecopy", column("onetimecopy"));
     row("Post-copy analyze", column("analyze_after_copy"));
     row("Post-copy vacuum", column("vacuum_after_copy"));
+    if let Some(last) = status.conflicts.last {
+        let at = last.format("%b %d, %Y %H:%M:%S");
+        row(
+            "Conflicts",
+            format!("{} (the last one: {at}; \"bucardo list conflicts {}\")", status.conflicts.total, status.name),
+        );
+        for table in &status.conflicts.tables {
+            row("Conflicts in", format!("{}.{} : {}", table.schema, table.table, table.conflicts));
+        }
+    }
     for target in &status.targets {
         row("Target", target.line());
     }

@@ -4,7 +4,7 @@ use bucardo_actors::model::SyncName;
 use tokio_postgres::{GenericClient, Transaction};
 
 pub(super) use super::sync_add::add;
-use super::{CliError, Context, Outcome, choose, output, relgroup, update, words};
+use super::{CliError, Context, Outcome, choose, output, relgroup, strategy, update, words};
 use crate::catalog::syncs::{self, SyncListing};
 use crate::catalog::{SyncDetail, Table, load_sync};
 use crate::source;
@@ -67,7 +67,7 @@ pub(super) async fn end(
 /// A value of a column of a sync as it is stored; `dbs` are its databases.
 pub(super) fn stored(column: &str, value: &str, dbs: &[&str]) -> Result<String, CliError> {
     match column {
-        "conflict_strategy" => strategy(value, dbs),
+        "conflict_strategy" => strategy::stored(value, dbs, "for this sync"),
         "isolation_level" => Ok(value.replace(['_', '-'], " ")),
         "limitdbs" => match value.trim().parse::<u16>() {
             Ok(limit) if limit <= 32_767 => Ok(limit.to_string()),
@@ -75,40 +75,6 @@ pub(super) fn stored(column: &str, value: &str, dbs: &[&str]) -> Result<String, 
                 .hint("how many databases are written to at a time; 0: all")),
         },
         _ => Ok(value.to_owned()),
-    }
-}
-
-const STRATEGIES: [&str; 8] = [
-    "bucardo_latest",
-    "bucardo_latest_all_tables",
-    "bucardo_source",
-    "bucardo_target",
-    "bucardo_skip",
-    "bucardo_random",
-    "bucardo_abort",
-    "bucardo_custom",
-];
-
-/// A conflict strategy in its one spelling: a name, or databases of the sync in order.
-fn strategy(value: &str, dbs: &[&str]) -> Result<String, CliError> {
-    let word = value.trim().to_lowercase();
-    match word.as_str() {
-        "default" | "" => return Ok("bucardo_latest".to_owned()),
-        "latest_all" | "bucardo_latest_all" => return Ok("bucardo_latest_all_tables".to_owned()),
-        _ => {}
-    }
-    if let Some(known) =
-        STRATEGIES.iter().find(|known| **known == word || known.strip_prefix("bucardo_") == Some(&word))
-    {
-        return Ok((*known).to_owned());
-    }
-    let listed: Vec<&str> = value.split([',', ' ']).filter(|piece| !piece.is_empty()).collect();
-    match listed.iter().find(|name| !dbs.contains(name)) {
-        Some(unknown) => Err(CliError::refuse(format!(
-            "conflict_strategy should contain a list of databases, but \"{unknown}\" is not a db for this sync!"
-        ))
-        .hint(format!("or one of {}", STRATEGIES.join(", ")))),
-        None => Ok(listed.join(" ")),
     }
 }
 
@@ -158,6 +124,7 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
     let known: Vec<&str> = all.iter().map(|sync| sync.name.as_str()).collect();
     let meant = choose::meant(&known, &names)
         .map_err(|name| CliError::die(format!("Could not find a sync named \"{name}\"")))?;
+    let problems = strategy::problems(&transaction).await?;
     let (mut told, mut to_check) = (Vec::new(), Vec::new());
     for sync in all.iter().filter(|sync| meant.contains(&sync.name.as_str())) {
         let pairs = pairs.iter().map(|pair| checked(sync, pair)).collect::<Result<Vec<_>, _>>()?;
@@ -168,6 +135,7 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
             to_check.push(SyncName::from(sync.name.as_str()));
         }
     }
+    strategy::check(&transaction, &problems).await?;
     let agreed = agreed_first(ctx, &told)?;
     for name in to_check.iter().filter(|_| agreed) {
         if let Some(detail) = load_sync(&transaction, name).await? {
@@ -328,30 +296,5 @@ fn holds(sync: &SyncListing, key: &str, value: &str) -> bool {
         Some(serde_json::Value::Null) => value.is_empty(),
         Some(serde_json::Value::Number(number)) => number.to_string() == value,
         Some(_) | None => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strategies_are_names_or_databases_of_the_sync() {
-        let dbs = ["A", "B"];
-        for (value, expected) in [
-            ("latest", "bucardo_latest"),
-            ("default", "bucardo_latest"),
-            ("latest_all", "bucardo_latest_all_tables"),
-            ("bucardo_abort", "bucardo_abort"),
-            ("source", "bucardo_source"),
-            ("B, A", "B A"),
-        ] {
-            assert_eq!(strategy(value, &dbs).unwrap(), expected, "{value}");
-        }
-        let message = strategy("B C", &dbs).unwrap_err().message;
-        assert_eq!(
-            message,
-            "conflict_strategy should contain a list of databases, but \"C\" is not a db for this sync!"
-        );
     }
 }

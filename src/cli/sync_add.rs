@@ -237,6 +237,8 @@ async fn set_columns(
     if copies_only {
         pairs.extend(["stayalive", "kidsalive"].map(|key| (key.to_owned(), "false".to_owned())));
     }
+    // A sync that says nothing follows the setting default_conflict_strategy.
+    pairs.push(("conflict_strategy".to_owned(), String::new()));
     for key in parsed.keys().filter(|key| !GROUPS.contains(key)) {
         let value = parsed.value(key).unwrap_or_default();
         pairs.push((key.to_owned(), value.to_owned()));

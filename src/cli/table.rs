@@ -1,8 +1,10 @@
 //! Tables and sequences: `add`, `list`, `update`, `remove`, and `add all …`.
 
+use tokio_postgres::GenericClient;
+
 use super::relations::{self, Filter, Term};
 use super::words::{self, Key, Kind, Parsed};
-use super::{CliError, Context, Outcome, choose, mapping, output, update};
+use super::{CliError, Context, Outcome, choose, mapping, output, strategy, update};
 use crate::catalog::goats::{self, GoatListing, GoatOptions};
 use crate::catalog::{Table, dbs};
 
@@ -28,13 +30,14 @@ impl What {
     }
 }
 
-const KEYS: [Key; 8] = [
+const KEYS: [Key; 9] = [
     Key::new("db", &["database"], Kind::Text),
     Key::new("autokick", &["ping"], Kind::Bool),
     Key::new("rebuild_index", &["rebuildindex"], Kind::Number),
     Key::new("analyze_after_copy", &[], Kind::Bool),
     Key::new("makedelta", &[], Kind::Text),
     Key::new("strict_checking", &[], Kind::Bool),
+    Key::new("conflict_strategy", &["standard_conflict", "conflict"], Kind::Text),
     Key::new("customselect", &[], Kind::Text),
     Key::new("relgroup", &["herd"], Kind::Text),
 ];
@@ -69,8 +72,10 @@ pub(super) async fn add(ctx: &Context, what: What, given: &[String]) -> Outcome 
         analyze_after_copy: parsed.flag("analyze_after_copy"),
         makedelta: parsed.value("makedelta").map(str::to_owned),
         strict_checking: parsed.flag("strict_checking"),
+        conflict_strategy: conflict_strategy(&transaction, what, parsed.value("conflict_strategy")).await?,
         customselect: parsed.value("customselect").map(mapping::condition),
     };
+    let problems = strategy::problems(&transaction).await?;
     let added = relations::add(&transaction, &db, &found, &options).await?;
     if options.customselect.is_some() {
         let ids: Vec<i32> = added.iter().filter(|one| one.new).map(|one| one.id).collect();
@@ -82,14 +87,34 @@ pub(super) async fn add(ctx: &Context, what: What, given: &[String]) -> Outcome 
     if let Some(relgroup) = parsed.value("relgroup").or(ctx.options.herd.as_deref()) {
         relations::join(ctx, &transaction, relgroup, &added).await?;
     }
+    strategy::check(&transaction, &problems).await?;
     ctx.finish(transaction).await?;
     Ok(0)
 }
 
-const ALL_KEYS: [Key; 3] = [
+/// The strategy of tables as it is stored.
+///
+/// # Errors
+///
+/// One that is none, or any for sequences, which have no rows to choose from.
+async fn conflict_strategy(
+    client: &impl GenericClient,
+    what: What,
+    given: Option<&str>,
+) -> Result<Option<String>, CliError> {
+    match given {
+        None => Ok(None),
+        Some(_) if what == What::Sequences => Err(CliError::refuse("A sequence has no conflict strategy")
+            .hint("among several sources the value that is furthest along counts")),
+        Some(words) => strategy::stored_for_all(client, words).await.map(Some),
+    }
+}
+
+const ALL_KEYS: [Key; 4] = [
     Key::new("db", &["database"], Kind::Text),
     Key::new("relgroup", &["herd"], Kind::Text),
     Key::new("makedelta", &[], Kind::Text),
+    Key::new("conflict_strategy", &["standard_conflict", "conflict"], Kind::Text),
 ];
 
 /// `add all tables`, `add all sequences`
@@ -116,6 +141,7 @@ pub(super) async fn add_all(ctx: &Context, what: What, given: &[String]) -> Outc
         relgroup: parsed.value("relgroup").or(ctx.options.herd.as_deref()).map(str::to_owned),
         pkonly: !parsed.bare.is_empty(),
         makedelta: parsed.value("makedelta").map(str::to_owned),
+        conflict_strategy: conflict_strategy(&transaction, what, parsed.value("conflict_strategy")).await?,
     };
     relations::add_everything(ctx, &transaction, &db, what == What::Sequences, &[filter]).await?;
     ctx.finish(transaction).await?;
@@ -162,7 +188,12 @@ pub(super) async fn remove(ctx: &Context, what: What, given: &[String]) -> Outco
     Ok(0)
 }
 
-const ALIASES: [(&str, &str); 1] = [("ping", "autokick")];
+const ALIASES: [(&str, &str); 3] =
+    [("ping", "autokick"), ("standard_conflict", "conflict_strategy"), ("conflict", "conflict_strategy")];
+
+fn column(key: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, column)| column)
+}
 
 /// `update table`, `update sequence`
 pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outcome {
@@ -178,6 +209,10 @@ pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outco
     let mut control = ctx.control().await?;
     let transaction =
         control.transaction().await.map_err(|error| CliError::caused("Cannot update relations", &error))?;
+    for (_, value) in pairs.iter_mut().filter(|(key, _)| column(key) == "conflict_strategy") {
+        *value = conflict_strategy(&transaction, what, Some(value)).await?.unwrap_or_default();
+    }
+    let problems = strategy::problems(&transaction).await?;
     let all = goats::list(&transaction).await?;
     for name in &names {
         let term = Term::parse(name);
@@ -199,6 +234,7 @@ pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outco
             }
         }
     }
+    strategy::check(&transaction, &problems).await?;
     ctx.finish(transaction).await?;
     Ok(0)
 }
@@ -261,6 +297,9 @@ fn facts(goat: &GoatListing) -> String {
     }
     if let Some(makedelta) = goat.makedelta.as_deref().filter(|value| !value.is_empty()) {
         text.push_str(&format!("  (makedelta:{makedelta})"));
+    }
+    if let Some(words) = goat.conflict_strategy.as_deref().filter(|words| !words.is_empty()) {
+        text.push_str(&format!("  (conflict_strategy:{words})"));
     }
     if let Some(filter) = goat.customselect.as_deref().filter(|value| !value.is_empty()) {
         text.push_str(&format!("  (customselect:{filter})"));

@@ -69,6 +69,8 @@ pub enum Noun {
     All,
     /// `config`.
     Config,
+    /// `conflict`: decided conflicts of rows.
+    Conflict,
     /// `customname`.
     Customname,
     /// `customcols`.
@@ -101,6 +103,8 @@ impl Noun {
             Some(Self::All)
         } else if starts(&["config"]) {
             Some(Self::Config)
+        } else if starts(&["confl"]) {
+            Some(Self::Conflict)
         } else if starts(&["cname", "customname"]) {
             Some(Self::Customname)
         } else if starts(&["ccol", "customcol"]) {
@@ -363,6 +367,8 @@ mod tests {
             ("seqs", Noun::Sequence),
             ("all", Noun::All),
             ("goats", Noun::Goat),
+            ("conflicts", Noun::Conflict),
+            ("config", Noun::Config),
             ("cnames", Noun::Customname),
             ("customcolumns", Noun::Customcols),
             ("customselects", Noun::Customselect),

@@ -13,6 +13,7 @@ pub mod purge;
 mod registry;
 mod relation;
 mod site;
+pub mod strategies;
 mod triggers;
 pub mod validate;
 

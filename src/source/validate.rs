@@ -8,7 +8,7 @@ use bucardo_actors::model::{DbName, Failure, SyncName};
 
 use super::compare::{Difference, compare};
 use super::site::{self, Site};
-use super::{install, mapped, registry};
+use super::{install, mapped, registry, strategies};
 use crate::catalog::{Db, Role, SyncDetail};
 use crate::pg::{ConnectError, causes, classify};
 
@@ -306,6 +306,7 @@ pub(crate) fn check_shape(sync: &SyncDetail) -> Result<(), ValidateError> {
     for goat in sync.tables().filter(|goat| goat.key.is_empty() && !sync.is_fullcopy()) {
         problems.push(format!("Table \"{}.{}\" must specify a primary key!", goat.schema, goat.name));
     }
+    problems.extend(strategies::problems(sync));
     if problems.is_empty() { Ok(()) } else { Err(ValidateError::Problems { problems }) }
 }
 
