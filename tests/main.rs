@@ -24,6 +24,7 @@ mod failures_load;
 mod failures_network;
 mod failures_servers;
 mod lab;
+mod merge_rounds;
 mod migrations;
 mod round_fullcopy;
 mod round_mappings;

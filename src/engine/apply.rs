@@ -12,7 +12,7 @@ use super::step::Step;
 use super::table::{FEW, Ready, Table};
 use crate::pg::SqlFile;
 
-const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));
+pub(super) const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));
 
 /// Counts of a delivered batch.
 #[derive(Default)]

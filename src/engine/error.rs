@@ -2,8 +2,10 @@
 
 use bucardo_actors::model::{DbName, Failure, Fault};
 
+use super::merge::strategy::StrategyError;
 use super::position::BadPosition;
 use crate::pg::{ConnectError, causes, classify, is_lost};
+use crate::source::ValidateError;
 
 /// Why a round stopped. Nothing of it took effect, unless the target had committed; then all of it did.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,52 @@ pub enum RoundError {
         /// `schema.table`.
         table: String,
     },
+    /// The rulings of a merge could not be kept.
+    #[error("keeping the rulings of a merge in a temporary file failed")]
+    Spool {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A row of a source's log is not as it should be.
+    #[error("a row of a delta table cannot be read: {row}")]
+    Log {
+        /// The row.
+        row: String,
+    },
+    /// The strategy of a sync says that a conflict shall stop it.
+    #[error("table \"{table}\" has a conflict and the strategy is to abort: key {key} was changed in {dbs}")]
+    Conflict {
+        /// `schema.table`.
+        table: String,
+        /// The key's columns.
+        key: String,
+        /// The databases.
+        dbs: String,
+    },
+    /// The conflict strategy of a sync cannot be used.
+    #[error(transparent)]
+    Strategy {
+        /// Why.
+        source: StrategyError,
+    },
+    /// A database could not be put into the sync.
+    #[error("putting database \"{db}\" into the sync failed")]
+    Join {
+        /// The database.
+        db: DbName,
+        /// Why.
+        source: ValidateError,
+    },
+    /// A merge needs two sources.
+    #[error("of the sources of sync \"{sync}\" only {up} can be reached: {away}")]
+    Alone {
+        /// The sync.
+        sync: String,
+        /// Which one can be reached, or "none".
+        up: String,
+        /// Why the others cannot.
+        away: String,
+    },
     /// A test asked for it.
     #[error("{0}")]
     Injected(Fault),
@@ -92,11 +140,15 @@ impl RoundError {
         match self {
             Self::Connect { source, .. } => source.failure(),
             Self::Sql { source, .. } => classify(source),
-            Self::Fenced { .. } | Self::Restless { .. } => Failure::Transient,
+            Self::Join { source, .. } => source.failure(),
+            Self::Fenced { .. } | Self::Restless { .. } | Self::Spool { .. } | Self::Alone { .. } => Failure::Transient,
             Self::NotInstalled { .. }
             | Self::NoPosition { .. }
             | Self::WentBack { .. }
             | Self::Table { .. }
+            | Self::Log { .. }
+            | Self::Conflict { .. }
+            | Self::Strategy { .. }
             | Self::Position { .. } => Failure::Permanent,
             Self::Injected(fault) => fault.failure,
         }
@@ -120,7 +172,7 @@ impl RoundError {
         }
     }
 
-    fn db(&self) -> Option<&DbName> {
+    pub(super) fn db(&self) -> Option<&DbName> {
         match self {
             Self::Connect { db, .. }
             | Self::Sql { db, .. }
@@ -129,8 +181,15 @@ impl RoundError {
             | Self::NoPosition { db, .. }
             | Self::WentBack { db, .. }
             | Self::Table { db, .. }
+            | Self::Join { db, .. }
             | Self::Position { db, .. } => Some(db),
-            Self::Restless { .. } | Self::Injected(_) => None,
+            Self::Restless { .. }
+            | Self::Spool { .. }
+            | Self::Log { .. }
+            | Self::Conflict { .. }
+            | Self::Strategy { .. }
+            | Self::Alone { .. }
+            | Self::Injected(_) => None,
         }
     }
 
@@ -148,7 +207,20 @@ impl RoundError {
             Self::Sql { .. } if self.failure() == Failure::Permanent => {
                 Some(format!("mend the cause, then run: bucardo kick {sync}"))
             }
-            Self::Sql { .. } | Self::Fenced { .. } | Self::Restless { .. } | Self::Injected(_) => None,
+            Self::Conflict { .. } => Some(format!(
+                "change the row in one of the databases to what it shall be everywhere and set another strategy for a while: bucardo update sync {sync} conflict_strategy=bucardo_latest && bucardo reload sync {sync}"
+            )),
+            Self::Join { source, .. } => source.hint(),
+            Self::Strategy { .. } => {
+                Some(format!("see: bucardo help update sync; then run: bucardo reload sync {sync}"))
+            }
+            Self::Spool { .. } => {
+                Some("see whether the folder for temporary files (TMPDIR) is full or missing".to_owned())
+            }
+            Self::Log { .. } => Some(format!("see who writes to the delta tables; then run: bucardo kick {sync}")),
+            Self::Sql { .. } | Self::Fenced { .. } | Self::Restless { .. } | Self::Alone { .. } | Self::Injected(_) => {
+                None
+            }
         }
     }
 

@@ -37,6 +37,35 @@ impl Position {
         self.xip.is_empty()
     }
 
+    /// Whether what this transaction did has been delivered.
+    #[must_use]
+    pub fn sees(&self, txid: u64) -> bool {
+        txid < self.xmin || (txid < self.xmax && self.xip.binary_search(&txid).is_err())
+    }
+
+    /// What is visible in both.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        let xmax = self.xmax.min(other.xmax);
+        let mut xip: Vec<u64> = self.xip.iter().chain(&other.xip).copied().filter(|txid| *txid < xmax).collect();
+        xip.sort_unstable();
+        xip.dedup();
+        Self { xmin: xip.first().copied().unwrap_or(xmax), xmax, xip }
+    }
+
+    /// This position, in which one more transaction is visible.
+    #[must_use]
+    pub fn with(&self, txid: u64) -> Self {
+        let mut xip = self.xip.clone();
+        if txid < self.xmax {
+            xip.retain(|open| *open != txid);
+        } else {
+            xip.extend(self.xmax..txid);
+        }
+        let xmax = self.xmax.max(txid + 1);
+        Self { xmin: xip.first().copied().unwrap_or(xmax), xmax, xip }
+    }
+
     /// This position, moved on to `next`, a later one, by the transactions below `txid` only.
     ///
     /// What this position has seen stays seen, also from `txid` on: an old transaction that committed late may lie
@@ -100,6 +129,25 @@ mod tests {
         for text in ["", "1:2", "3:2:", "1:5:4,3", "1:5:7", "a:b:c", "1:2::"] {
             assert!(text.parse::<Position>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_snapshot_sees_what_had_ended() {
+        let seen = |text: &str| (8..22).filter(|txid| position(text).sees(*txid)).collect::<Vec<_>>();
+        assert_eq!(seen("10:20:10,14,19"), [8, 9, 11, 12, 13, 15, 16, 17, 18]);
+        assert_eq!(seen("10:10:"), [8, 9]);
+    }
+
+    #[test]
+    fn what_both_see_and_one_more() {
+        let common = |a: &str, b: &str| position(a).common(&position(b)).to_string();
+        assert_eq!(common("10:20:10,14,19", "12:16:12,13"), "10:16:10,12,13,14");
+        assert_eq!(common("5:5:", "12:16:12,13"), "5:5:");
+        let with = |text: &str, txid| position(text).with(txid).to_string();
+        assert_eq!(with("10:20:10,14", 10), "14:20:14");
+        assert_eq!(with("10:20:10", 10), "20:20:");
+        assert_eq!(with("20:20:", 20), "21:21:");
+        assert_eq!(with("20:20:", 22), "20:23:20,21");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::table::Table;
 use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{Sql, SqlFile};
 
-const SESSION_SOURCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/session_source.sql"));
-const CAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/captured.sql"));
+pub(super) const SESSION_SOURCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/session_source.sql"));
+pub(super) const CAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/captured.sql"));
 pub(super) const SYSTEM_ID: SqlFile = SqlFile::new(include_str!("../../sql/engine/system_id.sql"));
 pub(super) const FENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/fence.sql"));
 pub(super) const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/since.sql"));
@@ -97,29 +97,37 @@ impl Session {
         })
     }
 
-    /// Sees, now and then, that changes are still captured: a table that was made anew has no triggers, and nothing
-    /// else would tell.
+    /// Sees, now and then, that changes are still captured.
     pub(super) async fn check_capture(&mut self) -> Result<(), RoundError> {
-        if self.checked.is_some_and(|at| at.elapsed() < CHECK_CAPTURE_EVERY) {
-            return Ok(());
-        }
         let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
-        let source = &self.source;
-        let found = source.conn.query_opt(UNCAPTURED.text(), &[&captured]).await;
-        let found = found.map_err(source.failed("looking whether changes are captured"))?;
-        let is_first = self.checked.replace(Instant::now()).is_none();
-        let Some(row) = found else { return Ok(()) };
-        let (schema, table): (&str, &str) = (row.get("schemaname"), row.get("tablename"));
-        let Some(partition) = row.get::<_, Option<&str>>("partition") else {
-            let what = format!("capture of table \"{schema}.{table}\"");
-            return Err(RoundError::NotInstalled { what, db: source.db.clone() });
-        };
-        if is_first {
-            let (db, hint) = (&source.db, "run: bucardo validate all");
-            tracing::warn!(%db, partition, hint, "changes that name this partition, not its parent, are not captured");
-        }
-        Ok(())
+        check_capture(&self.source, &captured, &mut self.checked).await
     }
+}
+
+/// Sees, now and then, that changes are still captured: a table that was made anew has no triggers, and nothing
+/// else would tell.
+pub(super) async fn check_capture(
+    source: &Site,
+    captured: &[i32],
+    checked: &mut Option<Instant>,
+) -> Result<(), RoundError> {
+    if checked.is_some_and(|at| at.elapsed() < CHECK_CAPTURE_EVERY) {
+        return Ok(());
+    }
+    let found = source.conn.query_opt(UNCAPTURED.text(), &[&captured]).await;
+    let found = found.map_err(source.failed("looking whether changes are captured"))?;
+    let is_first = checked.replace(Instant::now()).is_none();
+    let Some(row) = found else { return Ok(()) };
+    let (schema, table): (&str, &str) = (row.get("schemaname"), row.get("tablename"));
+    let Some(partition) = row.get::<_, Option<&str>>("partition") else {
+        let what = format!("capture of table \"{schema}.{table}\"");
+        return Err(RoundError::NotInstalled { what, db: source.db.clone() });
+    };
+    if is_first {
+        let (db, hint) = (&source.db, "run: bucardo validate all");
+        tracing::warn!(%db, partition, hint, "changes that name this partition, not its parent, are not captured");
+    }
+    Ok(())
 }
 
 /// Two tables in one would take each other's rows for their own. Custom names may have changed since the last validation.

@@ -25,6 +25,8 @@ pub enum Step<'a> {
     Positioned,
     /// The target has committed rows and position.
     TargetCommitted,
+    /// A source of a merge has committed, or refused to.
+    Committed(&'a str),
     /// The source knows.
     Tracked,
     /// A table that was copied whole is vacuumed or analyzed.
@@ -45,6 +47,7 @@ impl fmt::Display for Step<'_> {
             Self::Copied(table) => write!(f, "rows copied of {table}"),
             Self::Positioned => f.write_str("position written"),
             Self::TargetCommitted => f.write_str("target committed"),
+            Self::Committed(db) => write!(f, "committed on {db}"),
             Self::Tracked => f.write_str("track written"),
         }
     }

@@ -12,7 +12,7 @@ use crate::source::{Relation, delta_column, delta_columns, relations};
 
 const PENDING: SqlFile = SqlFile::new(include_str!("../../sql/engine/pending.sql"));
 const KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys.sql"));
-const SIGNATURE: SqlFile = SqlFile::new(include_str!("../../sql/engine/signature.sql"));
+pub(super) const SIGNATURE: SqlFile = SqlFile::new(include_str!("../../sql/engine/signature.sql"));
 const CHANGED_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/changed_keys.sql"));
 const FEW_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/few_keys.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));

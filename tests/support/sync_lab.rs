@@ -1,15 +1,18 @@
 //! A sync without daemon and control database: a source, its targets, and rounds that can fail where they are told.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
+use bucardo::catalog::conflicts::{Conflict, ConflictStore};
 use bucardo::catalog::{Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
+use bucardo::engine::merge::MergeSession;
 use bucardo::engine::{CopySession, PairSession};
 use bucardo::pg::Access;
 use bucardo::source::{ValidateError, Validated, validate_sync};
 use bucardo_actors::model::{Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, StepHook, Watch};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use super::database::Database;
 use super::{assert_same, fresh_database};
@@ -26,6 +29,27 @@ pub(crate) struct SyncLab {
     pub(crate) sync: SyncDetail,
     databases: HashMap<String, Database>,
     sessions: HashMap<String, PairSession>,
+    merging: Option<MergeSession>,
+    /// What merges have told.
+    pub(crate) conflicts: Told,
+}
+
+/// Keeps conflicts in memory, each once.
+#[derive(Clone, Default)]
+pub(crate) struct Told(Arc<Mutex<BTreeMap<String, Conflict>>>);
+
+impl Told {
+    pub(crate) fn all(&self) -> Vec<Conflict> {
+        self.0.lock().unwrap().values().cloned().collect()
+    }
+}
+
+impl ConflictStore for Told {
+    fn store<'a>(&'a self, conflicts: &'a [Conflict]) -> BoxFuture<'a, Result<(), String>> {
+        let mut told = self.0.lock().unwrap();
+        told.extend(conflicts.iter().map(|conflict| (conflict.id.clone(), conflict.clone())));
+        async { Ok(()) }.boxed()
+    }
 }
 
 impl SyncLab {
@@ -73,17 +97,57 @@ impl SyncLab {
             batch_rows_max: 500_000,
             problem: None,
         };
-        Self { sync, databases, sessions: HashMap::new() }
+        Self { sync, databases, sessions: HashMap::new(), merging: None, conflicts: Told::default() }
+    }
+
+    /// Makes the sources `sources` (the first is `a`) and `targets`, runs `ddl` in each, and validates the sync.
+    pub(crate) async fn masters(sources: &[&str], targets: &[&str], ddl: &str, goats: &[&str]) -> Self {
+        let mut lab = Self::empty(&[&sources[1..], targets].concat(), ddl, goats).await;
+        for member in &mut lab.sync.members[..sources.len()] {
+            member.role = Role::Source;
+        }
+        lab.validate().await.unwrap();
+        lab
+    }
+
+    /// A merge of all sources, in the KID's session.
+    pub(crate) async fn merge(&mut self) -> Result<RoundReport, Fault> {
+        self.merge_watched(Watch::default()).await
+    }
+
+    /// A merge with a hook of the test's own.
+    pub(crate) async fn merge_watched(&mut self, watch: Watch) -> Result<RoundReport, Fault> {
+        let mut session = match self.merging.take() {
+            Some(session) => session,
+            None => MergeSession::new(Arc::new(self.sync.clone()), Arc::new(self.conflicts.clone())),
+        };
+        let ended = session.round(Reason::Request, watch).await;
+        if ended.is_ok() {
+            self.merging = Some(session);
+        }
+        ended
+    }
+
+    /// Merges until one finds nothing; returns how many did something.
+    pub(crate) async fn settle(&mut self) -> u64 {
+        for merges in 0..20 {
+            if self.merge().await.unwrap().is_empty() {
+                return merges;
+            }
+        }
+        panic!("the merges find no end");
     }
 
     pub(crate) async fn validate(&mut self) -> Result<Validated, ValidateError> {
         self.sessions.clear();
+        self.merging = None;
         validate_sync(&self.sync).await
     }
 
     /// Every KID begins a new session.
     pub(crate) fn renew(&mut self) {
         self.sessions.clear();
+        self.merging = None;
     }
 
     pub(crate) fn on(&self, name: &str) -> &Database {

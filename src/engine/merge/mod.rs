@@ -1,5 +1,18 @@
-//! Merging several sources of a sync.
+//! Merging several sources of a sync: one KID for all of them, because conflicts belong to the sync.
 
+mod arm;
+mod conflict;
 pub mod decide;
+mod goat;
+mod judge;
+mod log;
+mod round;
+mod seat;
+mod sequences;
+mod session;
+mod spool;
+mod spread;
 pub mod strategy;
 pub mod version;
+
+pub use session::MergeSession;

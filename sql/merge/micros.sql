@@ -1,0 +1,1 @@
+round(extract(epoch FROM d.txntime) * 1000000)::bigint

@@ -1,0 +1,7 @@
+-- When the newest change was made that somebody has not read.
+--   {delta} {readable} {micros}
+SELECT max({micros}) AS newest
+FROM {delta} AS d
+WHERE d.txid >= current_setting('bucardo.since_xmin')::bigint
+  AND NOT txid_visible_in_snapshot(d.txid, (SELECT current_setting('bucardo.since')::txid_snapshot))
+  AND {readable}

@@ -1,0 +1,11 @@
+-- One branch for each table: its place, the size of its delta table, and how many changes somebody has not read (up to
+-- a limit), if there are any.
+--   {place} {delta} {literal} {readable} {limit}
+SELECT {place} AS place, pg_relation_size({literal}::regclass) AS bytes, few.changes
+FROM (SELECT count(*) AS changes
+      FROM (SELECT FROM {delta} AS d
+            WHERE d.txid >= current_setting('bucardo.since_xmin')::bigint
+              AND NOT txid_visible_in_snapshot(d.txid, (SELECT current_setting('bucardo.since')::txid_snapshot))
+              AND {readable}
+            LIMIT {limit}) AS f) AS few
+WHERE few.changes > 0

@@ -1,0 +1,369 @@
+//! One source of a merge: its connection, what it knows of the others, and what a merge came to there.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use postgres_types::Oid;
+use tokio_postgres::{Row, Statement};
+
+use bucardo_actors::model::{DbName, SyncName};
+
+use crate::catalog::{Goat, SyncDetail};
+use crate::engine::error::RoundError;
+use crate::engine::position::Position;
+use crate::engine::scout::{Found, PIECE, Scout};
+use crate::engine::session::{CAPTURED, SESSION_SOURCE, SINCE, SYSTEM_ID, check_capture, check_places};
+use crate::engine::site::Site;
+use crate::pg::{Sql, SqlFile};
+
+const FENCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/fence.sql"));
+const LOOK: SqlFile = SqlFile::new(include_str!("../../../sql/merge/look.sql"));
+const READABLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/readable.sql"));
+const PENDING: SqlFile = SqlFile::new(include_str!("../../../sql/merge/pending.sql"));
+const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/truncated.sql"));
+const MICROS: SqlFile = SqlFile::new(include_str!("../../../sql/merge/micros.sql"));
+const ADVANCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/advance.sql"));
+const TRACK: SqlFile = SqlFile::new(include_str!("../../../sql/merge/track.sql"));
+const SEQUENCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sequence.sql"));
+
+/// Begins the transaction that reads and writes. A local transaction that keeps a row locked shall not keep the merge,
+/// and with it the rows that the merge has locked elsewhere.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '2s'";
+
+/// Up to this many changes of a table are looked up one by one.
+pub(super) const FEW: i64 = 1000;
+
+/// The time of a delta row in microseconds since 1970.
+pub(super) fn micros() -> Sql {
+    Sql::trusted(MICROS.text().trim_end())
+}
+
+/// The condition that this sync reads a delta row.
+pub(super) fn readable(sync: &SyncName) -> Sql {
+    Sql::trusted(READABLE.fill(&[("sync", &Sql::literal(sync.as_str()))]).trim_end())
+}
+
+/// A table of the sync at this source.
+pub(super) struct Place {
+    /// The goat by its name here.
+    pub(super) goat: Goat,
+    pub(super) captured: i32,
+    pub(super) oid: Oid,
+    pub(super) delta: Sql,
+}
+
+/// How far this source has read another.
+pub(super) struct Held {
+    pub(super) position: Position,
+    pub(super) round: i64,
+    pub(super) system_id: i64,
+    pub(super) timeline: i64,
+}
+
+/// What was seen when the merge began.
+pub(super) struct Look {
+    pub(super) snapshot: Position,
+    /// The merge's own transaction here.
+    pub(super) txid: u64,
+    /// How far its clock is ahead of ours, in microseconds; off by half a round trip.
+    pub(super) ahead: i64,
+    pub(super) now: DateTime<Utc>,
+    pub(super) at: Instant,
+    /// By source; that of its own name is the settled one.
+    pub(super) held: HashMap<DbName, Held>,
+    /// Rounds of its readers, as it knows them.
+    pub(super) tracks: HashMap<DbName, i64>,
+}
+
+/// A truncation that some source has not read.
+pub(super) struct Truncation {
+    pub(super) captured: i32,
+    pub(super) txid: u64,
+    pub(super) micros: i64,
+    pub(super) origin: Option<String>,
+}
+
+/// What changed here since the others looked.
+#[derive(Default)]
+pub(super) struct News {
+    /// By place of the table: bytes of the delta table, and unread changes up to a limit.
+    pub(super) tables: HashMap<usize, (i64, i64)>,
+    pub(super) truncated: Vec<Truncation>,
+    pub(super) sequences: Vec<Row>,
+}
+
+struct Statements {
+    fence: Statement,
+    look: Statement,
+    since: Statement,
+    truncated: Statement,
+    advance: Statement,
+    track: Statement,
+}
+
+/// An open source.
+pub(super) struct Arm {
+    /// Place among all sources of the sync.
+    pub(super) place: u16,
+    pub(super) site: Site,
+    pub(super) system_id: i64,
+    pub(super) timeline: i64,
+    pub(super) tables: Vec<Place>,
+    /// Quoted names of the sequences.
+    pub(super) sequences: Vec<Sql>,
+    scout: Scout,
+    statements: Statements,
+    checked: Option<Instant>,
+}
+
+impl Arm {
+    /// Connects a source.
+    pub(super) async fn open(sync: &SyncDetail, db: &DbName, place: u16) -> Result<Self, RoundError> {
+        let name = format!("bucardo KID {} merge", sync.name);
+        let site = Site::of(sync, db, &name).await?;
+        site.run("setting up the session", SESSION_SOURCE.text()).await?;
+        let identity = site.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(site.failed("reading its identity"))?;
+        let goats: Vec<&Goat> = sync.tables().collect();
+        check_places(sync, &goats, db)?;
+        let tables = places(sync, &goats, &site).await?;
+        let sequences: Vec<Sql> = sync
+            .sequences()
+            .map(|goat| sync.goat_on(goat, db))
+            .map(|goat| Sql::qualified(&goat.schema, &goat.name))
+            .collect();
+        let apart = if tables.len() + sequences.len() > PIECE {
+            let scout = Site::of(sync, db, &name).await?;
+            scout.run("setting up the session", SESSION_SOURCE.text()).await?;
+            Some(scout)
+        } else {
+            None
+        };
+        let limit = Sql::trusted((FEW + 1).to_string());
+        let readable = readable(&sync.name);
+        let pending: Vec<Sql> = tables
+            .iter()
+            .enumerate()
+            .map(|(place, table)| {
+                Sql::trusted(PENDING.fill(&[
+                    ("place", &Sql::trusted(place.to_string())),
+                    ("delta", &table.delta),
+                    ("literal", &Sql::literal(table.delta.as_str())),
+                    ("readable", &readable),
+                    ("limit", &limit),
+                ]))
+            })
+            .collect();
+        let branches: Vec<Sql> = sequences
+            .iter()
+            .enumerate()
+            .map(|(place, name)| {
+                let place = Sql::trusted(place.to_string());
+                let literal = Sql::literal(name.as_str());
+                Sql::trusted(SEQUENCE.fill(&[("place", &place), ("sequence", name), ("literal", &literal)]))
+            })
+            .collect();
+        let scout = Scout::open(&site, apart, &pending, &branches).await?;
+        let statements = Statements::prepare(&site, &readable).await?;
+        Ok(Self {
+            place,
+            system_id: identity.get("system_id"),
+            timeline: identity.get("timeline"),
+            site,
+            tables,
+            sequences,
+            scout,
+            statements,
+            checked: None,
+        })
+    }
+
+    /// The bit of this source in a set of sources.
+    pub(super) fn bit(&self) -> u64 {
+        1 << self.place
+    }
+
+    /// Begins the merge's transaction here: its snapshot is what is read and what is recorded.
+    pub(super) async fn begin(&mut self, sync: &SyncName) -> Result<Look, RoundError> {
+        let (site, statements) = (&self.site, &self.statements);
+        let asked = Utc::now();
+        let name = sync.as_str();
+        let args: [&(dyn postgres_types::ToSql + Sync); 1] = [&name];
+        let (began, held, looked) = tokio::join!(
+            site.run("beginning a transaction", BEGIN),
+            site.conn.query(&statements.fence, &args),
+            site.conn.query_one(&statements.look, &args),
+        );
+        began?;
+        let held = held.map_err(|error| match error.code() {
+            Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => RoundError::Fenced { db: site.db.clone() },
+            _ => site.failed("locking the positions")(error),
+        })?;
+        let looked = looked.map_err(site.failed("taking a snapshot"))?;
+        let answered = Utc::now();
+        let middle = asked + (answered - asked) / 2;
+        let damaged = |source| RoundError::Position { db: site.db.clone(), source };
+        let now: DateTime<Utc> = looked.get("now");
+        let mut look = Look {
+            snapshot: looked.get::<_, &str>("snapshot").parse().map_err(damaged)?,
+            txid: looked.get::<_, i64>("txid").cast_unsigned(),
+            ahead: (now - middle).num_microseconds().unwrap_or_default(),
+            now,
+            at: Instant::now(),
+            held: HashMap::with_capacity(held.len()),
+            tracks: looked
+                .get::<_, Vec<&str>>("targets")
+                .into_iter()
+                .map(DbName::from)
+                .zip(looked.get::<_, Vec<i64>>("rounds"))
+                .collect(),
+        };
+        for row in &held {
+            let position = row.get::<_, &str>("snapshot").parse().map_err(damaged)?;
+            let held = Held {
+                position,
+                round: row.get("round"),
+                system_id: row.get("system_id"),
+                timeline: row.get("timeline"),
+            };
+            look.held.insert(row.get::<_, &str>("source").into(), held);
+        }
+        Ok(look)
+    }
+
+    /// What changed here that is not visible in `since`.
+    pub(super) async fn news(&mut self, since: &Position) -> Result<News, RoundError> {
+        self.check_capture().await?;
+        let (site, statements) = (&self.site, &self.statements);
+        let (text, xmin) = (since.to_string(), since.xmin().to_string());
+        let settings: [&(dyn postgres_types::ToSql + Sync); 3] = [&text, &xmin, &true];
+        let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
+        let captured: [&(dyn postgres_types::ToSql + Sync); 1] = [&captured];
+        let (set, truncated, found) = tokio::join!(
+            site.conn.query_one(&statements.since, &settings),
+            site.conn.query(&statements.truncated, &captured),
+            self.scout.here(site),
+        );
+        set.map_err(site.failed("looking for changes"))?;
+        let truncated = truncated.map_err(site.failed("looking for truncated tables"))?;
+        let Found { tables, sequences } = match self.scout.apart([&text, &xmin]).await? {
+            Some(found) => found,
+            None => found?,
+        };
+        let mut news = News { sequences, ..News::default() };
+        for row in &tables {
+            let place = usize::try_from(row.get::<_, i32>("place")).unwrap_or_default();
+            news.tables.insert(place, (row.get("bytes"), row.get("changes")));
+        }
+        for row in &truncated {
+            news.truncated.push(Truncation {
+                captured: row.get("captured"),
+                txid: row.get::<_, i64>("txid").cast_unsigned(),
+                micros: row.get("micros"),
+                origin: row.get("origin"),
+            });
+        }
+        Ok(news)
+    }
+
+    async fn check_capture(&mut self) -> Result<(), RoundError> {
+        let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
+        check_capture(&self.site, &captured, &mut self.checked).await
+    }
+
+    /// Writes how far this source has read the others.
+    pub(super) async fn advance(&self, sync: &SyncName, to: &Advance, rows: Rows) -> Result<(), RoundError> {
+        let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
+        let (deletes, inserts) = (count(rows.deletes), count(rows.inserts));
+        let args: [&(dyn postgres_types::ToSql + Sync); 8] = [
+            &sync.as_str(),
+            &to.sources,
+            &to.snapshots,
+            &to.system_ids,
+            &to.timelines,
+            &self.site.db.as_str(),
+            &deletes,
+            &inserts,
+        ];
+        let advanced = self.site.conn.execute(&self.statements.advance, &args).await;
+        advanced.map_err(self.site.failed("writing the positions"))?;
+        Ok(())
+    }
+
+    /// Writes how far others have read this source.
+    pub(super) async fn track(
+        &self,
+        sync: &SyncName,
+        snapshot: &Position,
+        readers: &[(String, i64)],
+    ) -> Result<(), RoundError> {
+        let (names, rounds): (Vec<&str>, Vec<i64>) =
+            readers.iter().map(|(name, round)| (name.as_str(), *round)).unzip();
+        let snapshot = snapshot.to_string();
+        let args: [&(dyn postgres_types::ToSql + Sync); 4] = [&sync.as_str(), &names, &snapshot, &rounds];
+        let tracked = self.site.conn.execute(&self.statements.track, &args).await;
+        tracked.map_err(self.site.failed("writing the tracks"))?;
+        Ok(())
+    }
+}
+
+/// Positions that a source writes.
+#[derive(Default)]
+pub(super) struct Advance {
+    pub(super) sources: Vec<String>,
+    pub(super) snapshots: Vec<String>,
+    pub(super) system_ids: Vec<i64>,
+    pub(super) timelines: Vec<i64>,
+}
+
+/// Rows that a merge wrote on a source.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rows {
+    pub(super) deletes: u64,
+    pub(super) inserts: u64,
+}
+
+/// The tables of the sync with what this source has registered for them.
+async fn places(sync: &SyncDetail, goats: &[&Goat], site: &Site) -> Result<Vec<Place>, RoundError> {
+    let missing = |what: String| RoundError::NotInstalled { what, db: site.db.clone() };
+    let rows = site.conn.query(CAPTURED.text(), &[]).await.map_err(|error| match error.code() {
+        Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => missing("table bucardo.captured".to_owned()),
+        _ => site.failed("reading what is captured")(error),
+    })?;
+    let mut captured: HashMap<(&str, &str), &Row> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        captured.insert((row.get("schemaname"), row.get("tablename")), row);
+    }
+    let place = |goat: &&Goat| {
+        let here = sync.goat_on(goat, &site.db);
+        let Some(row) = captured.get(&(here.schema.as_str(), here.name.as_str())) else {
+            return Err(missing(format!("capture of table \"{}.{}\"", here.schema, here.name)));
+        };
+        let delta = Sql::qualified("bucardo", row.get("deltaname"));
+        Ok(Place { captured: row.get("id"), oid: row.get("relation"), delta, goat: here })
+    };
+    goats.iter().map(place).collect()
+}
+
+impl Statements {
+    async fn prepare(site: &Site, readable: &Sql) -> Result<Self, RoundError> {
+        let prepare = |sql: String| async move {
+            site.conn.prepare(&sql).await.map_err(|error| match error.code() {
+                Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+                    RoundError::NotInstalled { what: "the schema bucardo".to_owned(), db: site.db.clone() }
+                }
+                _ => site.failed("preparing a merge")(error),
+            })
+        };
+        let truncated = TRUNCATED.fill(&[("readable", readable), ("micros", &micros())]);
+        let (fence, look, since, truncated, advance, track) = tokio::try_join!(
+            prepare(FENCE.text().to_owned()),
+            prepare(LOOK.text().to_owned()),
+            prepare(SINCE.text().to_owned()),
+            prepare(truncated),
+            prepare(ADVANCE.text().to_owned()),
+            prepare(TRACK.text().to_owned()),
+        )?;
+        Ok(Self { fence, look, since, truncated, advance, track })
+    }
+}

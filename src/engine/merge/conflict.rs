@@ -1,0 +1,185 @@
+//! Conflicts: what is kept of each at the sources, in the merge's own transactions, and its way to the control
+//! database.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::future::try_join_all;
+use md5::{Digest, Md5};
+use serde_json::{Map, Value, json};
+
+use bucardo_actors::model::SyncName;
+
+use super::arm::Arm;
+use super::decide::{Entry, Take};
+use super::goat::Goat;
+use super::log::Names;
+use super::strategy::Strategy;
+use super::version::Version;
+use crate::catalog::conflicts::{Conflict, ConflictStore};
+use crate::engine::error::RoundError;
+use crate::engine::site::Site;
+use crate::pg::SqlFile;
+
+const KEEP: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_keep.sql"));
+const KEPT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_kept.sql"));
+const MOVED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_moved.sql"));
+
+/// How many conflicts are handled at once.
+const PIECE: usize = 500;
+
+/// A conflict, decided.
+pub(super) struct Clash<'a> {
+    pub(super) table: &'a str,
+    pub(super) names: &'a Names<'a>,
+    pub(super) take: &'a Take,
+    pub(super) present: &'a [(u16, Entry)],
+    /// The key's columns, as they came.
+    pub(super) keys: &'a [u8],
+}
+
+impl Clash<'_> {
+    fn rivals(&self) -> impl Iterator<Item = (u16, Version)> {
+        let rivals = self.present.iter().filter(|(place, _)| self.take.rivals & (1 << place) != 0);
+        rivals.filter_map(|(place, entry)| Some((*place, entry.version(*place)?)))
+    }
+
+    /// The same for the same conflict, in whichever merge it is decided.
+    pub(super) fn id(&self) -> String {
+        let mut hash = Md5::new();
+        for text in [self.names.sync.as_bytes(), self.table.as_bytes(), self.keys] {
+            hash.update(text);
+            hash.update([0]);
+        }
+        for (_, version) in self.rivals() {
+            hash.update(version.time.to_be_bytes());
+            hash.update(version.db.to_be_bytes());
+            hash.update(version.serial.to_be_bytes());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What is known of a conflict when it is decided, as JSON; rows and key are added later.
+pub(super) fn describe(clash: &Clash<'_>, strategy: &Strategy) -> String {
+    let name = |place: u16| clash.names.sources.get(usize::from(place)).map_or("", String::as_str);
+    let versions: Map<String, Value> = clash
+        .rivals()
+        .map(|(place, version)| {
+            let time = DateTime::<Utc>::from_timestamp_micros(version.time).unwrap_or_default();
+            let time = time.to_rfc3339_opts(SecondsFormat::Micros, true);
+            let version = json!({"time": time, "db": name(version.db), "serial": version.serial});
+            (name(place).to_owned(), version)
+        })
+        .collect();
+    json!({"strategy": spelled(strategy, clash.names), "winner": name(clash.take.winner), "versions": versions})
+        .to_string()
+}
+
+/// A strategy as it stands in the catalog.
+fn spelled(strategy: &Strategy, names: &Names<'_>) -> String {
+    let word = match strategy {
+        Strategy::First => "source",
+        Strategy::Last => "target",
+        Strategy::Skip => "skip",
+        Strategy::Random => "random",
+        Strategy::Latest => "latest",
+        Strategy::LatestAllTables => "latest_all_tables",
+        Strategy::Abort => "abort",
+        Strategy::Listed(places) => {
+            let names = places.iter().filter_map(|place| names.sources.get(usize::from(*place)));
+            return names.map(String::as_str).collect::<Vec<_>>().join(" ");
+        }
+    };
+    format!("bucardo_{word}")
+}
+
+/// Keeps the conflicts of one table, with the rows of all sides, at every source that writes. Before anything is
+/// deleted.
+pub(super) async fn keep(
+    sync: &SyncName,
+    arms: &[&mut Arm],
+    goat: &Goat,
+    muted: u64,
+    time: DateTime<Utc>,
+) -> Result<(), RoundError> {
+    let what = format!("reading conflicts of table \"{}\"", goat.label);
+    let fetch = format!("FETCH {PIECE} FROM bucardo_sides");
+    try_join_all(arms.iter().zip(&goat.at).map(|(arm, at)| arm.site.run(&what, &at.sides))).await?;
+    loop {
+        let sides = try_join_all(
+            arms.iter()
+                .map(|arm| async { arm.site.conn.query(&fetch, &[]).await.map_err(arm.site.failed(what.as_str())) }),
+        );
+        let sides = sides.await?;
+        let Some(count) = sides.first().map(Vec::len).filter(|count| *count > 0) else { break };
+        let mut ids: Vec<String> = Vec::with_capacity(count);
+        let mut bodies = Vec::with_capacity(count);
+        for at in 0..count {
+            let head = &sides[0][at];
+            let parsed = |text: Option<&str>| -> Value {
+                text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+            };
+            // As text: numbers keep all their digits.
+            let rows: Map<String, Value> = arms
+                .iter()
+                .zip(&sides)
+                .map(|(arm, side)| (arm.site.db.to_string(), side[at].get::<_, Option<String>>("side").into()))
+                .collect();
+            let mut body = parsed(head.get("note"));
+            body["key"] = parsed(head.get("key"));
+            body["rows"] = Value::Object(rows);
+            let here = &arms[0].tables.iter().find(|table| table.captured == goat.at[0].captured);
+            body["schema"] = here.map(|table| table.goat.schema.clone()).into();
+            body["table"] = here.map(|table| table.goat.name.clone()).into();
+            body["time"] = time.to_rfc3339_opts(SecondsFormat::Micros, true).into();
+            ids.push(head.get("conflict"));
+            bodies.push(body.to_string());
+        }
+        let writers = arms.iter().filter(|arm| muted & arm.bit() == 0);
+        try_join_all(writers.map(|arm| async {
+            let kept = arm.site.conn.execute(KEEP.text(), &[&sync.as_str(), &ids, &bodies]).await;
+            kept.map_err(arm.site.failed(format!("keeping conflicts of table \"{}\"", goat.label)))
+        }))
+        .await?;
+    }
+    try_join_all(arms.iter().map(|arm| arm.site.run(&what, "CLOSE bucardo_sides"))).await?;
+    Ok(())
+}
+
+/// Moves the conflicts that a source keeps to the control database: each once, however often this is interrupted.
+/// Returns whether all are there.
+pub(super) async fn deliver(sync: &SyncName, site: &Site, store: &dyn ConflictStore) -> Result<bool, RoundError> {
+    let limit = i64::try_from(PIECE).unwrap_or(i64::MAX);
+    loop {
+        let rows = site.conn.query(KEPT.text(), &[&sync.as_str(), &limit]).await;
+        let rows = rows.map_err(site.failed("reading conflicts"))?;
+        if rows.is_empty() {
+            return Ok(true);
+        }
+        let ids: Vec<&str> = rows.iter().map(|row| row.get("id")).collect();
+        let conflicts: Vec<Conflict> = rows.iter().map(|row| conflict(sync, row.get("id"), row.get("body"))).collect();
+        if let Err(why) = store.store(&conflicts).await {
+            tracing::warn!(%sync, db = %site.db, why, "conflicts wait in the database: they cannot be written to the control database");
+            return Ok(false);
+        }
+        let moved = site.conn.execute(MOVED.text(), &[&sync.as_str(), &ids]).await;
+        moved.map_err(site.failed("forgetting conflicts that were moved"))?;
+    }
+}
+
+fn conflict(sync: &SyncName, id: &str, body: &str) -> Conflict {
+    let mut body: Value = serde_json::from_str(body).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let time = body["time"].as_str().and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+    Conflict {
+        id: id.to_owned(),
+        sync: sync.clone(),
+        schema: text(&body["schema"]),
+        table: text(&body["table"]),
+        strategy: text(&body["strategy"]),
+        winner: text(&body["winner"]).as_str().into(),
+        key: body["key"].take(),
+        versions: body["versions"].take(),
+        rows: serde_json::from_value(body["rows"].take()).unwrap_or_default(),
+        time: time.map(|time| time.to_utc()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,304 @@
+//! One table of a merge: its statements at every source, made when its first change arrives and again when a
+//! definition changes or a source comes or goes.
+
+use futures_util::future::try_join_all;
+use tokio_postgres::Statement;
+
+use super::arm::{Arm, FEW, Place, micros, readable};
+use crate::catalog::SyncDetail;
+use crate::engine::error::RoundError;
+use crate::engine::table::{SIGNATURE, shared, unfit};
+use crate::pg::{Sql, SqlFile};
+use crate::source::{Relation, delta_column, delta_columns, relations};
+
+const LOG_FEW: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_few.sql"));
+const LOG_MANY: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_many.sql"));
+const LOG_WHOLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_whole.sql"));
+const ORDER_EXACT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/order_exact.sql"));
+const ORDER_TYPED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/order_typed.sql"));
+const EXACT_KEYS: SqlFile = SqlFile::new(include_str!("../../../sql/merge/exact_keys.sql"));
+const RULINGS_TABLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rulings_table.sql"));
+const DELETE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/delete.sql"));
+const RECORD: SqlFile = SqlFile::new(include_str!("../../../sql/merge/record.sql"));
+const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rows_out.sql"));
+const SIDES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sides.sql"));
+const NEWEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/newest.sql"));
+const SCRATCH: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch.sql"));
+const SCRATCH_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch_out.sql"));
+const DEFINITION: SqlFile = SqlFile::new(include_str!("../../../sql/merge/definition.sql"));
+
+/// A table at all sources of a merge, in the order of its arms.
+pub(super) struct Goat {
+    /// `schema.table`, for people.
+    pub(super) label: String,
+    /// Key columns.
+    pub(super) key: Vec<String>,
+    /// Equal keys have equal texts at every source.
+    pub(super) is_exact: bool,
+    pub(super) at: Vec<At>,
+}
+
+/// A table at one source.
+pub(super) struct At {
+    pub(super) captured: i32,
+    /// Of the definition that the statements were made for.
+    pub(super) signature: String,
+    /// Asks for it, and holds the table's lock from then on.
+    pub(super) definition: Statement,
+    pub(super) logs: Logs,
+    pub(super) rulings_in: Statement,
+    pub(super) analyze: String,
+    pub(super) delete: Statement,
+    pub(super) record: Statement,
+    pub(super) rows_out: Statement,
+    pub(super) rows_in: Statement,
+    pub(super) sides: String,
+    pub(super) scratch: Scratch,
+}
+
+/// What reads the log of a table.
+pub(super) struct Logs {
+    pub(super) few: Statement,
+    pub(super) many: Statement,
+    pub(super) whole: String,
+    /// The same without the order, for the scratch table.
+    pub(super) loose_few: String,
+    pub(super) loose_many: String,
+    pub(super) loose_whole: String,
+}
+
+/// The table where the logs of several sources meet, were it at this source.
+pub(super) struct Scratch {
+    pub(super) make: String,
+    pub(super) fill: String,
+    pub(super) read: String,
+}
+
+impl Goat {
+    /// Reads the definitions at all sources and prepares the statements. `place`: among the tables of the sync.
+    pub(super) async fn prepare(sync: &SyncDetail, arms: &[&mut Arm], place: usize) -> Result<Self, RoundError> {
+        let here = &arms[0].tables[place].goat;
+        let label = format!("{}.{}", here.schema, here.name);
+        let definitions = try_join_all(arms.iter().map(|arm| definition(arm, place))).await?;
+        let key = here.key.clone();
+        let columns = columns(&label, &key, arms, &definitions)?;
+        let exact = try_join_all(arms.iter().map(|arm| exact(arm, place, &key))).await?;
+        let is_exact = exact.into_iter().all(|exact| exact);
+        let at = arms.iter().zip(definitions);
+        let at = try_join_all(at.map(|(arm, (signature, relation))| {
+            let texts = Texts { sync, arm, place, relation, columns: &columns, is_exact };
+            texts.prepare(signature)
+        }));
+        Ok(Self { label, key, is_exact, at: at.await? })
+    }
+}
+
+/// Asks for the time of the newest change of a table that somebody has not read.
+pub(super) fn newest(sync: &SyncDetail, table: &Place) -> String {
+    NEWEST.fill(&[("delta", &table.delta), ("readable", &readable(&sync.name)), ("micros", &micros())])
+}
+
+/// The definition of a table at a source. What changes after the signature is noticed by the next merge.
+async fn definition(arm: &Arm, place: usize) -> Result<(String, Relation), RoundError> {
+    let table = &arm.tables[place];
+    let label = format!("{}.{}", table.goat.schema, table.goat.name);
+    let reading = || arm.site.failed(format!("reading the definition of table \"{label}\""));
+    let signature = format!("SELECT {}", signature(arm, place));
+    let signature = arm.site.conn.query_one(&signature, &[]).await.map_err(reading())?;
+    let found = relations(&arm.site.conn, std::slice::from_ref(&table.goat)).await.map_err(reading())?;
+    match found.into_iter().next() {
+        Some(relation) if relation.is_table() => {
+            Ok((signature.get::<_, Option<String>>(0).unwrap_or_default(), relation))
+        }
+        _ => Err(unfit(&label, &arm.site, "it does not exist there")),
+    }
+}
+
+fn signature(arm: &Arm, place: usize) -> Sql {
+    let oid = Sql::trusted(arm.tables[place].oid.to_string());
+    Sql::trusted(SIGNATURE.fill(&[("oid", &oid)]))
+}
+
+/// The columns that all sources have and none generates.
+fn columns(
+    label: &str,
+    key: &[String],
+    arms: &[&mut Arm],
+    definitions: &[(String, Relation)],
+) -> Result<Vec<String>, RoundError> {
+    let generated = |name: &str| {
+        definitions.iter().any(|(_, relation)| relation.column(name).is_some_and(|column| column.generated))
+    };
+    let mut columns = Vec::new();
+    for (_, relation) in definitions {
+        let offered = relation.columns.iter().map(|column| (column.name.clone(), generated(&column.name)));
+        let offered: Vec<(String, bool)> = offered.collect();
+        for (arm, (_, other)) in arms.iter().zip(definitions) {
+            columns = shared(label, &offered, other, &arm.site)?;
+        }
+    }
+    columns.retain(|column| !generated(column));
+    for name in key {
+        if !columns.contains(name) {
+            return Err(unfit(label, &arms[0].site, &format!("its key column \"{name}\" is gone or generated")));
+        }
+    }
+    Ok(columns)
+}
+
+/// Whether equal keys have equal texts.
+async fn exact(arm: &Arm, place: usize, key: &[String]) -> Result<bool, RoundError> {
+    let oid = arm.tables[place].oid;
+    let row = arm.site.conn.query_one(EXACT_KEYS.text(), &[&oid, &key]).await;
+    Ok(row.map_err(arm.site.failed("reading the types of keys"))?.get("exact"))
+}
+
+/// Makes the statements of a table at a source.
+struct Texts<'a> {
+    sync: &'a SyncDetail,
+    arm: &'a Arm,
+    place: usize,
+    relation: Relation,
+    columns: &'a [String],
+    is_exact: bool,
+}
+
+impl Texts<'_> {
+    async fn prepare(self, signature: String) -> Result<At, RoundError> {
+        let (site, table) = (&self.arm.site, &self.arm.tables[self.place]);
+        let label = format!("{}.{}", table.goat.schema, table.goat.name);
+        let failed = || site.failed(format!("preparing to merge table \"{label}\""));
+        let rulings = Sql::qualified("pg_temp", &format!("bucardo_merge_{}", table.captured));
+        let name = Sql::qualified(&table.goat.schema, &table.goat.name);
+        let only = if self.relation.kind == "p" { name.clone() } else { Sql::trusted(format!("ONLY {name}")) };
+        let key = &table.goat.key;
+        let numbered = key.iter().enumerate();
+        let c = |place: usize| format!("c{place}");
+        let as_c = numbered.clone().map(|(place, key)| Sql::trusted(format!("{} AS {}", Sql::ident(key), c(place))));
+        let as_c = Sql::join(as_c, ", ");
+        site.run(
+            &format!("preparing to merge table \"{label}\""),
+            &RULINGS_TABLE.fill(&[("rulings", &rulings), ("columns", &as_c), ("table", &name)]),
+        )
+        .await?;
+        let cs = Sql::join((0..key.len()).map(|place| Sql::trusted(c(place))), ", ");
+        let k_cs = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("k.c{place}"))), ", ");
+        let equals = |key: &str| {
+            let operator = self.relation.column(key).and_then(|column| column.equals.clone());
+            operator.unwrap_or_else(|| "=".to_owned())
+        };
+        let on = numbered
+            .clone()
+            .map(|(place, key)| Sql::trusted(format!("t.{} {} k.c{place}", Sql::ident(key), equals(key))));
+        let on = Sql::join(on, " AND ");
+        let prepare = |sql: String| async move { site.conn.prepare(&sql).await.map_err(failed()) };
+        let list = Sql::idents(self.columns.iter().map(String::as_str));
+        let t_columns =
+            Sql::join(self.columns.iter().map(|column| Sql::trusted(format!("t.{}", Sql::ident(column)))), ", ");
+        let delta_keys = delta_columns(key);
+        let json =
+            numbered.clone().map(|(place, key)| Sql::trusted(format!("{}, k.c{place}::text", Sql::literal(key))));
+        let seat = Sql::trusted(self.arm.place.to_string());
+        let own = self.logs(&only, false);
+        let loose = self.logs(&only, true);
+        let definition = DEFINITION.fill(&[("signature", &self::signature(self.arm, self.place)), ("table", &only)]);
+        let extras = "verdict, winner, receivers, micros, origin, conflict, note";
+        let (definition, few, many, rulings_in, delete, record, rows_out, rows_in) = tokio::try_join!(
+            prepare(definition),
+            prepare(own.few),
+            prepare(own.many),
+            prepare(format!("COPY {rulings} ({cs}, {extras}) FROM STDIN")),
+            prepare(DELETE.fill(&[("table", &only), ("rulings", &rulings), ("on", &on)])),
+            prepare(RECORD.fill(&[
+                ("delta", &table.delta),
+                ("delta_keys", &delta_keys),
+                ("keys", &k_cs),
+                ("rulings", &rulings),
+            ])),
+            prepare(ROWS_OUT.fill(&[
+                ("columns", &t_columns),
+                ("table", &only),
+                ("rulings", &rulings),
+                ("on", &on),
+                ("place", &seat),
+            ])),
+            prepare(format!("COPY {name} ({list}) FROM STDIN")),
+        )?;
+        Ok(At {
+            captured: table.captured,
+            signature,
+            definition,
+            logs: Logs {
+                few,
+                many,
+                whole: own.whole,
+                loose_few: loose.few,
+                loose_many: loose.many,
+                loose_whole: loose.whole,
+            },
+            rulings_in,
+            analyze: format!("ANALYZE {rulings}"),
+            delete,
+            record,
+            rows_out,
+            rows_in,
+            sides: SIDES.fill(&[("key", &Sql::join(json, ", ")), ("table", &only), ("rulings", &rulings), ("on", &on)]),
+            scratch: self.scratch(&name, &as_c, &cs),
+        })
+    }
+
+    /// `loose`: in no order, for a scratch table that has one.
+    fn logs(&self, only: &Sql, loose: bool) -> LogTexts {
+        let table = &self.arm.tables[self.place];
+        let key = &table.goat.key;
+        let delta_names: Vec<String> = key.iter().map(|key| delta_column(key)).collect();
+        let of = |alias: &str| {
+            let columns = delta_names.iter().map(|column| Sql::trusted(format!("{alias}.{}", Sql::ident(column))));
+            Sql::join(columns, ", ")
+        };
+        let (keys, unread) = (of("d"), of("f"));
+        let order = match (loose, self.is_exact) {
+            (true, _) => Sql::trusted(self.arm.place.to_string()),
+            (false, true) => Sql::trusted(ORDER_EXACT.fill(&[("keys", &keys)]).trim_end()),
+            (false, false) => Sql::trusted(ORDER_TYPED.fill(&[("keys", &keys)]).trim_end()),
+        };
+        let same = key.iter().zip(&delta_names).map(|(key, column)| {
+            let equals = self.relation.column(key).and_then(|column| column.equals.as_deref()).unwrap_or("=");
+            let column = Sql::ident(column);
+            Sql::trusted(format!("d.{column} {equals} u.{column}"))
+        });
+        let table_keys = key
+            .iter()
+            .zip(&delta_names)
+            .map(|(key, column)| Sql::trusted(format!("t.{} AS {}", Sql::ident(key), Sql::ident(column))));
+        let (readable, micros) = (readable(&self.sync.name), micros());
+        let limit = Sql::trusted((FEW + 1).to_string());
+        let common =
+            [("order", &order), ("keys", &keys), ("delta", &table.delta), ("readable", &readable), ("micros", &micros)];
+        let (same, table_keys) = (Sql::join(same, " AND "), Sql::join(table_keys, ", "));
+        LogTexts {
+            few: LOG_FEW.fill(&[&common[..], &[("unread_keys", &unread), ("same", &same), ("limit", &limit)]].concat()),
+            many: LOG_MANY.fill(&common),
+            whole: LOG_WHOLE
+                .fill(&[&common[..], &[("delta_keys", &keys), ("table_keys", &table_keys), ("table", only)]].concat()),
+        }
+    }
+
+    fn scratch(&self, name: &Sql, as_c: &Sql, cs: &Sql) -> Scratch {
+        let key = &self.arm.tables[self.place].goat.key;
+        let scratch = Sql::qualified("pg_temp", &format!("bucardo_logs_{}", self.arm.tables[self.place].captured));
+        let keys = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("d.c{place}"))), ", ");
+        let order = Sql::trusted(ORDER_TYPED.fill(&[("keys", &keys)]).trim_end());
+        Scratch {
+            make: SCRATCH.fill(&[("scratch", &scratch), ("columns", as_c), ("table", name)]),
+            fill: format!("COPY {scratch} (place, {cs}, txid, micros, origin) FROM STDIN"),
+            read: SCRATCH_OUT.fill(&[("order", &order), ("keys", &keys), ("scratch", &scratch)]),
+        }
+    }
+}
+
+struct LogTexts {
+    few: String,
+    many: String,
+    whole: String,
+}

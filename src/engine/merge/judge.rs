@@ -1,0 +1,288 @@
+//! Reads what the logs of all sources hold of the keys of one table, and rules on each.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use futures_util::stream::{BoxStream, select_all};
+use futures_util::{SinkExt, StreamExt, TryStreamExt, pin_mut};
+
+use super::arm::{FEW, Look, News};
+use super::conflict::{Clash, describe};
+use super::decide::{Entry, Ruling, Take, Terms, decide};
+use super::goat::Goat;
+use super::log::{Change, Keys, Names, Readers, Stream, note};
+use super::round::Merge;
+use super::spool::{Line, Spool};
+use super::strategy::Strategy;
+use super::version::Origin;
+use crate::engine::error::RoundError;
+use crate::engine::site::Site;
+
+/// A delta table of this size is read as a whole rather than key by key.
+const SMALL_BYTES: i64 = 256 * 1024;
+/// The winner's row is written.
+const WRITE: u8 = 1;
+/// The winning version is recorded.
+const RECORD: u8 = 2;
+
+/// The rulings on a table. Lists are in the order of the arms.
+pub(super) struct Ruled {
+    /// What each source does.
+    pub(super) spools: Vec<Spool>,
+    /// How many rows each source gets from others.
+    pub(super) writes: Vec<u64>,
+    /// How many of each source's rows others get.
+    pub(super) wins: Vec<u64>,
+    pub(super) keys: u64,
+    pub(super) conflicts: u64,
+    /// When the oldest change was made, in microseconds since 1970.
+    pub(super) oldest: Option<i64>,
+    /// Conflicts decided by times that are closer to each other than the clocks.
+    pub(super) uncertain: u64,
+}
+
+impl Ruled {
+    fn new(arms: usize) -> Self {
+        Self {
+            spools: (0..arms).map(|_| Spool::new()).collect(),
+            writes: vec![0; arms],
+            wins: vec![0; arms],
+            keys: 0,
+            conflicts: 0,
+            oldest: None,
+            uncertain: 0,
+        }
+    }
+}
+
+/// What is the same for all keys of a table.
+struct Bench<'a> {
+    merge: &'a Merge<'a>,
+    goat: &'a Goat,
+    readers: &'a [Readers],
+    looks: &'a [Look],
+    names: Names<'a>,
+    terms: Terms<'a>,
+    /// Each source's truncations of the table, which are changes of every key.
+    truncations: Vec<Vec<Change>>,
+    /// Whether other syncs at each source shall see what is written there.
+    shared: Vec<bool>,
+}
+
+/// Rules on every key of a table that somebody has not read.
+pub(super) async fn table(
+    merge: &Merge<'_>,
+    goat: &Goat,
+    place: usize,
+    (readers, looks, news): (&[Readers], &[Look], &[News]),
+    strategy: &Strategy,
+    leader: Option<u16>,
+) -> Result<Ruled, RoundError> {
+    let truncations: Vec<Vec<Change>> =
+        goat.at.iter().zip(news).map(|(at, news)| truncations(at.captured, news)).collect();
+    let is_whole = truncations.iter().any(|it| !it.is_empty());
+    let changed = (0..merge.arms.len()).filter(|arm| is_whole || news[*arm].tables.contains_key(&place));
+    let changed: Vec<usize> = changed.collect();
+    let up = merge.arms.iter().fold(0, |bits, arm| bits | arm.bit());
+    let now = looks.iter().map(|look| look.now.timestamp_micros()).max().unwrap_or_default();
+    let bench = Bench {
+        merge,
+        goat,
+        readers,
+        looks,
+        names: Names { sync: merge.sync.name.as_str(), sources: merge.names },
+        terms: Terms { up, strategy, now, leader },
+        truncations,
+        shared: vec![false; merge.arms.len()],
+    };
+    // Equality by text needs one order at every source; any other needs one server that knows it.
+    let meeting = merge.kept.scratch.as_ref().filter(|_| !goat.is_exact && changed.len() > 1);
+    let streams = try_join_all(changed.iter().map(|arm| async {
+        let (bytes, changes) = news[*arm].tables.get(&place).copied().unwrap_or_default();
+        let is_few = changes <= FEW && bytes > SMALL_BYTES;
+        let rows = log(bench.merge, goat, *arm, Extent { is_whole, is_few, is_loose: meeting.is_some() }).await?;
+        Ok::<_, RoundError>((bench.merge.arms[*arm].place, rows))
+    }));
+    let streams = streams.await?;
+    let mut keys = match meeting {
+        Some(scratch) => {
+            let rows = meet(scratch, goat, streams.into_iter().map(|(_, rows)| rows).collect()).await?;
+            Keys::new(vec![Stream::new(rows, None)], true)
+        }
+        None => {
+            let streams = streams.into_iter().map(|(place, rows)| Stream::new(rows, Some(place)));
+            Keys::new(streams.collect(), !goat.is_exact)
+        }
+    };
+    let ruled = bench.rule(&mut keys).await?;
+    if let Some(scratch) = meeting {
+        drop(keys);
+        scratch.run("ending the comparison of keys", "COMMIT").await?;
+    }
+    Ok(ruled)
+}
+
+fn truncations(captured: i32, news: &News) -> Vec<Change> {
+    let events = news.truncated.iter().filter(|it| it.captured == captured);
+    events
+        .map(|it| Change {
+            txid: it.txid,
+            micros: it.micros,
+            origin: it.origin.as_ref().map(|origin| Bytes::copy_from_slice(origin.as_bytes())),
+        })
+        .collect()
+}
+
+/// Which part of a log is read, and how.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// With every key of the table.
+    is_whole: bool,
+    /// Key by key.
+    is_few: bool,
+    /// In no order, for the scratch table.
+    is_loose: bool,
+}
+
+type Rows = BoxStream<'static, Result<Bytes, RoundError>>;
+
+async fn log(merge: &Merge<'_>, goat: &Goat, arm: usize, extent: Extent) -> Result<Rows, RoundError> {
+    let (site, logs) = (&merge.arms[arm].site, &goat.at[arm].logs);
+    let what = format!("reading changes of table \"{}\"", goat.label);
+    let failed = || site.failed(what.as_str());
+    let rows = match extent {
+        Extent { is_whole: true, is_loose: true, .. } => site.conn.copy_out(&logs.loose_whole).await,
+        Extent { is_whole: true, .. } => site.conn.copy_out(&logs.whole).await,
+        Extent { is_few: true, is_loose: true, .. } => site.conn.copy_out(&logs.loose_few).await,
+        Extent { is_few: true, .. } => site.conn.copy_out(&logs.few).await,
+        Extent { is_loose: true, .. } => site.conn.copy_out(&logs.loose_many).await,
+        Extent { .. } => site.conn.copy_out(&logs.many).await,
+    };
+    let rows = rows.map_err(failed())?;
+    Ok(boxed(rows, site, what))
+}
+
+fn boxed(rows: tokio_postgres::CopyOutStream, site: &Site, what: String) -> Rows {
+    let db = site.db.clone();
+    rows.map_err(move |source| RoundError::Sql { what: what.clone(), db: db.clone(), source }).boxed()
+}
+
+/// Brings the logs of several sources together where their keys can be compared.
+async fn meet(scratch: &Site, goat: &Goat, logs: Vec<Rows>) -> Result<Rows, RoundError> {
+    let what = format!("comparing keys of table \"{}\"", goat.label);
+    let texts = &goat.at[0].scratch;
+    scratch.run(&what, "BEGIN").await?;
+    scratch.run(&what, &texts.make).await?;
+    let sink = scratch.conn.copy_in::<_, Bytes>(texts.fill.as_str()).await.map_err(scratch.failed(what.as_str()))?;
+    pin_mut!(sink);
+    let mut rows = select_all(logs);
+    while let Some(row) = rows.next().await {
+        sink.feed(row?).await.map_err(scratch.failed(what.as_str()))?;
+    }
+    sink.finish().await.map_err(scratch.failed(what.as_str()))?;
+    let rows = scratch.conn.copy_out(texts.read.as_str()).await.map_err(scratch.failed(what.as_str()))?;
+    Ok(boxed(rows, scratch, what))
+}
+
+impl Bench<'_> {
+    async fn rule(&self, keys: &mut Keys<'_>) -> Result<Ruled, RoundError> {
+        let mut ruled = Ruled::new(self.readers.len());
+        let mut entries: Vec<Entry> = vec![Entry::default(); self.readers.len()];
+        let mut present: Vec<(u16, Entry)> = Vec::with_capacity(entries.len());
+        while keys.next().await? {
+            self.merge.watch.moved(1);
+            present.clear();
+            for (place, change) in &keys.changes {
+                let Some(arm) = self.readers.iter().position(|readers| readers.place == *place) else { continue };
+                note(&mut entries[arm], change, &self.readers[arm], &self.names);
+            }
+            for ((entry, readers), truncations) in entries.iter_mut().zip(self.readers).zip(&self.truncations) {
+                for change in truncations {
+                    note(entry, change, readers, &self.names);
+                }
+                let entry = std::mem::take(entry);
+                if entry.unread_by != 0 {
+                    present.push((readers.place, entry));
+                }
+            }
+            match decide(&present, &self.terms, &keys.keys) {
+                None => {}
+                Some(Ruling::Abort { rivals }) => return Err(self.abort(rivals, &keys.keys)),
+                Some(Ruling::Take(take)) => {
+                    let fresh = present.iter().filter_map(|(_, entry)| entry.fresh).map(|fresh| fresh.newest).min();
+                    ruled.oldest = [ruled.oldest, fresh].into_iter().flatten().min();
+                    self.put(&mut ruled, &take, &present, &keys.keys).map_err(|source| RoundError::Spool { source })?;
+                }
+            }
+        }
+        Ok(ruled)
+    }
+
+    /// Notes what each source does.
+    fn put(&self, ruled: &mut Ruled, take: &Take, present: &[(u16, Entry)], keys: &[u8]) -> io::Result<()> {
+        ruled.keys += 1;
+        let write = take.write & !self.merge.muted;
+        let record = take.record & !self.merge.muted;
+        let clash = (take.rivals != 0).then(|| {
+            let clash = Clash { table: &self.goat.label, names: &self.names, take, present, keys };
+            (clash.id(), describe(&clash, self.terms.strategy))
+        });
+        if clash.is_some() {
+            ruled.conflicts += 1;
+            ruled.uncertain += u64::from(self.is_uncertain(take, present));
+        }
+        if write == 0 && record == 0 && clash.is_none() {
+            return Ok(());
+        }
+        let db = self.names.sources.get(usize::from(take.version.db)).map_or("", String::as_str);
+        let origin =
+            |is_shared| Origin { sync: self.names.sync, db, serial: take.version.serial, is_shared }.to_string();
+        for (arm, readers) in self.readers.iter().enumerate() {
+            let bit = 1 << readers.place;
+            let is_winner = readers.place == take.winner && write != 0;
+            let verdict =
+                if write & bit != 0 { WRITE | RECORD } else { 0 } | if record & bit != 0 { RECORD } else { 0 };
+            if verdict == 0 && !is_winner && clash.is_none() {
+                continue;
+            }
+            ruled.writes[arm] += u64::from(verdict & WRITE != 0);
+            ruled.wins[arm] += u64::from(is_winner);
+            ruled.spools[arm].put(&Line {
+                keys,
+                verdict,
+                winner: take.winner,
+                receivers: if is_winner { write } else { 0 },
+                micros: take.version.time,
+                origin: &origin(self.shared[arm]),
+                conflict: clash.as_ref().map(|(id, note)| (id.as_str(), note.as_str())),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether the clocks differ by more than the two newest changes.
+    fn is_uncertain(&self, take: &Take, present: &[(u16, Entry)]) -> bool {
+        if !matches!(self.terms.strategy, Strategy::Latest | Strategy::LatestAllTables) {
+            return false;
+        }
+        let ahead = |place: u16| {
+            let arm = self.readers.iter().position(|readers| readers.place == place);
+            arm.map_or(0, |arm| self.looks[arm].ahead)
+        };
+        let times = present.iter().filter(|(place, _)| take.rivals & (1 << place) != 0);
+        let mut times: Vec<(i64, i64)> =
+            times.filter_map(|(place, entry)| Some((entry.version(*place)?.time, ahead(*place)))).collect();
+        times.sort_unstable();
+        times.windows(2).last().is_some_and(|pair| (pair[1].0 - pair[0].0) < (pair[1].1 - pair[0].1).abs())
+    }
+
+    fn abort(&self, rivals: u64, keys: &[u8]) -> RoundError {
+        let dbs = self.merge.arms.iter().filter(|arm| rivals & arm.bit() != 0);
+        let dbs: Vec<String> = dbs.map(|arm| format!("\"{}\"", arm.site.db)).collect();
+        let values = String::from_utf8_lossy(keys).into_owned();
+        let key = self.goat.key.iter().zip(values.split('\t'));
+        let key: Vec<String> = key.map(|(column, value)| format!("{column}={value}")).collect();
+        RoundError::Conflict { table: self.goat.label.clone(), key: key.join(", "), dbs: dbs.join(" and ") }
+    }
+}

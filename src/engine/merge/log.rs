@@ -1,0 +1,210 @@
+//! What the sources' logs hold of each key, read in one order and put together.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
+use super::decide::{Entry, Fresh, SOURCES_MAX};
+use super::version::{Origin, Version};
+use crate::engine::error::RoundError;
+use crate::engine::position::Position;
+
+/// How the other sources of a merge have read one source.
+pub(super) struct Readers {
+    /// Place of the source.
+    pub(super) place: u16,
+    /// Bit and position of each reader.
+    pub(super) positions: Vec<(u64, Position)>,
+    /// What is visible in it was read by all of them.
+    pub(super) common: Position,
+    /// The source's own snapshot in the last merge that committed there.
+    pub(super) settled: Position,
+    all: u64,
+    is_uniform: bool,
+}
+
+impl Readers {
+    pub(super) fn new(place: u16, positions: Vec<(u64, Position)>, settled: Position) -> Option<Self> {
+        let first = positions.first()?.1.clone();
+        let common = positions.iter().skip(1).fold(first.clone(), |common, (_, position)| common.common(position));
+        let is_uniform = positions.iter().all(|(_, position)| *position == first);
+        let all = positions.iter().fold(0, |bits, (bit, _)| bits | bit);
+        Some(Self { place, positions, common, settled, all, is_uniform })
+    }
+
+    /// Who has not read what this transaction did.
+    fn unread_by(&self, txid: u64) -> u64 {
+        if self.is_uniform {
+            return if self.common.sees(txid) { 0 } else { self.all };
+        }
+        self.positions.iter().filter(|(_, position)| !position.sees(txid)).fold(0, |bits, (bit, _)| bits | bit)
+    }
+}
+
+/// Who takes part, for reading origins.
+pub(super) struct Names<'a> {
+    pub(super) sync: &'a str,
+    /// The sources of the sync, in order.
+    pub(super) sources: &'a [String],
+}
+
+impl Names<'_> {
+    /// Place of a source; one that has left the sync is none.
+    fn place(&self, db: &str) -> u16 {
+        let place = self.sources.iter().position(|source| source == db);
+        place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX)
+    }
+}
+
+/// One row of a log: a change, or (without transaction) a key that is in the table.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) txid: u64,
+    pub(super) micros: i64,
+    pub(super) origin: Option<Bytes>,
+}
+
+/// Adds a change to what a source knows of a key.
+pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names: &Names<'_>) {
+    let mut unread = readers.unread_by(change.txid);
+    let origin = change.origin.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+    if let Some(origin) = origin.and_then(|origin| Origin::parse(origin).ok()) {
+        let db = names.place(origin.db);
+        if origin.sync == names.sync {
+            entry.unread_by |= unread;
+            let version = Version { time: change.micros, db, serial: origin.serial };
+            if !entry.recorded.contains(&version) {
+                entry.recorded.push(version);
+            }
+            return;
+        }
+        if !origin.is_shared {
+            return;
+        }
+        // Another sync's row does not go back to where it came from.
+        if usize::from(db) < SOURCES_MAX {
+            unread &= !(1 << db);
+        }
+    }
+    entry.unread_by |= unread;
+    if readers.settled.sees(change.txid) {
+        entry.settled = entry.settled.max(Some(change.micros));
+    } else {
+        let fresh = entry.fresh.get_or_insert(Fresh { count: 0, newest: i64::MIN });
+        fresh.count += 1;
+        fresh.newest = fresh.newest.max(change.micros);
+    }
+}
+
+/// A row as it came: where it belongs in the order, the key's columns, the change.
+struct Row {
+    order: Bytes,
+    place: u16,
+    keys: Bytes,
+    change: Option<Change>,
+}
+
+/// Rows of one `COPY`, one after the other.
+pub(super) struct Stream<'a> {
+    rows: BoxStream<'a, Result<Bytes, RoundError>>,
+    /// The source that they come from; `None`: a column tells.
+    place: Option<u16>,
+    head: Option<Row>,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(rows: BoxStream<'a, Result<Bytes, RoundError>>, place: Option<u16>) -> Self {
+        Self { rows, place, head: None }
+    }
+
+    async fn advance(&mut self) -> Result<(), RoundError> {
+        self.head = match self.rows.next().await {
+            Some(row) => Some(parse(row?, self.place)?),
+            None => None,
+        };
+        Ok(())
+    }
+}
+
+/// The keys of all streams, in order, with what each source's log holds of them.
+pub(super) struct Keys<'a> {
+    streams: Vec<Stream<'a>>,
+    /// Equal order is equality, whatever the texts are.
+    by_order: bool,
+    is_begun: bool,
+    order: Bytes,
+    /// The present key, as it came.
+    pub(super) keys: Bytes,
+    pub(super) changes: Vec<(u16, Change)>,
+}
+
+impl<'a> Keys<'a> {
+    pub(super) fn new(streams: Vec<Stream<'a>>, by_order: bool) -> Self {
+        let (order, keys) = (Bytes::new(), Bytes::new());
+        Self { streams, by_order, is_begun: false, order, keys, changes: Vec::new() }
+    }
+
+    /// Goes to the next key; `false`: there is none.
+    pub(super) async fn next(&mut self) -> Result<bool, RoundError> {
+        if !self.is_begun {
+            self.is_begun = true;
+            for stream in &mut self.streams {
+                stream.advance().await?;
+            }
+        }
+        let by_order = self.by_order;
+        let least = self.streams.iter().filter_map(|stream| stream.head.as_ref()).min_by(|a, b| {
+            a.order.cmp(&b.order).then_with(|| if by_order { std::cmp::Ordering::Equal } else { a.keys.cmp(&b.keys) })
+        });
+        let Some(least) = least else { return Ok(false) };
+        self.order = least.order.clone();
+        self.keys = least.keys.clone();
+        self.changes.clear();
+        for stream in &mut self.streams {
+            while let Some(row) = &stream.head {
+                if row.order != self.order || !(by_order || row.keys == self.keys) {
+                    break;
+                }
+                if let Some(Row { place, change: Some(change), .. }) = stream.head.take() {
+                    self.changes.push((place, change));
+                }
+                stream.advance().await?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// `order [place] key… txid micros origin`, as `COPY` writes it.
+fn parse(row: Bytes, place: Option<u16>) -> Result<Row, RoundError> {
+    let bad = || RoundError::Log { row: String::from_utf8_lossy(&row).into_owned() };
+    let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+    let mut start = row.iter().position(|byte| *byte == b'\t').ok_or_else(bad)?;
+    let order = row.slice(..start);
+    let place = match place {
+        Some(place) => place,
+        None => {
+            let end = row[start + 1..].iter().position(|byte| *byte == b'\t').ok_or_else(bad)? + start + 1;
+            let place = number(&row[start + 1..end]).and_then(|place| u16::try_from(place).ok()).ok_or_else(bad)?;
+            start = end;
+            place
+        }
+    };
+    let end = row.len() - usize::from(row.last() == Some(&b'\n'));
+    let mut cuts = row[..end].iter().enumerate().rev().filter(|(_, byte)| **byte == b'\t').map(|(at, _)| at);
+    let (Some(third), Some(second), Some(first)) = (cuts.next(), cuts.next(), cuts.next()) else { return Err(bad()) };
+    if first <= start {
+        return Err(bad());
+    }
+    let keys = row.slice(start + 1..first);
+    let origin = Some(row.slice(third + 1..end)).filter(|text| text.as_ref() != b"\\N");
+    let change = match (&row[first + 1..second], &row[second + 1..third]) {
+        (b"\\N", _) => None,
+        (txid, micros) => Some(Change {
+            txid: number(txid).ok_or_else(bad)?.cast_unsigned(),
+            micros: number(micros).ok_or_else(bad)?,
+            origin,
+        }),
+    };
+    Ok(Row { order, place, keys, change })
+}

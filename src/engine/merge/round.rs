@@ -1,0 +1,293 @@
+//! One merge: snapshots of all sources, rulings on every key that somebody has not read, rows and versions to whoever
+//! lacks them, positions, and a commit at each source. Any subset of the commits may be lost (see `replication.md`
+//! section 6 of the design): the next merge completes the rest from what is recorded.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use chrono::TimeDelta;
+use futures_util::future::{join_all, try_join_all};
+
+use bucardo_actors::model::RoundReport;
+use bucardo_actors::ports::Watch;
+
+use super::arm::{Advance, Arm, Look, News, Rows};
+use super::goat::{self, Goat};
+use super::log::Readers;
+use super::strategy::{self, Strategy};
+use super::{judge, sequences, spread};
+use crate::catalog::SyncDetail;
+use crate::engine::error::RoundError;
+use crate::engine::pair::step;
+use crate::engine::position::Position;
+use crate::engine::site::Site;
+use crate::engine::step::Step;
+
+/// What a merge keeps for the next one.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// By place of the table.
+    pub(super) goats: Vec<Option<Goat>>,
+    /// Where logs meet whose keys only a server can compare.
+    pub(super) scratch: Option<Site>,
+}
+
+/// A merge under way.
+pub(super) struct Merge<'a> {
+    pub(super) sync: &'a SyncDetail,
+    /// The sources of the sync, in order, those that are away included.
+    pub(super) names: &'a [String],
+    /// Those that take part, in order.
+    pub(super) arms: Vec<&'a mut Arm>,
+    /// Bits of those that are only read: what is written there fails again and again.
+    pub(super) muted: u64,
+    pub(super) kept: &'a mut Kept,
+    pub(super) watch: &'a Watch,
+}
+
+/// How a merge ended.
+pub(super) enum Ended {
+    Done(Box<Done>),
+    /// A table's definition changed under it; nothing was done.
+    Again(String),
+}
+
+/// A merge that went to its end.
+pub(super) struct Done {
+    pub(super) report: RoundReport,
+    /// Sources that did not commit, and why.
+    pub(super) refused: Vec<RoundError>,
+}
+
+impl Merge<'_> {
+    /// Merges. After an error the transactions are still open.
+    pub(super) async fn run(&mut self) -> Result<Ended, RoundError> {
+        let began = Instant::now();
+        let sync = self.sync;
+        let looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
+        step(self.watch, Step::Snapshot).await?;
+        let untracked = self.check_times(&looks)?;
+        let readers = self.readers(&looks)?;
+        let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common))).await?;
+        let mut report = RoundReport::default();
+        let mut rows = vec![Rows::default(); self.arms.len()];
+        let places = places(&self.arms, &news);
+        let set = sequences::bring(&self.arms, &news, self.muted).await?;
+        if places.is_empty() && !untracked && !settles(&readers, &looks) {
+            let end = if set > 0 { "COMMIT" } else { "ROLLBACK" };
+            try_join_all(self.arms.iter().map(|arm| arm.site.run("ending an empty merge", end))).await?;
+            return Ok(Ended::Done(Box::new(Done { report, refused: Vec::new() })));
+        }
+        self.kept.goats.resize_with(self.arms[0].tables.len(), || None);
+        let mut oldest = None;
+        for place in places {
+            if self.kept.goats[place].is_none() {
+                self.kept.goats[place] = Some(Goat::prepare(sync, &self.arms, place).await?);
+            }
+            let Some(goat) = self.kept.goats[place].take() else { continue };
+            if !self.is_current(&goat).await? {
+                return Ok(Ended::Again(goat.label));
+            }
+            step(self.watch, Step::Keys(&goat.label)).await?;
+            let strategy = self.strategy(place)?;
+            let leader = self.leader(&strategy, &news).await?;
+            self.open_scratch(&goat).await?;
+            let ruled = judge::table(self, &goat, place, (&readers, &looks, &news), &strategy, leader).await?;
+            report.keys += ruled.keys;
+            report.conflicts += ruled.conflicts;
+            oldest = [oldest, ruled.oldest].into_iter().flatten().min();
+            spread::table(self, &goat, &looks, ruled, &mut rows).await?;
+            self.kept.goats[place] = Some(goat);
+        }
+        for it in &rows {
+            report.deletes += it.deletes;
+            report.inserts += it.inserts;
+        }
+        let refused = self.commit(&looks, &rows).await?;
+        report.lag = oldest.map(|micros: i64| lag(micros, &looks));
+        report.took = began.elapsed();
+        Ok(Ended::Done(Box::new(Done { report, refused })))
+    }
+
+    /// How conflicts of a table are decided.
+    fn strategy(&self, place: usize) -> Result<Strategy, RoundError> {
+        let goat = self.sync.tables().nth(place).and_then(|goat| goat.conflict_strategy.as_deref());
+        let resolved = strategy::resolve(goat, &self.sync.conflict_strategy, "", self.names);
+        resolved.map_err(|source| RoundError::Strategy { source })
+    }
+
+    /// The source with the newest change over all tables, where that counts.
+    async fn leader(&self, strategy: &Strategy, news: &[News]) -> Result<Option<u16>, RoundError> {
+        if *strategy != Strategy::LatestAllTables {
+            return Ok(None);
+        }
+        let mut newest: Option<(i64, Reverse<u16>)> = None;
+        for (arm, news) in self.arms.iter().zip(news) {
+            let times = news.tables.keys().filter_map(|place| arm.tables.get(*place)).map(|table| {
+                let sql = goat::newest(self.sync, table);
+                async move {
+                    let row = arm.site.conn.query_one(&sql, &[]).await;
+                    let row = row.map_err(arm.site.failed("looking for the newest change"))?;
+                    Ok::<_, RoundError>(row.get::<_, Option<i64>>("newest"))
+                }
+            });
+            let time = try_join_all(times).await?.into_iter().flatten().max();
+            newest = newest.max(time.map(|time| (time, Reverse(arm.place))));
+        }
+        Ok(newest.map(|(_, place)| place.0))
+    }
+
+    /// Opens the session where logs meet, for keys that only a server can compare.
+    async fn open_scratch(&mut self, goat: &Goat) -> Result<(), RoundError> {
+        if goat.is_exact || self.kept.scratch.is_some() {
+            return Ok(());
+        }
+        let name = format!("bucardo KID {} merge", self.sync.name);
+        self.kept.scratch = Some(Site::of(self.sync, &self.arms[0].site.db, &name).await?);
+        Ok(())
+    }
+
+    /// How the others have read each source.
+    fn readers(&self, looks: &[Look]) -> Result<Vec<Readers>, RoundError> {
+        let one = |(place, arm): (usize, &&mut Arm)| {
+            let db = &arm.site.db;
+            let others = self.arms.iter().zip(looks).enumerate().filter(|(other, _)| *other != place);
+            let positions = others.map(|(_, (reader, look))| {
+                let held = look.held.get(db).ok_or_else(|| self.no_position(reader))?;
+                Ok((reader.bit(), held.position.clone()))
+            });
+            let positions = positions.collect::<Result<Vec<_>, RoundError>>()?;
+            let settled = looks[place].held.get(db).ok_or_else(|| self.no_position(arm))?.position.clone();
+            Readers::new(arm.place, positions, settled).ok_or_else(|| self.no_position(arm))
+        };
+        self.arms.iter().enumerate().map(one).collect()
+    }
+
+    fn no_position(&self, arm: &Arm) -> RoundError {
+        RoundError::NoPosition { sync: self.sync.name.to_string(), db: arm.site.db.clone() }
+    }
+
+    /// No source may have gone back in time since the last merge: changes would be skipped in silence. Returns
+    /// whether some track lags behind its position.
+    fn check_times(&self, looks: &[Look]) -> Result<bool, RoundError> {
+        let mut untracked = false;
+        for (reader, seen) in self.arms.iter().zip(looks) {
+            for (source, look) in self.arms.iter().zip(looks).filter(|(arm, _)| arm.place != reader.place) {
+                let back = |db: &Arm, how: String| Err(RoundError::WentBack { db: db.site.db.clone(), how });
+                let held = seen.held.get(&source.site.db).ok_or_else(|| self.no_position(reader))?;
+                if held.system_id != source.system_id {
+                    return back(source, "it is another cluster than the one that was read before".to_owned());
+                }
+                let Some(&track) = look.tracks.get(&reader.site.db) else {
+                    let what = format!("the track of source \"{}\"", reader.site.db);
+                    return Err(RoundError::NotInstalled { what, db: source.site.db.clone() });
+                };
+                let (reader_name, round) = (&reader.site.db, held.round);
+                if track > round {
+                    let how = format!(
+                        "it is at round {round} of reading \"{}\", which has seen it at round {track}",
+                        source.site.db
+                    );
+                    return back(reader, how);
+                }
+                if track + 1 < round {
+                    let how = format!("it knows of round {track} of \"{reader_name}\", which is at round {round}");
+                    return back(source, how);
+                }
+                if track != round && held.timeline != source.timeline {
+                    let how = format!(
+                        "it was promoted or restored (timeline {}, before {}) and does not know of round {round} of \"{reader_name}\"",
+                        source.timeline, held.timeline
+                    );
+                    return back(source, how);
+                }
+                if look.snapshot.xmax() < held.position.xmax() {
+                    let (ends, read) = (look.snapshot.xmax(), held.position.xmax());
+                    let how = format!("its transactions end at {ends}, \"{reader_name}\" has read up to {read}");
+                    return back(source, how);
+                }
+                untracked |= track != round;
+            }
+        }
+        Ok(untracked)
+    }
+
+    /// Whether the table is at every source what its statements were made for. Its lock is held from here on.
+    async fn is_current(&self, goat: &Goat) -> Result<bool, RoundError> {
+        let looked = self.arms.iter().zip(&goat.at).map(|(arm, at)| async move {
+            let failed = arm.site.failed(format!("reading the definition of table \"{}\"", goat.label));
+            let row = arm.site.conn.query_one(&at.definition, &[]).await.map_err(failed)?;
+            Ok::<_, RoundError>(row.get::<_, Option<&str>>("signature") == Some(at.signature.as_str()))
+        });
+        Ok(try_join_all(looked).await?.into_iter().all(|same| same))
+    }
+
+    /// Writes positions and commits, each source for itself; then tells each who has read it. Returns why sources
+    /// refused.
+    async fn commit(&mut self, looks: &[Look], rows: &[Rows]) -> Result<Vec<RoundError>, RoundError> {
+        let sync = &self.sync.name;
+        let reached: Vec<Position> = looks.iter().map(|look| look.snapshot.with(look.txid)).collect();
+        let mut to = Advance::default();
+        for (arm, position) in self.arms.iter().zip(&reached) {
+            to.sources.push(arm.site.db.to_string());
+            to.snapshots.push(position.to_string());
+            to.system_ids.push(arm.system_id);
+            to.timelines.push(arm.timeline);
+        }
+        let writers = || self.arms.iter().zip(rows).filter(|(arm, _)| self.muted & arm.bit() == 0);
+        try_join_all(writers().map(|(arm, rows)| arm.advance(sync, &to, *rows))).await?;
+        step(self.watch, Step::Positioned).await?;
+        let mut refused = Vec::new();
+        let mut committed = Vec::new();
+        for (place, arm) in self.arms.iter().enumerate() {
+            let is_muted = self.muted & arm.bit() != 0;
+            let end = if is_muted { "ROLLBACK" } else { "COMMIT" };
+            match arm.site.run("committing", end).await {
+                Ok(()) if is_muted => {}
+                Ok(()) => committed.push(place),
+                Err(error) => refused.push(error),
+            }
+            step(self.watch, Step::Committed(arm.site.db.as_str())).await?;
+        }
+        let tracks = self.arms.iter().zip(&reached).map(|(source, position)| {
+            let readers = committed.iter().filter(|place| self.arms[**place].place != source.place);
+            let readers: Vec<(String, i64)> = readers
+                .filter_map(|place| {
+                    let held = looks[*place].held.get(&source.site.db)?;
+                    Some((self.arms[*place].site.db.to_string(), held.round + 1))
+                })
+                .collect();
+            async move { if readers.is_empty() { Ok(()) } else { source.track(sync, position, &readers).await } }
+        });
+        // A track that cannot be written lags; the next merge mends it.
+        refused.extend(join_all(tracks).await.into_iter().filter_map(Result::err));
+        step(self.watch, Step::Tracked).await?;
+        Ok(refused)
+    }
+}
+
+/// The tables that changed at some source, in order.
+fn places(arms: &[&mut Arm], news: &[News]) -> BTreeSet<usize> {
+    let mut places = BTreeSet::new();
+    for (arm, news) in arms.iter().zip(news) {
+        places.extend(news.tables.keys());
+        let is_truncated = |captured: i32| news.truncated.iter().any(|it| it.captured == captured);
+        places.extend(arm.tables.iter().enumerate().filter(|(_, it)| is_truncated(it.captured)).map(|(at, _)| at));
+    }
+    places
+}
+
+/// Whether transactions that held back a position have all ended: then the purge may go on.
+fn settles(readers: &[Readers], looks: &[Look]) -> bool {
+    readers.iter().zip(looks).any(|(readers, look)| {
+        let was_open = readers.positions.iter().any(|(_, position)| !position.is_settled());
+        was_open && look.snapshot.is_settled() && look.snapshot.xmin() >= readers.common.xmax()
+    })
+}
+
+fn lag(oldest: i64, looks: &[Look]) -> std::time::Duration {
+    let look = &looks[0];
+    let age = look.now.timestamp_micros() - oldest;
+    TimeDelta::microseconds(age).to_std().unwrap_or_default() + look.at.elapsed()
+}

@@ -1,0 +1,108 @@
+//! The place of a source in a merge: open, being connected, or away for a while. One that is away holds up nobody.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::task::AbortOnDropHandle;
+
+use bucardo_actors::model::DbName;
+
+use super::arm::Arm;
+use crate::engine::error::RoundError;
+
+/// Pause after the first failure; it doubles with each.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// No pause is longer.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A source of the sync.
+pub(super) struct Seat {
+    pub(super) db: DbName,
+    /// Place among the sources.
+    pub(super) place: u16,
+    pub(super) state: State,
+    /// Failures in a row.
+    failures: u32,
+    /// Until then it is only read: what is written there is refused again and again.
+    muted: Option<(Instant, String)>,
+}
+
+/// Whether a source can take part.
+pub(super) enum State {
+    Open(Box<Arm>),
+    Dialing(AbortOnDropHandle<Result<Arm, RoundError>>),
+    /// Not before then.
+    Away(Instant, Option<RoundError>),
+}
+
+impl Seat {
+    pub(super) fn new(db: DbName, place: u16) -> Self {
+        Self { db, place, state: State::Away(Instant::now(), None), failures: 0, muted: None }
+    }
+
+    pub(super) fn arm(&mut self) -> Option<&mut Arm> {
+        match &mut self.state {
+            State::Open(arm) => Some(arm),
+            State::Dialing(_) | State::Away(..) => None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    pub(super) fn is_dialing(&self) -> bool {
+        matches!(self.state, State::Dialing(_))
+    }
+
+    /// Why it does not take part.
+    pub(super) fn why_away(&self) -> Option<&RoundError> {
+        match &self.state {
+            State::Away(_, why) => why.as_ref(),
+            State::Open(_) | State::Dialing(_) => None,
+        }
+    }
+
+    /// Takes what a finished attempt to connect came to.
+    pub(super) async fn answer(&mut self) {
+        let State::Dialing(handle) = &mut self.state else { return };
+        match handle.await {
+            Ok(Ok(arm)) => self.state = State::Open(Box::new(arm)),
+            Ok(Err(error)) => self.leave(error),
+            // A panic was told by the panic hook; the next attempt is another.
+            Err(_) => self.state = State::Away(Instant::now() + PAUSE_MIN, None),
+        }
+    }
+
+    /// Something failed there: it does not take part for a while.
+    pub(super) fn leave(&mut self, why: RoundError) {
+        self.failures += 1;
+        self.state = State::Away(Instant::now() + pause(self.failures), Some(why));
+    }
+
+    /// A merge went well there.
+    pub(super) fn succeeded(&mut self) {
+        if self.muted.is_none() {
+            self.failures = 0;
+        }
+    }
+
+    /// What is written there was refused. After a few times it is only read for a while, so that the others go on.
+    pub(super) fn refused(&mut self, why: String, patience: u32) {
+        self.failures += 1;
+        if self.failures >= patience {
+            self.muted = Some((Instant::now() + pause(self.failures - patience + 1), why));
+        }
+    }
+
+    /// Why it is only read now.
+    pub(super) fn why_muted(&mut self) -> Option<&str> {
+        if self.muted.as_ref().is_some_and(|(until, _)| *until <= Instant::now()) {
+            self.muted = None;
+        }
+        self.muted.as_ref().map(|(_, why)| why.as_str())
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    (PAUSE_MIN * 2_u32.saturating_pow(failures.saturating_sub(1).min(8))).min(PAUSE_MAX)
+}

@@ -1,0 +1,249 @@
+//! The rounds of the KID that merges the sources of a sync.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use tokio_util::task::AbortOnDropHandle;
+
+use bucardo_actors::model::{DbName, Fault, Reason, RoundReport};
+use bucardo_actors::ports::{Rounds, Watch};
+
+use super::arm::Arm;
+use super::conflict;
+use super::round::{Done, Ended, Kept, Merge};
+use super::seat::{Seat, State};
+use crate::catalog::conflicts::ConflictStore;
+use crate::catalog::{Role, SyncDetail};
+use crate::engine::error::RoundError;
+use crate::engine::pair::step;
+use crate::engine::step::Step;
+use crate::pg::causes;
+use crate::source::join;
+
+/// How often a merge starts over, without those that failed.
+const TRIES_MAX: u32 = 8;
+/// After so many clashes in a row with local changes, a source is only read for a while.
+const PATIENCE: u32 = 4;
+/// How long a source that is being connected is waited for when two others are there.
+const GRACE: Duration = Duration::from_millis(250);
+/// How long the end of a failed merge may take.
+const RELEASE_WITHIN: Duration = Duration::from_secs(1);
+/// The longest pause before a merge that clashed starts over; pauses are random.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// The merges of a sync with several sources. Keeps its connections from one round to the next.
+///
+/// A round merges the sources that can be reached. Whoever fails is left out, and tried again after a pause; the others
+/// go on as long as they are two.
+pub struct MergeSession {
+    sync: Arc<SyncDetail>,
+    store: Arc<dyn ConflictStore>,
+    names: Vec<String>,
+    seats: Vec<Seat>,
+    kept: Kept,
+    /// Sources that may keep conflicts which are not in the control database yet.
+    undelivered: HashSet<DbName>,
+}
+
+impl MergeSession {
+    /// Makes the merges of a sync; connecting is part of the first round. Conflicts go to `store`.
+    #[must_use]
+    pub fn new(sync: Arc<SyncDetail>, store: Arc<dyn ConflictStore>) -> Self {
+        let dbs: Vec<DbName> = sync.dbs(Role::Source).filter(|db| db.active).map(|db| db.name.clone()).collect();
+        Self {
+            names: dbs.iter().map(ToString::to_string).collect(),
+            undelivered: dbs.iter().cloned().collect(),
+            seats: (0..).zip(dbs).map(|(place, db)| Seat::new(db, place)).collect(),
+            sync,
+            store,
+            kept: Kept::default(),
+        }
+    }
+
+    async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
+        let mut changed = String::new();
+        for _ in 0..TRIES_MAX {
+            self.connect().await;
+            step(watch, Step::Connected).await?;
+            if self.seats.iter().filter(|seat| seat.is_open()).count() < 2 {
+                return Err(self.alone());
+            }
+            match self.merge(watch).await {
+                Ok(Ended::Done(done)) => return self.finish(*done).await,
+                Ok(Ended::Again(table)) => {
+                    tracing::info!(sync = %self.sync.name, table, "the definition of the table changed, the merge starts over");
+                    self.release().await;
+                    changed = table;
+                }
+                Err(error) => {
+                    self.release().await;
+                    self.blame(error)?;
+                    tokio::time::sleep(jitter()).await;
+                }
+            }
+        }
+        if changed.is_empty() { Err(self.alone()) } else { Err(RoundError::Restless { table: changed }) }
+    }
+
+    async fn merge(&mut self, watch: &Watch) -> Result<Ended, RoundError> {
+        let mut muted = 0;
+        for seat in &mut self.seats {
+            if seat.why_muted().is_some() {
+                muted |= 1 << seat.place;
+            }
+        }
+        let arms: Vec<&mut Arm> = self.seats.iter_mut().filter_map(Seat::arm).collect();
+        let (sync, names, kept) = (&*self.sync, self.names.as_slice(), &mut self.kept);
+        Box::pin(Merge { sync, names, arms, muted, kept, watch }.run()).await
+    }
+
+    /// Ends a merge that went to its end.
+    async fn finish(&mut self, done: Done) -> Result<RoundReport, RoundError> {
+        let Done { mut report, refused } = done;
+        let failed: Vec<&DbName> = refused.iter().filter_map(RoundError::db).collect();
+        for seat in self.seats.iter_mut().filter(|seat| seat.is_open() && !failed.contains(&&seat.db)) {
+            seat.succeeded();
+        }
+        if report.conflicts > 0 {
+            self.undelivered.extend(self.seats.iter().map(|seat| seat.db.clone()));
+        }
+        report.more = !refused.is_empty();
+        if !refused.is_empty() {
+            self.release().await;
+        }
+        for error in refused {
+            self.blame(error)?;
+        }
+        self.deliver().await;
+        self.tell_away(&mut report);
+        Ok(report)
+    }
+
+    /// Connects sources that are away and due. Those that take long are left for the next round.
+    async fn connect(&mut self) {
+        let now = Instant::now();
+        let before = self.open_places();
+        for seat in &mut self.seats {
+            if matches!(&seat.state, State::Away(until, _) if *until <= now) {
+                let (sync, db, place) = (self.sync.clone(), seat.db.clone(), seat.place);
+                let dial = async move { Box::pin(open(&sync, &db, place)).await };
+                seat.state = State::Dialing(AbortOnDropHandle::new(tokio::spawn(dial)));
+            }
+        }
+        let all = async |seats: &mut Vec<Seat>| {
+            join_all(seats.iter_mut().map(Seat::answer)).await;
+        };
+        if tokio::time::timeout(GRACE, all(&mut self.seats)).await.is_err() {
+            while self.seats.iter().filter(|seat| seat.is_open()).count() < 2 {
+                let dialing: Vec<_> =
+                    self.seats.iter_mut().filter(|seat| seat.is_dialing()).map(|seat| seat.answer().boxed()).collect();
+                if dialing.is_empty() {
+                    break;
+                }
+                futures_util::future::select_all(dialing).await;
+            }
+        }
+        if self.open_places() != before {
+            // Statements are made for the sources that take part.
+            self.kept = Kept::default();
+        }
+    }
+
+    fn open_places(&self) -> Vec<u16> {
+        self.seats.iter().filter(|seat| seat.is_open()).map(|seat| seat.place).collect()
+    }
+
+    /// Notes who is to blame for a merge that failed. An error that is nobody's own ends the round.
+    fn blame(&mut self, error: RoundError) -> Result<(), RoundError> {
+        let Some(seat) = self.seats.iter_mut().find(|seat| error.db() == Some(&seat.db)) else {
+            return Err(error);
+        };
+        match error.sqlstate() {
+            // A serialization failure, a deadlock, a row that somebody holds, a unique or exclusion clash.
+            Some("40001" | "40P01" | "55P03" | "23505" | "23P01") => {
+                tracing::debug!(sync = %self.sync.name, db = %seat.db, error = causes(&error), "a merge clashed, it starts over");
+                seat.refused(causes(&error), PATIENCE);
+            }
+            _ => seat.leave(error),
+        }
+        Ok(())
+    }
+
+    /// Says who does not take part, and why.
+    fn tell_away(&mut self, report: &mut RoundReport) {
+        for seat in &mut self.seats {
+            let why = match seat.why_away() {
+                Some(error) => Some(causes(error)),
+                None => seat.why_muted().map(|why| format!("what other sources have cannot be written there: {why}")),
+            };
+            report.away.extend(why.map(|why| (seat.db.clone(), why)));
+        }
+    }
+
+    fn alone(&self) -> RoundError {
+        let up: Vec<String> =
+            self.seats.iter().filter(|seat| seat.is_open()).map(|seat| format!("\"{}\"", seat.db)).collect();
+        let away = self.seats.iter().filter_map(|seat| seat.why_away().map(|error| causes(error)));
+        let away: Vec<String> = away.collect();
+        let up = if up.is_empty() { "none".to_owned() } else { up.join(" and ") };
+        RoundError::Alone { sync: self.sync.name.to_string(), up, away: away.join("; ") }
+    }
+
+    /// Ends the transactions of a merge that failed. What was made in them is gone with them.
+    async fn release(&mut self) {
+        self.kept = Kept::default();
+        let arms = self.seats.iter_mut().filter_map(Seat::arm);
+        let ends = join_all(arms.map(|arm| arm.site.conn.batch_execute("ROLLBACK")));
+        // Whether they heard it makes no difference here.
+        let _ = tokio::time::timeout(RELEASE_WITHIN, ends).await;
+    }
+
+    /// Moves the conflicts that sources keep to the control database.
+    async fn deliver(&mut self) {
+        let waiting: Vec<DbName> = self.undelivered.iter().cloned().collect();
+        for seat in self.seats.iter_mut().filter(|seat| waiting.contains(&seat.db)) {
+            let Some(arm) = seat.arm() else { continue };
+            match conflict::deliver(&self.sync.name, &arm.site, self.store.as_ref()).await {
+                Ok(true) => {
+                    self.undelivered.remove(&seat.db);
+                }
+                Ok(false) => {}
+                Err(error) => seat.leave(error),
+            }
+        }
+    }
+}
+
+/// Connects a source; one that was away when the sync was validated is installed first.
+async fn open(sync: &SyncDetail, db: &DbName, place: u16) -> Result<Arm, RoundError> {
+    match Box::pin(Arm::open(sync, db, place)).await {
+        Err(RoundError::NotInstalled { .. } | RoundError::NoPosition { .. }) => {}
+        opened => return opened,
+    }
+    let joined = Box::pin(join(sync, db)).await.map_err(|source| RoundError::Join { db: db.clone(), source })?;
+    tracing::info!(sync = %sync.name, %db, "the database is put into the sync");
+    for warning in joined.warnings {
+        tracing::warn!(sync = %sync.name, %db, "{warning}");
+    }
+    Box::pin(Arm::open(sync, db, place)).await
+}
+
+/// A random pause, so that two merges that clash do not do so again.
+fn jitter() -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 1000;
+    PAUSE_MAX.mul_f64(f64::from(u32::try_from(random).unwrap_or_default()) / 1000.0)
+}
+
+impl Rounds for MergeSession {
+    fn round<'a>(&'a mut self, _: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+        async move {
+            let ended = Box::pin(self.run(&watch)).await;
+            ended.map_err(|error| error.into_fault(self.sync.name.as_str()))
+        }
+        .boxed()
+    }
+}
