@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use super::SyncMap;
 use super::hush::Activity;
 use crate::catalog::{ConflictStore, Role, SyncDetail};
+use crate::engine::merge::MergeSession;
 use crate::engine::{CopySession, FollowSession, PairSession};
 
 /// Opens the rounds of pairs, of merges, and of those that follow.
@@ -64,7 +65,7 @@ impl Replicator for SyncReplicator {
             }
             Work::Merge => {
                 let sources = sync.dbs(Role::Source).filter(|db| db.active).map(|db| db.name.clone()).collect();
-                let session = Unmerged(Arc::clone(&self.conflicts));
+                let session = MergeSession::new(sync, Arc::clone(&self.conflicts));
                 self.counted(session, kid.sync.clone(), sources)
             }
         }
@@ -126,15 +127,5 @@ impl Rounds for Gone {
     fn round(&mut self, _: Reason, _: Watch) -> BoxFuture<'_, Result<RoundReport, Fault>> {
         let fault = Fault::permanent(format!("sync \"{}\" is no longer in the catalog", self.0));
         async move { Err(fault) }.boxed()
-    }
-}
-
-/// Several sources, until they can be merged.
-struct Unmerged(Arc<dyn ConflictStore>);
-
-impl Rounds for Unmerged {
-    fn round(&mut self, _: Reason, _: Watch) -> BoxFuture<'_, Result<RoundReport, Fault>> {
-        let _ = &self.0;
-        async move { Err(Fault::permanent("several sources cannot be merged yet")) }.boxed()
     }
 }
