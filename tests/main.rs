@@ -25,6 +25,7 @@ mod failures_network;
 mod failures_servers;
 mod lab;
 mod merge_rounds;
+mod merge_traps;
 mod migrations;
 mod round_fullcopy;
 mod round_mappings;

@@ -90,7 +90,7 @@ impl Seat {
     pub(super) fn refused(&mut self, why: String, patience: u32) {
         self.failures += 1;
         if self.failures >= patience {
-            self.muted = Some((Instant::now() + pause(self.failures - patience + 1), why));
+            self.muted = Some((Instant::now() + pause((self.failures + 1).saturating_sub(patience)), why));
         }
     }
 

@@ -163,8 +163,10 @@ impl MergeSession {
             return Err(error);
         };
         match error.sqlstate() {
-            // A serialization failure, a deadlock, a row that somebody holds, a unique or exclusion clash.
-            Some("40001" | "40P01" | "55P03" | "23505" | "23P01") => {
+            // A row that somebody holds: the others have waited long enough.
+            Some("55P03") => seat.refused(causes(&error), 1),
+            // A serialization failure, a deadlock, a unique or exclusion clash.
+            Some("40001" | "40P01" | "23505" | "23P01") => {
                 tracing::debug!(sync = %self.sync.name, db = %seat.db, error = causes(&error), "a merge clashed, it starts over");
                 seat.refused(causes(&error), PATIENCE);
             }
