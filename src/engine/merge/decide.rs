@@ -111,20 +111,27 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     /// Whether the state of `version` is, or was before the one of now, that of this source.
+    ///
+    /// A decision for it left its row as it was: even if it never heard of that, what it wrote since came after.
     fn has(&self, version: Version) -> bool {
-        let is_native = version.db == self.place && !version.is_decision();
-        is_native || version == self.version || self.entry.recorded.contains(&version)
+        version.db == self.place || version == self.version || self.entry.recorded.contains(&version)
+    }
+
+    /// Whether anything says that this one's state came after that of `other`.
+    fn follows(&self, other: &Self) -> bool {
+        let has_read = other.entry.unread_by & bit(self.place) == 0;
+        self.has(other.version) || has_read && self.version > other.version
     }
 
     /// Whether this one's state came after that of `other`, so that they are no rivals.
     fn supersedes(&self, other: &Self) -> bool {
-        let has_read = other.entry.unread_by & bit(self.place) == 0;
-        self.version != other.version && (self.has(other.version) || has_read && self.version > other.version)
+        self.version != other.version && self.follows(other) && (self.version > other.version || !other.follows(self))
     }
 }
 
 fn bit(place: u16) -> u64 {
-    1 << place
+    // The place of a source that has left the sync has none.
+    1u64.checked_shl(u32::from(place)).unwrap_or(0)
 }
 
 /// Decides what becomes of a key.
@@ -163,13 +170,13 @@ pub fn decide(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]) -> Option
     } else {
         first
     };
-    let keeps = !is_conflict || *terms.strategy == Strategy::Latest;
-    let version = if keeps && winner.version == newest.version {
+    let keeps_version = !is_conflict || *terms.strategy == Strategy::Latest;
+    let version = if keeps_version && winner.version == newest.version {
         winner.version
     } else {
         // Newer than all that anyone knows of the key, so that the decision supersedes what it decided.
         let skips = is_conflict && *terms.strategy == Strategy::Skip;
-        let serial = if skips || (keeps && winner.version.is_skip()) { SKIPPED } else { DECIDED };
+        let serial = if skips || (keeps_version && winner.version.is_skip()) { SKIPPED } else { DECIDED };
         Version { time: terms.now.max(newest.version.time + 1), db: winner.place, serial }
     };
     let mut take =
@@ -181,16 +188,13 @@ pub fn decide(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]) -> Option
             take.record |= bit(it.place);
         }
     }
-    let idle = candidates().fold(terms.up, |bits, it| bits & !bit(it.place));
-    if !version.is_decision() {
-        lacking &= !(idle & bit(version.db));
-    }
-    if version.is_skip() {
-        take.record |= lacking;
-    } else {
-        take.record |= lacking & bit(winner.place);
-        take.write = lacking & !bit(winner.place);
-    }
+    // Who changed the row, but has nothing unread, has that row; a merge that it took no part in may have told others
+    // the version.
+    let is_candidate = candidates().any(|it| it.place == version.db);
+    let author = if version.is_decision() || is_candidate { 0 } else { bit(version.db) };
+    let keeps_row = if version.is_skip() { u64::MAX } else { bit(winner.place) | author };
+    take.record |= lacking & keeps_row;
+    take.write = lacking & !keeps_row;
     Some(Ruling::Take(take))
 }
 
