@@ -34,5 +34,6 @@ mod round_order;
 mod round_rights;
 mod round_steps;
 mod round_traps;
+mod sources_follow;
 mod sources_validate;
 mod sql_files;

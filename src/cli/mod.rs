@@ -29,6 +29,7 @@ mod settings;
 mod start;
 mod status;
 mod status_detail;
+mod status_merge;
 mod stop;
 mod strategy;
 mod sync;

@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::chosen::choose;
 use super::process::Process;
 use super::status_detail;
+use super::status_merge::Merge;
 use super::targets::{Target, targets};
 use super::{CliError, Context, Outcome};
 use crate::catalog::conflict_history::{self, Total};
 use crate::catalog::runs::{self, Run};
 use crate::catalog::syncs::{self, SyncListing};
-use crate::catalog::trouble;
+use crate::catalog::{load_sync, trouble};
 use crate::daemon::pidfile::Presence;
 
 /// All that is told of one sync.
@@ -25,6 +26,8 @@ pub(super) struct SyncStatus {
     pub(super) bad: Option<RunStatus>,
     pub(super) empty: Option<RunStatus>,
     pub(super) conflicts: Conflicts,
+    /// How its sources are, where there are several.
+    pub(super) merge: Option<Merge>,
     pub(super) targets: Vec<Target>,
     pub(super) sync: SyncListing,
 }
@@ -112,10 +115,14 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     let mut all = Vec::new();
     for sync in listings {
         let with_targets = detailed || ctx.out.is_json() || ctx.out.verbosity() > 0;
-        let targets = if with_targets { targets(&control, &sync.name, &troubles).await? } else { Vec::new() };
-        let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name);
+        let detail = load_sync(control.client(), &sync.name.as_str().into()).await?.filter(|_| with_targets);
+        let (targets, merge) = match &detail {
+            Some(detail) => (targets(detail, &troubles).await, Merge::of(detail, &troubles)),
+            None => (Vec::new(), None),
+        };
+        let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name && !trouble.is_away());
         let conflicts = Conflicts::of(&sync.name, &totals);
-        all.push(status(sync, &history, in_trouble, conflicts, targets));
+        all.push(SyncStatus { targets, merge, ..status(sync, &history, in_trouble, conflicts) });
     }
     sort(&mut all, ctx.options.sort.as_deref())?;
     if ctx.out.is_json() {
@@ -131,6 +138,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         ctx.out.say(table(&all));
         if ctx.out.verbosity() > 0 {
             for sync in &all {
+                sync.merge.iter().for_each(|merge| ctx.out.say(format!("{}: merges {}", sync.name, merge.line())));
                 sync.targets.iter().for_each(|target| ctx.out.say(format!("{}: {}", sync.name, target.line())));
             }
         }
@@ -138,13 +146,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     Ok(0)
 }
 
-fn status(
-    sync: SyncListing,
-    history: &[Run],
-    in_trouble: bool,
-    conflicts: Conflicts,
-    targets: Vec<Target>,
-) -> SyncStatus {
+fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Conflicts) -> SyncStatus {
     let own: Vec<&Run> = history.iter().filter(|run| run.sync == sync.name).collect();
     let last = |fits: fn(&Run) -> bool| own.iter().rev().find(|run| fits(run)).map(|run| RunStatus::of(run));
     let (good, bad, empty) = (last(|run| run.lastgood), last(|run| run.lastbad), last(|run| run.lastempty));
@@ -161,7 +163,8 @@ fn status(
         };
         state.to_owned()
     });
-    SyncStatus { name: sync.name.clone(), state, good, bad, empty, conflicts, targets, sync }
+    let (merge, targets) = (None, Vec::new());
+    SyncStatus { name: sync.name.clone(), state, good, bad, empty, conflicts, merge, targets, sync }
 }
 
 fn sort(all: &mut [SyncStatus], wanted: Option<&str>) -> Result<(), CliError> {

@@ -13,7 +13,9 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path) -> String {
         Some(serde_json::Value::Bool(on)) => if *on { "Yes" } else { "No" }.to_owned(),
         Some(other) => other.to_string(),
     };
-    let source = sync.members.iter().find(|member| member.role == "source").map_or("None", |member| &member.db);
+    let sources: Vec<&str> =
+        sync.members.iter().filter(|member| member.role == "source").map(|member| member.db.as_str()).collect();
+    let source = if sources.is_empty() { "None".to_owned() } else { sources.join(", ") };
     let mut rows: Vec<(String, String)> = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
     match &status.good {
@@ -56,6 +58,9 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path) -> String {
         for table in &status.conflicts.tables {
             row("Conflicts in", format!("{}.{} : {}", table.schema, table.table, table.conflicts));
         }
+    }
+    if let Some(merge) = &status.merge {
+        row("Merge", merge.line());
     }
     for target in &status.targets {
         row("Target", target.line());

@@ -1,17 +1,18 @@
-//! How far the targets of a sync are, as its source says; bounded, because a source may be away.
+//! How far the targets of a sync are, as its sources say; bounded, because a source may be away.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bucardo_actors::model::SyncName;
+use bucardo_actors::model::DbName;
 use chrono::{DateTime, Local, Utc};
+use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::CliError;
 use super::status::{duration, when};
 use crate::catalog::trouble::Trouble;
-use crate::catalog::{Control, Db, Role, SyncDetail, load_sync};
+use crate::catalog::{Db, Role, SyncDetail};
 use crate::pg::{SqlFile, causes, connect};
-use crate::source::deltas;
+use crate::source::deltas::{self, TargetState};
 
 const POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/position_read.sql"));
 
@@ -65,76 +66,124 @@ impl Target {
 }
 
 /// `fails since 12:01:07 (3 times, next try 12:01:15): …`
-fn words(trouble: &Trouble) -> String {
+pub(super) fn words(trouble: &Trouble) -> String {
     let next = trouble.next_try.map(|next| format!(", next try {}", when(next))).unwrap_or_default();
     let times = if trouble.failures == 1 { "once".to_owned() } else { format!("{} times", trouble.failures) };
     let hint = trouble.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     format!("fails since {} ({times}{next}): {}{hint}", when(trouble.since), trouble.why)
 }
 
-/// The targets of the sync `name`; where the source cannot tell, why not. `troubles` are those of all syncs.
-pub(super) async fn targets(control: &Control, name: &str, troubles: &[Trouble]) -> Result<Vec<Target>, CliError> {
-    let Some(sync) = load_sync(control.client(), &SyncName::from(name)).await? else { return Ok(Vec::new()) };
+/// How the databases of the sync `name` are that others write to; where a source cannot tell, why not. `troubles` are
+/// those of all syncs.
+pub(super) async fn targets(sync: &SyncDetail, troubles: &[Trouble]) -> Vec<Target> {
     let mut found = Vec::new();
-    for source in sync.dbs(Role::Source).filter(|db| db.active) {
-        let blank = |target: &str, problem: Option<String>| Target {
-            source: source.name.to_string(),
-            target: target.to_owned(),
-            inserts: 0,
-            deletes: 0,
-            waiting: None,
-            copies: None,
-            copied: None,
-            lag_seconds: None,
-            problem,
-            trouble: troubles
-                .iter()
-                .find(|trouble| {
-                    (&*trouble.sync, &*trouble.target) == (name, target) && trouble.source == source.name.as_str()
-                })
-                .cloned(),
-        };
-        for target in sync.dbs(Role::Fullcopy).filter(|db| db.active) {
-            let copies = tokio::time::timeout(WITHIN, copies(&sync, source, target)).await;
-            found.push(match copies.unwrap_or_else(|_| Err("no answer".to_owned())) {
-                Ok(Copies { round, inserts, deletes, updated }) => Target {
-                    inserts,
-                    deletes,
-                    copies: Some(round),
-                    copied: (round > 0).then(|| updated.into()),
-                    ..blank(target.name.as_str(), None)
-                },
-                Err(problem) => blank(target.name.as_str(), Some(problem)),
-            });
-        }
-        if sync.is_fullcopy() {
-            continue; // its source knows nothing of it
-        }
-        let ask = async {
-            let connection = Box::pin(connect(&source.access, "bucardo CLI")).await.map_err(|error| causes(&error))?;
-            deltas::waiting(&connection, &sync.name).await.map_err(|error| match error.code() {
-                Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
-                    format!("not validated yet: run \"bucardo validate {name}\"")
-                }
-                _ => causes(&error),
-            })
-        };
-        let told = tokio::time::timeout(WITHIN, ask).await.unwrap_or_else(|_| Err("no answer".to_owned()));
+    let Some(first) = sync.sources().next() else { return found };
+    for target in sync.dbs(Role::Fullcopy).filter(|db| db.active) {
+        let copies = tokio::time::timeout(WITHIN, copies(sync, first, target)).await;
+        let blank = |problem| blank(sync, troubles, first, &target.name, problem);
+        found.push(match copies.unwrap_or_else(|_| Err("no answer".to_owned())) {
+            Ok(Copies { round, inserts, deletes, updated }) => Target {
+                inserts,
+                deletes,
+                copies: Some(round),
+                copied: (round > 0).then(|| updated.into()),
+                ..blank(None)
+            },
+            Err(problem) => blank(Some(problem)),
+        });
+    }
+    if sync.is_fullcopy() {
+        return found; // its source knows nothing of it
+    }
+    let told = join_all(sync.sources().map(|source| ask(sync, source))).await;
+    let mut followed: BTreeMap<&DbName, (DateTime<Utc>, Target)> = BTreeMap::new();
+    let targets: Vec<&DbName> = sync.dbs(Role::Target).filter(|db| db.active).map(|db| &db.name).collect();
+    for (source, told) in sync.sources().zip(told) {
+        let blank = |target: &DbName, problem| blank(sync, troubles, source, target, problem);
         match told {
-            Ok(states) => found.extend(states.into_iter().map(|state| Target {
-                inserts: state.inserts,
-                deletes: state.deletes,
-                waiting: Some(state.waiting),
-                lag_seconds: state.oldest.map(|oldest| (state.now - oldest).as_seconds_f64().max(0.0)),
-                ..blank(state.target.as_str(), None)
-            })),
-            Err(problem) => {
-                let targets = sync.dbs(Role::Target).map(|db| blank(db.name.as_str(), Some(problem.clone())));
-                found.extend(targets);
+            Ok(states) => {
+                for state in states {
+                    let target = Target {
+                        inserts: state.inserts,
+                        deletes: state.deletes,
+                        waiting: Some(state.waiting),
+                        lag_seconds: state.oldest.map(|oldest| (state.now - oldest).as_seconds_f64().max(0.0)),
+                        ..blank(&state.target, None)
+                    };
+                    match targets.iter().find(|name| ***name == state.target) {
+                        Some(name) if sync.is_merging() => follow(&mut followed, name, (state.updated, target)),
+                        _ => found.push(target),
+                    }
+                }
             }
+            Err(problem) if sync.is_merging() => {
+                let others = sync.sources().filter(|other| other.name != source.name);
+                found.extend(others.map(|other| blank(&other.name, Some(problem.clone()))));
+                for target in &targets {
+                    follow(&mut followed, target, (DateTime::<Utc>::MIN_UTC, blank(target, Some(problem.clone()))));
+                }
+            }
+            Err(problem) => found.extend(targets.iter().map(|target| blank(target, Some(problem.clone())))),
         }
     }
-    Ok(found)
+    found.extend(followed.into_values().map(|(_, target)| target));
+    found
+}
+
+/// A target follows the source that it has read last; what it has had from the others counts too.
+fn follow<'a>(
+    followed: &mut BTreeMap<&'a DbName, (DateTime<Utc>, Target)>,
+    name: &'a DbName,
+    (read, mut target): (DateTime<Utc>, Target),
+) {
+    match followed.get_mut(name) {
+        None => {
+            followed.insert(name, (read, target));
+        }
+        Some((last, known)) => {
+            let (inserts, deletes) = (known.inserts + target.inserts, known.deletes + target.deletes);
+            if read > *last {
+                std::mem::swap(known, &mut target);
+                *last = read;
+            }
+            (known.inserts, known.deletes) = (inserts, deletes);
+        }
+    }
+}
+
+/// A target of which nothing is known yet.
+fn blank(sync: &SyncDetail, troubles: &[Trouble], source: &Db, target: &DbName, problem: Option<String>) -> Target {
+    let follows = sync.is_merging() && sync.role(target) == Some(Role::Target);
+    let from = if follows { "" } else { source.name.as_str() };
+    let is_own = |trouble: &&Trouble| {
+        (&*trouble.sync, &*trouble.source, &*trouble.target) == (sync.name.as_str(), from, target.as_str())
+    };
+    Target {
+        source: source.name.to_string(),
+        target: target.to_string(),
+        inserts: 0,
+        deletes: 0,
+        waiting: None,
+        copies: None,
+        copied: None,
+        lag_seconds: None,
+        problem,
+        trouble: troubles.iter().find(is_own).cloned(),
+    }
+}
+
+/// What a source knows of those who read it.
+async fn ask(sync: &SyncDetail, source: &Db) -> Result<Vec<TargetState>, String> {
+    let ask = async {
+        let connection = Box::pin(connect(&source.access, "bucardo CLI")).await.map_err(|error| causes(&error))?;
+        deltas::waiting(&connection, &sync.name).await.map_err(|error| match error.code() {
+            Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+                format!("not validated yet: run \"bucardo validate {}\"", sync.name)
+            }
+            _ => causes(&error),
+        })
+    };
+    tokio::time::timeout(WITHIN, ask).await.unwrap_or_else(|_| Err("no answer".to_owned()))
 }
 
 /// What a database that is copied whole knows of its copies.

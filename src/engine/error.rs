@@ -163,10 +163,10 @@ impl RoundError {
         }
     }
 
-    /// Whether `db` could not be reached, or was lost.
+    /// Whether `db` could not be reached, was lost, or does not have yet what `validate` installs.
     pub(super) fn is_loss_of(&self, db: &DbName) -> bool {
         match self {
-            Self::Connect { db: place, .. } => place == db,
+            Self::Connect { db: place, .. } | Self::NotInstalled { db: place, .. } => place == db,
             Self::Sql { db: place, source, .. } => place == db && is_lost(source),
             _ => false,
         }

@@ -19,6 +19,7 @@ use super::pair::PairSession;
 use super::site::Site;
 use crate::catalog::{Role, SyncDetail};
 use crate::pg::causes;
+use crate::source;
 
 /// How often the other sources are told what the target has.
 const TELL_EVERY: Duration = Duration::from_secs(20);
@@ -34,6 +35,8 @@ pub struct FollowSession {
     pair: Option<PairSession>,
     /// It is known which whole copy the target has made.
     knows_copy: bool,
+    /// It was tried to make the target part of the sync.
+    has_joined: bool,
     told: Option<Instant>,
 }
 
@@ -47,7 +50,7 @@ impl FollowSession {
         if let Some(place) = sources.iter().position(|source| Some(source) == before) {
             sources.rotate_left(place);
         }
-        Self { sync, target, sources, pair: None, knows_copy: false, told: None }
+        Self { sync, target, sources, pair: None, knows_copy: false, has_joined: false, told: None }
     }
 
     /// The source that the last round has read; `None`: no round went well yet.
@@ -59,7 +62,9 @@ impl FollowSession {
     async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
         self.look_for_copy().await?;
         let mut lost: Option<(DbName, RoundError)> = None;
-        for _ in 0..self.sources.len() {
+        let mut tries = self.sources.len();
+        while tries > 0 {
+            tries -= 1;
             let Some(source) = self.sources.front().cloned() else { break };
             let (sync, target) = (self.sync.name.clone(), self.target.clone());
             let pair = Pair { sync, source: source.clone(), target };
@@ -78,6 +83,12 @@ impl FollowSession {
                         self.tell(merged, watch).await;
                     }
                     return Ok(report);
+                }
+                // It was away when the sync was validated; everything waits for it.
+                Err(RoundError::NoPosition { .. }) if !self.has_joined => {
+                    self.pair = None;
+                    self.join().await?;
+                    tries += 1;
                 }
                 Err(error) if error.is_loss_of(&source) => {
                     self.pair = None;
@@ -124,6 +135,12 @@ impl FollowSession {
         if let Some(pair) = &mut self.pair {
             pair.close().await;
         }
+    }
+
+    async fn join(&mut self) -> Result<(), RoundError> {
+        self.has_joined = true;
+        let joined = Box::pin(source::join(&self.sync, &self.target)).await;
+        joined.map(drop).map_err(|error| RoundError::Join { db: self.target.clone(), source: error })
     }
 
     /// A whole copy that the target has from one source is not asked of another.
