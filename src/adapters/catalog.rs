@@ -15,7 +15,7 @@ use tracing::{debug, info};
 use super::copies::{Copies, all_have_copied};
 use super::lease::{self, SessionId};
 use super::listener::{Listeners, Source};
-use super::{SyncMap, channels, plans};
+use super::{ConflictHistory, SyncMap, channels, plans};
 use crate::catalog::runs::{self, Counts, RunEnd};
 use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, syncs, trouble};
 use crate::config::{ClassicSetting, Layers};
@@ -36,6 +36,7 @@ struct Inner {
     log: Log,
     syncs: SyncMap,
     listeners: Arc<Listeners>,
+    conflicts: Arc<ConflictHistory>,
     session: AsyncMutex<Session>,
     lost: Mutex<Option<BoxFuture<'static, ()>>>,
     copies: Mutex<Copies>,
@@ -55,11 +56,18 @@ impl Session {
 
 impl ControlDatabase {
     /// A control database that is connected to when the lease is taken. `layers` are the settings without those
-    /// of the control database itself.
+    /// of the control database itself; `conflicts` hears of theirs.
     #[must_use]
-    pub fn new(access: Access, layers: Layers, log: Log, syncs: SyncMap, listeners: Arc<Listeners>) -> Self {
+    pub fn new(
+        access: Access,
+        layers: Layers,
+        log: Log,
+        syncs: SyncMap,
+        listeners: Arc<Listeners>,
+        conflicts: Arc<ConflictHistory>,
+    ) -> Self {
         let (session, lost, copies) = (AsyncMutex::default(), Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { access, layers, log, syncs, listeners, session, lost, copies }) }
+        Self { inner: Arc::new(Inner { access, layers, log, syncs, listeners, conflicts, session, lost, copies }) }
     }
 }
 
@@ -99,6 +107,7 @@ impl Inner {
         let layers = Layers { catalog: changed_settings(&found), ..self.layers.clone() };
         let settings = layers.load().map_err(|error| Fault::permanent(causes(&error)))?;
         self.log.change(&settings.log);
+        self.conflicts.change(&settings);
         Ok(policy::Settings { supervision: settings.supervision, schedule: settings.schedule })
     }
 

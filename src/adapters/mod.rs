@@ -2,6 +2,7 @@
 
 mod catalog;
 mod channels;
+mod conflict_file;
 mod conflicts;
 mod copies;
 mod hush;

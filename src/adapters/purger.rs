@@ -1,6 +1,7 @@
-//! Purges the active sources, one after the other.
+//! Purges the active sources, one after the other, and what the control database keeps of conflicts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bucardo_actors::model::{DbName, Fault};
 use bucardo_actors::ports::{PurgeReport, Purger, Watch};
@@ -9,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tracing::warn;
 
 use super::lease::application_name;
-use super::{SyncMap, unreachable};
+use super::{ConflictHistory, SyncMap, unreachable};
 use crate::catalog::Role;
 use crate::pg::{Access, causes, classify, connect};
 use crate::source::purge::{PurgeLimits, Purged, purge};
@@ -17,13 +18,14 @@ use crate::source::purge::{PurgeLimits, Purged, purge};
 /// Deletes from the sources what every target has read.
 pub struct SourcePurger {
     syncs: SyncMap,
+    conflicts: Arc<ConflictHistory>,
 }
 
 impl SourcePurger {
-    /// A purger of the sources of these syncs.
+    /// A purger of the sources of these syncs, and of this history.
     #[must_use]
-    pub fn new(syncs: SyncMap) -> Self {
-        Self { syncs }
+    pub fn new(syncs: SyncMap, conflicts: Arc<ConflictHistory>) -> Self {
+        Self { syncs, conflicts }
     }
 
     fn sources(&self) -> BTreeMap<DbName, Access> {
@@ -37,7 +39,7 @@ impl SourcePurger {
 
 impl Purger for SourcePurger {
     fn purge(&self, watch: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
-        let sources = self.sources();
+        let (sources, conflicts) = (self.sources(), Arc::clone(&self.conflicts));
         async move {
             let mut report = PurgeReport::default();
             let mut faults = Vec::new();
@@ -53,6 +55,11 @@ impl Purger for SourcePurger {
                 if watch.stop().is_cancelled() {
                     break;
                 }
+            }
+            if !watch.stop().is_cancelled()
+                && let Err(fault) = conflicts.prune(&watch).await
+            {
+                faults.push(fault);
             }
             let Some(last) = faults.pop() else { return Ok(report) };
             // The caller hears of one; the others are no less true.

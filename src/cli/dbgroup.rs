@@ -1,10 +1,11 @@
 //! Groups of databases: `add dbgroup`, `list dbgroups`, `update dbgroup`, `remove dbgroup`.
 
+use bucardo_actors::model::SyncName;
 use tokio_postgres::{GenericClient, Transaction};
 
 use super::{CliError, Context, Outcome, choose, strategy, sync, update, words};
 use crate::catalog::groups::{self, Dbgroup};
-use crate::catalog::{Table, dbs};
+use crate::catalog::{SyncDetail, Table, dbs, load_sync};
 
 /// A member as an operator writes it: `db[:role[:pri=n]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,16 +120,19 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
     let Some(group) = all.iter().find(|group| group.name == *name) else { return Err(unknown(name)) };
     check_members(&transaction, &members).await?;
     let problems = strategy::problems(&transaction).await?;
+    let former = details(&transaction, &group.syncs).await?;
+    let mut told = Vec::new();
     if !members.is_empty() {
-        set_members(ctx, &transaction, group, &members).await?;
+        set_members(&transaction, group, &members, &mut told).await?;
     }
+    let has_moved = !told.is_empty();
     for (key, value) in update::sort_words(&pairs).1 {
         if matches!(key.as_str(), "name" | "newname") {
             check_name(&value)?;
         }
         let pair = [(key, value)];
         for change in update::apply(&transaction, Table::Dbgroup, name, &pair, &[("newname", "name")]).await? {
-            ctx.out.say(if change.column == "name" {
+            told.push(if change.column == "name" {
                 format!("Changed name of dbgroup \"{name}\" to \"{}\"", change.new)
             } else {
                 format!("Changed dbgroup \"{name}\" {}", change.told())
@@ -136,20 +140,51 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
         }
     }
     strategy::check(&transaction, &problems).await?;
-    ctx.finish(transaction).await?;
+    let agreed = sync::agreed_first(ctx, &told)?;
+    if agreed && has_moved {
+        for detail in details(&transaction, &group.syncs).await? {
+            let failed = |error: CliError| CliError {
+                message: format!("Failed to update dbgroup (sync \"{}\"): {}", detail.name, error.message),
+                ..error
+            };
+            sync::validate(ctx, &detail).await.map_err(failed)?;
+        }
+    }
+    sync::end(ctx, transaction, agreed, &told).await?;
+    if agreed && has_moved && !group.syncs.is_empty() {
+        let gone = |db: &str| !members.iter().any(|member| member.db == db);
+        let former: Vec<SyncDetail> = former
+            .into_iter()
+            .map(|mut detail| {
+                detail.members.retain(|member| gone(member.db.name.as_str()));
+                detail
+            })
+            .collect();
+        sync::forget(ctx, &former).await;
+        ctx.out.say(format!("Syncs that use it take this over with \"bucardo reload\": {}", group.syncs.join(", ")));
+    }
     Ok(0)
 }
 
+/// These syncs, as the transaction sees them.
+async fn details(client: &impl GenericClient, names: &[String]) -> Result<Vec<SyncDetail>, CliError> {
+    let mut all = Vec::new();
+    for name in names {
+        all.extend(load_sync(client, &SyncName::from(name.as_str())).await?);
+    }
+    Ok(all)
+}
+
 async fn set_members(
-    ctx: &Context,
     transaction: &Transaction<'_>,
     group: &Dbgroup,
     members: &[Member],
+    told: &mut Vec<String>,
 ) -> Result<(), CliError> {
     let name = &group.name;
     for former in group.members.iter().filter(|former| !members.iter().any(|member| member.db == former.db)) {
         groups::take_db(transaction, name, &former.db).await?;
-        ctx.out.say(format!("Removed database \"{}\" from dbgroup \"{name}\"", former.db));
+        told.push(format!("Removed database \"{}\" from dbgroup \"{name}\"", former.db));
     }
     for member in members {
         let db = &member.db;
@@ -157,9 +192,9 @@ async fn set_members(
         let role = member.role.or(former).unwrap_or("target");
         groups::put_db(transaction, name, db, role, member.priority).await?;
         match former {
-            None => ctx.out.say(format!("Added database \"{db}\" to dbgroup \"{name}\" as {role}")),
+            None => told.push(format!("Added database \"{db}\" to dbgroup \"{name}\" as {role}")),
             Some(former) if former != role => {
-                ctx.out.say(format!("Changed role of database \"{db}\" in dbgroup \"{name}\" from {former} to {role}"));
+                told.push(format!("Changed role of database \"{db}\" in dbgroup \"{name}\" from {former} to {role}"));
             }
             Some(_) => {}
         }

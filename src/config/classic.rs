@@ -18,6 +18,10 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         Ok(seconds) if seconds > 0.0 && seconds < 1e9 => Ok(Value::from(format!("{}ms", (seconds * 1000.0).ceil()))),
         _ => Err(fault("it must be a number of seconds above 0")),
     };
+    let keep = || match value.parse::<f64>() {
+        Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(Value::from(format!("{}ms", (seconds * 1000.0).ceil()))),
+        _ => Err(fault("it must be a number of seconds, 0 or more")),
+    };
     let (path, value) = match name.to_lowercase().as_str() {
         "piddir" => ("daemon.piddir", text()),
         "stopfile" => ("daemon.stopfile", text()),
@@ -33,6 +37,9 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         "log_showtime" => ("log.show_time", time(value).ok_or_else(|| fault("it must be 0, 1, 2 or 3"))?),
         "syslog_facility" => ("log.syslog_facility", Value::from(value.to_lowercase().trim_start_matches("log_"))),
         "mcp_pingtime" => ("schedule.check_every", seconds()?),
+        "conflict_keep" => ("conflicts.keep", keep()?),
+        "log_conflict_details" => ("conflicts.log_details", switch()?),
+        "log_conflict_file" => ("conflicts.log_file", text()),
         "vac_run" | "vac_sleep" => ("schedule.purge_every", seconds()?),
         _ => return Ok(Vec::new()),
     };

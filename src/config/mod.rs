@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use config::{Config, ConfigError, Environment, File, FileFormat};
 
 pub use host::host_is_safe;
-pub use settings::{ControlWords, DaemonSettings, Level, LogSettings, Settings, ShowTime};
+pub use settings::{ConflictSettings, ControlWords, DaemonSettings, Level, LogSettings, Settings, ShowTime};
 
 /// The compiled-in layer.
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -150,12 +150,14 @@ mod tests {
         assert_eq!(settings.log.destinations, ["stderr", "/tmp"]);
 
         layers.catalog = pairs(&[("piddir", "/c"), ("log_level", "VERBOSE"), ("vac_run", "90"), ("unknown_here", "1")]);
+        layers.catalog.extend(pairs(&[("conflict_keep", "0"), ("log_conflict_details", "1")]));
         layers.rc = pairs(&[("piddir", "/d")]);
         layers.options = vec![("log.level", "terse".into())];
         let settings = load(&layers, &environment).unwrap();
         assert_eq!(settings.daemon.piddir, Path::new("/d"));
         assert_eq!(settings.log.level, Level::Terse);
         assert_eq!(settings.schedule.purge_every, Duration::from_secs(90));
+        assert_eq!((settings.conflicts.keep, settings.conflicts.log_details), (Duration::ZERO, true));
     }
 
     #[test]

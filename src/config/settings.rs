@@ -20,6 +20,8 @@ pub struct Settings {
     pub daemon: DaemonSettings,
     /// The log.
     pub log: LogSettings,
+    /// The history of conflicts.
+    pub conflicts: ConflictSettings,
     /// When things happen that nobody asked for.
     pub schedule: Schedule,
     /// What is tolerated of each role.
@@ -202,6 +204,25 @@ impl Default for LogSettings {
             show_sync: true,
             syslog_facility: "local1".to_owned(),
         }
+    }
+}
+
+/// `[conflicts]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConflictSettings {
+    /// A decided conflict is in the history for this long; zero: conflicts are only counted.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// The rows of each conflict are also appended to a file.
+    pub log_details: bool,
+    /// Which file; relative to the directory of the log.
+    pub log_file: PathBuf,
+}
+
+impl Default for ConflictSettings {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(30 * 24 * 3600), log_details: false, log_file: "bucardo_conflict.log".into() }
     }
 }
 

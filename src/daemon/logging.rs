@@ -111,6 +111,13 @@ impl Log {
         Ok(())
     }
 
+    /// The first directory that is logged to; else the usual one.
+    #[must_use]
+    pub fn directory(settings: &LogSettings) -> PathBuf {
+        let named = settings.destinations.iter().find(|name| name.starts_with('/'));
+        named.map_or_else(|| PathBuf::from(DIRECTORY), PathBuf::from)
+    }
+
     /// Takes over level and format; destinations stay until a restart.
     pub fn change(&self, settings: &LogSettings) {
         *self.shared.settings.write().unwrap_or_else(PoisonError::into_inner) = settings.clone();

@@ -234,20 +234,21 @@ impl Daemon {
         let listeners = Arc::new(Listeners::new(workers.handle().clone(), grace, activity.clone()));
         let (ready, is_ready) = oneshot::channel();
         let (finished, is_finished) = oneshot::channel();
+        let conflicts = Arc::new(ConflictHistory::new(self.access.clone(), &self.settings));
         let catalog = ControlDatabase::new(
             self.access.clone(),
             self.layers.clone(),
             self.log.clone(),
             syncs.clone(),
             Arc::clone(&listeners),
+            Arc::clone(&conflicts),
         );
-        let conflicts = ConflictHistory::new(self.access.clone());
         let mcp = Mcp::new(McpConfig {
             settings: policy::Settings { supervision: self.settings.supervision, schedule: self.settings.schedule },
             workers: Workers::new(workers.handle().clone()),
             catalog: Arc::new(catalog),
-            replicator: Arc::new(SyncReplicator::new(syncs.clone(), activity, Arc::new(conflicts))),
-            purger: Arc::new(SourcePurger::new(syncs)),
+            replicator: Arc::new(SyncReplicator::new(syncs.clone(), activity, conflicts.clone())),
+            purger: Arc::new(SourcePurger::new(syncs, conflicts)),
             board: Arc::clone(&board),
             ready,
             finished,
