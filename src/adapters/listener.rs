@@ -139,13 +139,14 @@ impl Listeners {
     /// Ends all listeners; changes in the sources notify nobody from now on.
     pub async fn close(&self) {
         let sources = std::mem::take(&mut *self.sources.lock().unwrap_or_else(PoisonError::into_inner));
-        let ends = sources.into_values().map(|Running { channels, task, .. }| {
+        // That of the control database, too: one that is still there when its connection goes would complain.
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ends = sources.into_values().chain(control).map(|Running { channels, task, .. }| {
             // A listener without channels says goodbye and ends.
             drop(channels);
             tokio::time::timeout(CLOSE_WITHIN, task)
         });
         join_all(ends).await;
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
