@@ -11,7 +11,7 @@
 //!   from settled changes, it is recorded there too.
 
 use super::strategy::Strategy;
-use super::version::{DECIDED, SKIPPED, Version};
+use super::version::{DECIDED_MAX, SKIPPED, Version};
 
 /// Sources that a sync may have: outcomes are bits of a word.
 pub const SOURCES_MAX: usize = 64;
@@ -119,8 +119,11 @@ impl Candidate<'_> {
 
     /// Whether anything says that this one's state came after that of `other`.
     fn follows(&self, other: &Self) -> bool {
+        let (own, others) = (self.version, other.version);
         let has_read = other.entry.unread_by & bit(self.place) == 0;
-        self.has(other.version) || has_read && self.version > other.version
+        // The changes of one database came one after the other.
+        let same_author = own.db == others.db && !own.is_decision() && !others.is_decision();
+        self.has(others) || own > others && (has_read || same_author)
     }
 
     /// Whether this one's state came after that of `other`, so that they are no rivals.
@@ -176,7 +179,8 @@ pub fn decide(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]) -> Option
     } else {
         // Newer than all that anyone knows of the key, so that the decision supersedes what it decided.
         let skips = is_conflict && *terms.strategy == Strategy::Skip;
-        let serial = if skips || (keeps_version && winner.version.is_skip()) { SKIPPED } else { DECIDED };
+        let serial =
+            if skips || (keeps_version && winner.version.is_skip()) { SKIPPED } else { decided(winner.version) };
         Version { time: terms.now.max(newest.version.time + 1), db: winner.place, serial }
     };
     let mut take =
@@ -211,16 +215,20 @@ where
         Strategy::Listed(places) => places.iter().find_map(|place| at(*place)).or_else(|| rivals().next()),
         Strategy::LatestAllTables => terms.leader.and_then(at).or_else(latest),
         Strategy::Random => {
-            let mut hash = key.iter().fold(FNV_OFFSET, |hash, byte| mixed(hash, u64::from(*byte)));
-            for it in rivals() {
-                hash = mixed(mixed(hash, it.version.time.cast_unsigned()), u64::from(it.version.db));
-                hash = mixed(hash, it.version.serial.cast_unsigned());
-            }
+            let hash = key.iter().fold(FNV_OFFSET, |hash, byte| mixed(hash, u64::from(*byte)));
+            let hash = rivals().fold(hash, |hash, it| mixed_version(hash, it.version));
             let count = u64::try_from(rivals().count()).ok()?;
             rivals().nth(usize::try_from((hash ^ (hash >> 32)) % count.max(1)).ok()?)
         }
         Strategy::Latest | Strategy::Skip | Strategy::Abort => latest(),
     }
+}
+
+/// The serial of a decision for the state of `version`. Two merges may decide at the same time for the same source,
+/// unknown to each other, when the clock has been set back or is behind the changes; not for the same state.
+fn decided(version: Version) -> i64 {
+    let hash = mixed_version(FNV_OFFSET, version);
+    DECIDED_MAX - i64::from(u32::MAX) + i64::try_from((hash ^ (hash >> 32)) & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 // FNV-1a, of whole numbers instead of bytes: see http://www.isthe.com/chongo/tech/comp/fnv/.
@@ -229,4 +237,9 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 fn mixed(hash: u64, word: u64) -> u64 {
     (hash ^ word).wrapping_mul(FNV_PRIME)
+}
+
+fn mixed_version(hash: u64, version: Version) -> u64 {
+    let hash = mixed(mixed(hash, version.time.cast_unsigned()), u64::from(version.db));
+    mixed(hash, version.serial.cast_unsigned())
 }

@@ -3,11 +3,11 @@
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
 
-/// The serial of a decision: the winner's row under a new version.
-pub const DECIDED: i64 = -1;
-
 /// The serial of a decision that every source keeps the row that it has.
-pub const SKIPPED: i64 = -2;
+pub const SKIPPED: i64 = -1;
+
+/// The greatest serial of a decision for one source's row; lower ones tell decisions for different rows apart.
+pub const DECIDED_MAX: i64 = -2;
 
 /// Which change a row state came from. Totally ordered, newest last: by time, then by the order of the databases, in
 /// which the first is the newest, then by serial.
@@ -17,7 +17,8 @@ pub struct Version {
     pub time: i64,
     /// Whose change it is: the place among all sources of the sync, in their order.
     pub db: u16,
-    /// From 0 on: a change written at that database. Below: a decision of a merge, [`DECIDED`] or [`SKIPPED`].
+    /// From 0 on: a change written at that database. Below: a decision of a merge, [`SKIPPED`], or up to
+    /// [`DECIDED_MAX`].
     pub serial: i64,
 }
 
@@ -108,7 +109,7 @@ mod tests {
         assert!(version(2, 1, 0) > version(1, 0, 9));
         assert!(version(2, 0, 0) > version(2, 1, 9));
         assert!(version(2, 1, 1) > version(2, 1, 0));
-        assert!(version(2, 1, 0) > version(2, 1, DECIDED));
+        assert!(version(2, 1, 0) > version(2, 1, SKIPPED));
     }
 
     #[test]
@@ -117,7 +118,7 @@ mod tests {
             assert_eq!(Origin::parse(text).unwrap().to_string(), text);
         }
         let origin = Origin::parse("orders a -1 +").unwrap();
-        assert_eq!(origin, Origin { sync: "orders", db: "a", serial: DECIDED, is_shared: true });
+        assert_eq!(origin, Origin { sync: "orders", db: "a", serial: SKIPPED, is_shared: true });
         for text in ["", "orders", "orders a", "orders a x", "orders  1", "orders a 1 2", "orders a 1 + +", " a 1"] {
             assert!(Origin::parse(text).is_err(), "{text}");
         }
