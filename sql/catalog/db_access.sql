@@ -2,7 +2,8 @@
 --   $1 text[]  their names; NULL: all
 SELECT name, dbdsn, dbtype, coalesce(dbhost, '') AS dbhost, coalesce(dbport, '') AS dbport,
        coalesce(dbname, '') AS dbname, coalesce(dbuser, '') AS dbuser, coalesce(dbpass, '') AS dbpass, dbconn,
-       coalesce(dbservice, '') AS dbservice, coalesce(pgpass, '') AS pgpass, status
+       coalesce(dbservice, '') AS dbservice, coalesce(pgpass, '') AS pgpass, status,
+       makedelta
 FROM bucardo.db
 WHERE $1::text[] IS NULL OR name = ANY ($1::text[])
 ORDER BY name

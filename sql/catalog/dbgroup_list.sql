@@ -2,7 +2,7 @@
 SELECT to_jsonb(g) || jsonb_build_object(
     'members', coalesce((
         SELECT jsonb_agg(
-            jsonb_build_object('db', m.db, 'role', m.role, 'priority', m.priority)
+            jsonb_build_object('db', m.db, 'role', m.role, 'priority', m.priority, 'makedelta', m.makedelta)
             ORDER BY m.role <> 'source', m.priority DESC, m.db
         )
         FROM bucardo.dbmap AS m WHERE m.dbgroup = g.name

@@ -63,6 +63,7 @@ CREATE TABLE IF NOT EXISTS bucardo.dbmap (
     dbgroup  text        NOT NULL,
     priority smallint    NOT NULL DEFAULT 0,
     role     text        NOT NULL DEFAULT 'target',
+    makedelta boolean    NULL,
     cdate    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT dbmap_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT dbmap_dbgroup_fk
@@ -178,6 +179,8 @@ CREATE TABLE IF NOT EXISTS bucardo.sync (
     copy_request       bigint      NOT NULL DEFAULT 0,
     do_listen          boolean     NOT NULL DEFAULT false,
     limitdbs           smallint    NOT NULL DEFAULT 0,
+    makedelta          boolean     NOT NULL DEFAULT false,
+    lock_table_force   text        NULL,
     cdate              timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT sync_name_pk PRIMARY KEY (name),
     CONSTRAINT sync_herd_fk FOREIGN KEY (herd) REFERENCES bucardo.herd (name) ON UPDATE CASCADE ON DELETE RESTRICT,

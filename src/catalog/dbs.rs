@@ -133,7 +133,7 @@ impl DbRow {
             pgpass: row.get("pgpass"),
             status: row.get("status"),
             server_side_prepares: true,
-            makedelta: false,
+            makedelta: row.get("makedelta"),
         }
     }
 

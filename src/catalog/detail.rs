@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bucardo_actors::model::{DbName, SyncName};
 
+use super::options::{LockMode, MakeDelta};
 use crate::pg::{Access, RelationName};
 
 /// What a database does in a sync.
@@ -40,6 +41,8 @@ pub struct Member {
     pub role: Role,
     /// Higher comes first.
     pub priority: i32,
+    /// What comes there is news for other syncs.
+    pub makedelta: bool,
 }
 
 /// Table or sequence.
@@ -78,6 +81,8 @@ pub struct Goat {
     pub ghost: bool,
     /// Overrides the sync's `conflict_strategy`; as an operator wrote it.
     pub conflict_strategy: Option<String>,
+    /// Whether what a sync brings to the table is news for other syncs; `None`: as sync and database say.
+    pub makedelta: Option<MakeDelta>,
 }
 
 /// How one target has one table or sequence, where it differs from the source.
@@ -152,6 +157,13 @@ pub struct SyncDetail {
     /// How conflicts between sources are decided, as an operator wrote it: the sync's own, or else the setting
     /// `default_conflict_strategy`. Never empty.
     pub conflict_strategy: String,
+    /// What it brings is news for other syncs, where goats and databases do not say otherwise.
+    pub makedelta: bool,
+    /// Its transactions are serializable: a round fails, and is tried again, rather than read or make a state that no
+    /// order of the transactions one by one leads to.
+    pub serializable: bool,
+    /// The lock that a round takes on its tables, on both sides, before it reads (`lock_table_force`).
+    pub lock: Option<LockMode>,
     /// Rows that one round takes at most, whole transactions (`batch_rows_max`).
     pub batch_rows_max: i64,
     /// Something in its rows that keeps it from running, in words; the rest of the value is then incomplete.
@@ -202,6 +214,20 @@ impl SyncDetail {
     /// The sequences, in order.
     pub fn sequences(&self) -> impl Iterator<Item = &Goat> {
         self.goats.iter().filter(|goat| goat.kind == GoatKind::Sequence)
+    }
+
+    /// Whether what this sync brings to the goat on `db` is news for other syncs: as the goat says, else as the database
+    /// does in its group, else if the database or the sync says so.
+    #[must_use]
+    pub fn makes_delta(&self, goat: &Goat, db: &DbName) -> bool {
+        match &goat.makedelta {
+            Some(MakeDelta::Everywhere(flag)) => *flag,
+            Some(MakeDelta::In(names)) if names.iter().any(|name| name == db.as_str()) => true,
+            Some(MakeDelta::In(_)) | None => {
+                let member = self.members.iter().find(|member| member.db.name == *db);
+                member.map_or(self.makedelta, |member| member.makedelta)
+            }
+        }
     }
 
     /// How `db` has this goat, where it differs.

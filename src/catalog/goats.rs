@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::GenericClient;
 
 use super::query::{Query, query};
-use super::{CatalogError, Goat, GoatKind};
+use super::{CatalogError, Goat, GoatKind, MakeDelta};
 use crate::pg::Sql;
 use crate::source::inspect::Relation;
 
@@ -81,6 +81,7 @@ impl GoatListing {
             rebuild_index: self.rebuild_index.map(|number| number != 0),
             ghost: self.ghost,
             conflict_strategy: self.conflict_strategy.clone().filter(|words| !words.trim().is_empty()),
+            makedelta: self.makedelta.as_deref().and_then(MakeDelta::parse),
         }
     }
 }

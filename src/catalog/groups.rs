@@ -26,6 +26,8 @@ pub struct DbMember {
     pub role: String,
     /// Higher comes first.
     pub priority: i32,
+    /// Whether other syncs see what comes there; `None`: as the database and the sync say.
+    pub makedelta: Option<bool>,
 }
 
 /// A group of databases.
@@ -102,7 +104,7 @@ pub async fn remove_dbgroup(client: &impl GenericClient, name: &str) -> Result<b
     Ok(DB_REMOVE.execute(client, &[&name]).await? > 0)
 }
 
-/// Makes a database a member, or changes its part; without a priority that stays as it is.
+/// Makes a database a member, or changes its part; without a priority or `makedelta` these stay as they are.
 ///
 /// # Errors
 ///
@@ -113,8 +115,9 @@ pub async fn put_db(
     db: &str,
     role: &str,
     priority: Option<i16>,
+    makedelta: Option<bool>,
 ) -> Result<(), CatalogError> {
-    DB_PUT.execute(client, &[&db, &group, &role, &priority]).await.map(|_| ())
+    DB_PUT.execute(client, &[&db, &group, &role, &priority, &makedelta]).await.map(|_| ())
 }
 
 /// Takes a database out of a group; false: it was not in.

@@ -9,7 +9,9 @@ use tokio_postgres::{GenericClient, Row};
 
 use super::dbs::{self, DbRow};
 use super::query::{Query, query};
-use super::{CatalogError, Db, DeleteMethod, Goat, GoatKind, Mapping, Member, Role, SyncDetail, settings};
+use super::{
+    CatalogError, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member, Role, SyncDetail, settings,
+};
 use crate::pg::{Access, RelationName};
 
 const SYNCS: Query = query!("read the syncs", "sync_load");
@@ -40,19 +42,21 @@ pub async fn load_sync(client: &impl GenericClient, name: &SyncName) -> Result<O
 
 async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<SyncDetail>, CatalogError> {
     let settings = settings::load(client).await?;
-    let batch_rows_max = settings.number("batch_rows_max")?.filter(|rows| *rows > 0).unwrap_or(BATCH_ROWS_MAX);
-    let usual = settings.text("default_conflict_strategy").map(str::trim).filter(|words| !words.is_empty());
-    let usual_strategy = usual.unwrap_or(CONFLICT_STRATEGY);
+    let strategy = settings.text("default_conflict_strategy").map(str::trim).filter(|words| !words.is_empty());
+    let usual = Usual {
+        batch_rows_max: settings.number("batch_rows_max")?.filter(|rows| *rows > 0).unwrap_or(BATCH_ROWS_MAX),
+        strategy: strategy.unwrap_or(CONFLICT_STRATEGY),
+        isolation_level: settings.text("isolation_level").unwrap_or_default().to_lowercase(),
+    };
     let rows = dbs::rows(client, None).await?;
-    let dbs: BTreeMap<String, (Arc<Db>, Option<String>)> =
-        rows.iter().map(|row| (row.name.clone(), database(row))).collect();
+    let dbs: Databases = rows.iter().map(|row| (row.name.clone(), database(row))).collect();
     let members = by_sync(MEMBERS.rows(client, &[&name]).await?);
     let goats = by_sync(GOATS.rows(client, &[&name]).await?);
     let mappings = by_sync(MAPPINGS.rows(client, &[&name]).await?);
     let mut syncs = Vec::new();
     for row in SYNCS.rows(client, &[&name]).await? {
         let sync: String = row.get("name");
-        let mut detail = sync_of(&row, batch_rows_max, usual_strategy);
+        let mut detail = sync_of(&row, &usual);
         for row in members.get(&sync).into_iter().flatten() {
             add_member(&mut detail, row, &dbs);
         }
@@ -64,6 +68,13 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
     Ok(syncs)
 }
 
+/// What a sync gets that says nothing else.
+struct Usual<'a> {
+    batch_rows_max: i64,
+    strategy: &'a str,
+    isolation_level: String,
+}
+
 fn by_sync(rows: Vec<Row>) -> BTreeMap<String, Vec<Row>> {
     let mut sorted: BTreeMap<String, Vec<Row>> = BTreeMap::new();
     for row in rows {
@@ -72,17 +83,36 @@ fn by_sync(rows: Vec<Row>) -> BTreeMap<String, Vec<Row>> {
     sorted
 }
 
-/// A database, and what is wrong with its row.
-fn database(row: &DbRow) -> (Arc<Db>, Option<String>) {
+/// Databases by name.
+type Databases = BTreeMap<String, Database>;
+
+/// A database of the catalog.
+struct Database {
+    db: Arc<Db>,
+    makedelta: bool,
+    /// What is wrong with its row.
+    problem: Option<String>,
+}
+
+fn database(row: &DbRow) -> Database {
     let (access, problem) = match row.access() {
         Ok(access) => (access, None),
         Err(error) => (Access::new(), Some(format!("database \"{}\" of the catalog: {error}", row.name))),
     };
     let name = DbName::from(row.name.as_str());
-    (Arc::new(Db { name, access, kind: row.kind.clone(), active: row.status != "inactive" }), problem)
+    let db = Arc::new(Db { name, access, kind: row.kind.clone(), active: row.status != "inactive" });
+    Database { db, makedelta: row.makedelta, problem }
 }
 
-fn sync_of(row: &Row, batch_rows_max: i64, usual_strategy: &str) -> SyncDetail {
+fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
+    let isolation_level = row.get::<_, Option<&str>>("isolation_level").unwrap_or(&usual.isolation_level);
+    let (lock, problem) = match row.get::<_, Option<&str>>("lock_table_force") {
+        None => (None, None),
+        Some(words) => match LockMode::parse(words) {
+            Some(mode) => (Some(mode), None),
+            None => (None, Some(format!("\"{words}\" is no lock mode (lock_table_force)"))),
+        },
+    };
     let checktime: Option<f64> = row.get("checktime");
     let deletemethod = match row.get::<_, &str>("deletemethod") {
         "truncate" => DeleteMethod::Truncate,
@@ -114,13 +144,16 @@ fn sync_of(row: &Row, batch_rows_max: i64, usual_strategy: &str) -> SyncDetail {
         strict_checking: row.get("strict_checking"),
         conflict_strategy: row
             .get::<_, Option<String>>("conflict_strategy")
-            .unwrap_or_else(|| usual_strategy.to_owned()),
-        batch_rows_max,
-        problem: None,
+            .unwrap_or_else(|| usual.strategy.to_owned()),
+        makedelta: row.get("makedelta"),
+        serializable: isolation_level == "serializable",
+        lock,
+        batch_rows_max: usual.batch_rows_max,
+        problem,
     }
 }
 
-fn add_member(detail: &mut SyncDetail, row: &Row, dbs: &BTreeMap<String, (Arc<Db>, Option<String>)>) {
+fn add_member(detail: &mut SyncDetail, row: &Row, dbs: &Databases) {
     let (name, role): (&str, &str) = (row.get("db"), row.get("role"));
     let role = match role {
         "source" => Role::Source,
@@ -132,11 +165,13 @@ fn add_member(detail: &mut SyncDetail, row: &Row, dbs: &BTreeMap<String, (Arc<Db
             return;
         }
     };
-    if let Some((db, problem)) = dbs.get(name) {
-        if db.active && problem.is_some() {
-            detail.problem.clone_from(problem);
+    if let Some(known) = dbs.get(name) {
+        if known.db.active && known.problem.is_some() {
+            detail.problem.clone_from(&known.problem);
         }
-        detail.members.push(Member { db: db.clone(), role, priority: i32::from(row.get::<_, i16>("priority")) });
+        let makedelta = row.get::<_, Option<bool>>("makedelta").unwrap_or(known.makedelta || detail.makedelta);
+        let priority = i32::from(row.get::<_, i16>("priority"));
+        detail.members.push(Member { db: known.db.clone(), role, priority, makedelta });
     }
 }
 
@@ -154,6 +189,7 @@ fn goat_of(row: &Row) -> Goat {
         rebuild_index: row.get("rebuild_index"),
         ghost: row.get("ghost"),
         conflict_strategy: row.get("conflict_strategy"),
+        makedelta: row.get::<_, Option<&str>>("makedelta").and_then(MakeDelta::parse),
     }
 }
 

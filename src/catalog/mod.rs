@@ -15,6 +15,7 @@ pub mod mappings;
 pub mod messages;
 pub mod migrate;
 pub mod names;
+mod options;
 mod query;
 pub mod runs;
 pub mod settings;
@@ -28,6 +29,7 @@ pub use conflicts::{Conflict, ConflictStore};
 pub use detail::{Db, DeleteMethod, Goat, GoatKind, Mapping, Member, Role, SyncDetail};
 pub use error::CatalogError;
 pub use load::{load_sync, load_syncs};
+pub use options::{LockMode, MakeDelta};
 
 use tokio_postgres::Client;
 

@@ -169,7 +169,7 @@ async fn join_group(
             ctx.out.say(format!("Created dbgroup \"{group}\""));
         }
         let role = role.unwrap_or(if new { "source" } else { "target" });
-        groups::put_db(transaction, group, name, role, None).await?;
+        groups::put_db(transaction, group, name, role, None, None).await?;
         ctx.out.say(format!("  Added database \"{name}\" to dbgroup \"{group}\" as {role}"));
     }
     Ok(())
@@ -258,7 +258,7 @@ async fn regroup(
         let former = known.iter().find(|db| db.name == name).into_iter().flat_map(|db| &db.dbgroups);
         let former = former.filter(|place| place.dbgroup == group).map(|place| place.role.as_str()).next();
         let role = role.or(former).unwrap_or("target");
-        groups::put_db(transaction, &group, name, role, None).await?;
+        groups::put_db(transaction, &group, name, role, None, None).await?;
         if former.is_none() {
             ctx.out.say(format!("Added database \"{name}\" to dbgroup \"{group}\" as {role}"));
         }

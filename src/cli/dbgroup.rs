@@ -16,6 +16,8 @@ pub(super) struct Member {
     pub role: Option<&'static str>,
     /// Its priority, where it was given.
     pub priority: Option<i16>,
+    /// Whether other syncs see what comes there, where it was given.
+    pub makedelta: Option<bool>,
 }
 
 /// The role that a word means.
@@ -42,16 +44,21 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// A role or priority that is none.
+    /// A role, priority or `makedelta` that is none.
     pub(super) fn parse(word: &str) -> Result<Self, CliError> {
         let mut pieces = word.split(':');
         let db = pieces.next().unwrap_or_default().trim().to_owned();
-        let mut member = Self { db, role: None, priority: None };
+        let mut member = Self { db, role: None, priority: None, makedelta: None };
         for piece in pieces {
             match words::pair(piece) {
                 Some((key, value)) if key.starts_with("pri") => {
                     let number = value.parse();
                     member.priority = Some(number.map_err(|_| CliError::refuse(format!("Invalid priority: {value}")))?);
+                }
+                Some((key, value)) if key == "makedelta" => {
+                    let flag = words::boolean(value);
+                    let refused = || CliError::refuse(format!("Invalid value for 'makedelta': {value}"));
+                    member.makedelta = Some(flag.ok_or_else(refused)?);
                 }
                 Some((key, _)) => return Err(CliError::refuse(format!("Unknown option '{key}'"))),
                 None => member.role = Some(role(piece)?),
@@ -99,7 +106,7 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
     }
     for member in &members {
         let role = member.role.unwrap_or("target");
-        groups::put_db(&transaction, name, &member.db, role, member.priority).await?;
+        groups::put_db(&transaction, name, &member.db, role, member.priority, member.makedelta).await?;
         ctx.out.say(format!("Added database \"{}\" to dbgroup \"{name}\" as {role}", member.db));
     }
     ctx.finish(transaction).await?;
@@ -190,7 +197,7 @@ async fn set_members(
         let db = &member.db;
         let former = group.members.iter().find(|former| former.db == *db).map(|former| former.role.as_str());
         let role = member.role.or(former).unwrap_or("target");
-        groups::put_db(transaction, name, db, role, member.priority).await?;
+        groups::put_db(transaction, name, db, role, member.priority, member.makedelta).await?;
         match former {
             None => told.push(format!("Added database \"{db}\" to dbgroup \"{name}\" as {role}")),
             Some(former) if former != role => {
@@ -258,9 +265,10 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
         let members: Vec<String> = group
             .members
             .iter()
-            .map(|member| match member.priority {
-                0 => format!("{}:{}", member.db, member.role),
-                priority => format!("{}:{}:pri={priority}", member.db, member.role),
+            .map(|member| {
+                let priority = if member.priority == 0 { String::new() } else { format!(":pri={}", member.priority) };
+                let makedelta = member.makedelta.map(|flag| format!(":makedelta={flag}")).unwrap_or_default();
+                format!("{}:{}{priority}{makedelta}", member.db, member.role)
             })
             .collect();
         let members = if members.is_empty() { "none".to_owned() } else { members.join(" ") };
@@ -276,8 +284,12 @@ mod tests {
     #[test]
     fn members_carry_role_and_priority() {
         let member = |word: &str| Member::parse(word).unwrap();
-        assert_eq!(member("A"), Member { db: "A".into(), role: None, priority: None });
-        assert_eq!(member("A:source:pri=3"), Member { db: "A".into(), role: Some("source"), priority: Some(3) });
+        assert_eq!(member("A"), Member { db: "A".into(), role: None, priority: None, makedelta: None });
+        assert_eq!(
+            member("A:source:pri=3"),
+            Member { db: "A".into(), role: Some("source"), priority: Some(3), makedelta: None }
+        );
+        assert_eq!(member("A:t:makedelta=on").makedelta, Some(true));
         assert_eq!(Member::parse("A:boss").unwrap_err().message, "Invalid database role: boss");
     }
 

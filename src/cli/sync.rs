@@ -74,7 +74,21 @@ pub(super) fn stored(column: &str, value: &str, dbs: &[&str]) -> Result<String, 
             _ => Err(CliError::refuse(format!("Invalid value for 'limitdbs': {value}"))
                 .hint("how many databases are written to at a time; 0: all")),
         },
+        "lock_table_force" => lock_mode(value),
         _ => Ok(value.to_owned()),
+    }
+}
+
+/// The mode of a lock on tables; empty: none.
+fn lock_mode(value: &str) -> Result<String, CliError> {
+    let word = value.trim().to_lowercase().replace(['_', '-'], " ");
+    if word.is_empty() || matches!(word.as_str(), "none" | "off" | "0" | "false") {
+        return Ok(String::new());
+    }
+    match crate::catalog::LockMode::parse(&word) {
+        Some(mode) => Ok(mode.words().to_lowercase()),
+        None => Err(CliError::refuse(format!("Invalid lock mode \"{value}\""))
+            .hint("for example exclusive, share row exclusive, access exclusive; none for no lock")),
     }
 }
 
@@ -89,7 +103,7 @@ const ALIASES: [(&str, &str); 7] = [
 ];
 /// A change of these is checked in the databases before it is kept.
 const CHECKED: [&str; 3] = ["herd", "dbs", "autokick"];
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 9] = [
     "autokick",
     "do_listen",
     "stayalive",
@@ -98,6 +112,7 @@ const FLAGS: [&str; 8] = [
     "vacuum_after_copy",
     "strict_checking",
     "track_rates",
+    "makedelta",
 ];
 
 /// `update sync`

@@ -38,6 +38,8 @@ const KEYS: [Key; 26] = [
     Key::new("isolation_level", &["txnmode"], Kind::Text),
     Key::new("deletemethod", &[], Kind::OneOf(&["delete", "truncate", "truncate_cascade"])),
     Key::new("copyextra", &[], Kind::Text),
+    Key::new("makedelta", &[], Kind::Bool),
+    Key::new("lock_table_force", &[], Kind::Text),
 ];
 /// Keys that say which groups; the others are columns of the sync.
 const GROUPS: [&str; 4] = ["relgroup", "tables", "dbgroup", "dbs"];
@@ -128,7 +130,7 @@ async fn databases(
     told.push(format!("Created a new dbgroup named \"{name}\""));
     for member in &members {
         let role = member.role.unwrap_or("target");
-        groups::put_db(transaction, &name, &member.db, role, member.priority).await?;
+        groups::put_db(transaction, &name, &member.db, role, member.priority, member.makedelta).await?;
         told.push(format!("  Added database \"{}\" as {role}", member.db));
     }
     Ok(name)
@@ -144,10 +146,12 @@ fn is_same(group: &Dbgroup, members: &[Member]) -> bool {
     let priority = |member: &Member| i32::from(member.priority.unwrap_or(0));
     group.members.len() == members.len()
         && members.iter().all(|member| {
-            group
-                .members
-                .iter()
-                .any(|known| known.db == member.db && known.role == role(member) && known.priority == priority(member))
+            group.members.iter().any(|known| {
+                known.db == member.db
+                    && known.role == role(member)
+                    && known.priority == priority(member)
+                    && known.makedelta == member.makedelta
+            })
         })
 }
 

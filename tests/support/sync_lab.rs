@@ -72,31 +72,9 @@ impl SyncLab {
             members.push(member(name, &database.conninfo(), if *name == "a" { Role::Source } else { Role::Target }));
             databases.insert((*name).to_owned(), database);
         }
-        let sync = SyncDetail {
-            name: "s".into(),
-            status: "active".to_owned(),
-            members,
-            goats: goats.iter().zip(1..).map(|(text, id)| goat(id, text)).collect(),
-            mappings: Vec::new(),
-            autokick: true,
-            do_listen: false,
-            limitdbs: None,
-            priority: 0,
-            checktime: None,
-            stayalive: true,
-            kidsalive: true,
-            onetimecopy: 0,
-            copy_request: 0,
-            deletemethod: DeleteMethod::Delete,
-            analyze_after_copy: true,
-            vacuum_after_copy: false,
-            rebuild_index: false,
-            copyextra: String::new(),
-            strict_checking: true,
-            conflict_strategy: "bucardo_latest".to_owned(),
-            batch_rows_max: 500_000,
-            problem: None,
-        };
+        let mut sync = empty_sync("s");
+        sync.members = members;
+        sync.goats = goats.iter().zip(1..).map(|(text, id)| goat(id, text)).collect();
         Self { sync, databases, sessions: HashMap::new(), merging: None, conflicts: Told::default() }
     }
 
@@ -218,6 +196,38 @@ impl SyncLab {
     }
 }
 
+/// A sync without databases and tables.
+pub(crate) fn empty_sync(name: &str) -> SyncDetail {
+    SyncDetail {
+        name: name.into(),
+        status: "active".to_owned(),
+        members: Vec::new(),
+        goats: Vec::new(),
+        mappings: Vec::new(),
+        autokick: true,
+        do_listen: false,
+        limitdbs: None,
+        priority: 0,
+        checktime: None,
+        stayalive: true,
+        kidsalive: true,
+        onetimecopy: 0,
+        copy_request: 0,
+        deletemethod: DeleteMethod::Delete,
+        analyze_after_copy: true,
+        vacuum_after_copy: false,
+        rebuild_index: false,
+        copyextra: String::new(),
+        strict_checking: true,
+        conflict_strategy: "bucardo_latest".to_owned(),
+        makedelta: false,
+        serializable: false,
+        lock: None,
+        batch_rows_max: 500_000,
+        problem: None,
+    }
+}
+
 /// A database in its role.
 pub(crate) fn member(name: &str, conninfo: &str, role: Role) -> Member {
     let access = Access::parse(conninfo).unwrap();
@@ -225,10 +235,11 @@ pub(crate) fn member(name: &str, conninfo: &str, role: Role) -> Member {
         db: Arc::new(Db { name: name.into(), access, kind: "postgres".to_owned(), active: true }),
         role,
         priority: 0,
+        makedelta: false,
     }
 }
 
-fn goat(id: i32, text: &str) -> Goat {
+pub(crate) fn goat(id: i32, text: &str) -> Goat {
     let (name, key) = text.split_once(':').map_or((text, None), |(name, key)| (name, Some(key)));
     let (schema, name) = name.split_once('.').unwrap_or(("public", name));
     Goat {
@@ -244,5 +255,6 @@ fn goat(id: i32, text: &str) -> Goat {
         rebuild_index: None,
         ghost: false,
         conflict_strategy: None,
+        makedelta: None,
     }
 }
