@@ -3,6 +3,8 @@
 
 mod support;
 
+mod cascade_rounds;
+mod cascade_truncates;
 mod catalog_conflicts;
 mod catalog_runs;
 mod cli_bad_input;

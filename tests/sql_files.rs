@@ -44,7 +44,14 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 24] = [
+const ROUND_HOLES: [(&str, &str); 31] = [
+    ("{readable}", "true"),
+    ("{handed_on}", "'s a 0 +'"),
+    ("{origin}", "NULL::text"),
+    ("{values}", "k.id"),
+    ("{changes}", "(SELECT 1 AS id, now() AS txntime, ''::text AS origin) AS k"),
+    ("{join}", ""),
+    ("{via}", "'a'"),
     ("{signature}", "''"),
     ("{arrays}", "array_agg(d.id::text) AS a0"),
     ("{delta}", "bucardo.delta_public_t"),
@@ -72,7 +79,9 @@ const ROUND_HOLES: [(&str, &str); 24] = [
 ];
 
 /// Scripts and pieces, which the rounds of the other tests run.
-const NOT_ONE_STATEMENT: [&str; 12] = [
+const NOT_ONE_STATEMENT: [&str; 14] = [
+    "handed_on.sql",
+    "readable.sql",
     "idle_body.sql",
     "plan_freely.sql",
     "bookkeeping.sql",

@@ -1,7 +1,8 @@
 -- The changed keys of one table, each once.
---   {delta} {keys}
+--   {delta} {keys} {readable}
 SELECT DISTINCT {keys}
 FROM {delta}
 WHERE txid >= current_setting('bucardo.since_xmin')::bigint
   AND NOT txid_visible_in_snapshot(txid, (SELECT current_setting('bucardo.since')::txid_snapshot))
   AND txid_visible_in_snapshot(txid, (SELECT current_setting('bucardo.upto')::txid_snapshot))
+  AND {readable}

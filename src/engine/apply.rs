@@ -2,15 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
+use postgres_types::Oid;
 use tokio_postgres::Row;
 
 use super::batch::Batch;
 use super::error::RoundError;
+use super::onward;
 use super::pair::{Round, step};
 use super::site::{Site, pour};
 use super::step::Step;
 use super::table::{FEW, Ready, Table};
-use crate::pg::SqlFile;
+use super::whole::{covers, together};
+use crate::pg::{Sql, SqlFile};
 
 pub(super) const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));
 
@@ -36,7 +39,8 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
     for place in &batch.tables {
         let session = &mut *round.session;
         if session.tables[*place].ready.is_none() {
-            let ready = session.tables[*place].prepare(&session.source, &session.target).await?;
+            let ready =
+                session.tables[*place].prepare(&session.source, &session.target, session.questions.as_ref()).await?;
             session.tables[*place].ready = Some(ready);
         }
     }
@@ -50,14 +54,11 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
             return Ok(Ended::Changed(table.label.clone()));
         }
     }
+    applied.truncates = truncate(round, batch).await?;
     for (place, changes) in batch.tables.iter().zip(&changes) {
         let table = &round.session.tables[*place];
         let Some(ready) = &table.ready else { continue };
         step(round.watch, Step::Keys(&table.label)).await?;
-        if batch.look.truncated.contains(&table.captured) {
-            truncate(round, table, ready).await?;
-            applied.truncates += 1;
-        }
         let moved = if changes.get::<_, i64>("changes") > FEW {
             many(round, table, ready).await?
         } else {
@@ -67,6 +68,9 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
         applied.deletes += moved.deletes;
         applied.inserts += moved.inserts;
         applied.oldest = [applied.oldest, changes.get("oldest")].into_iter().flatten().min();
+    }
+    if let Some(table) = onward::confirm(round.session, &batch.tables).await? {
+        return Ok(Ended::Changed(table));
     }
     Ok(Ended::Done(applied))
 }
@@ -87,10 +91,38 @@ async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> 
     .await
 }
 
-async fn truncate(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(), RoundError> {
+/// Empties the tables that were truncated, before any is written to: all that no foreign key from elsewhere points at by
+/// one `TRUNCATE`, which those that point at each other allow only together; the others by `DELETE`, which leaves alone
+/// what points at them. Returns how many.
+async fn truncate(round: &Round<'_>, batch: &Batch) -> Result<u64, RoundError> {
     let target = &round.session.target;
-    let sql = ready.emptying.truncate.as_ref().unwrap_or(&ready.emptying.delete);
-    target.run(&format!("truncating table \"{}\"", table.label), sql).await
+    let tables = batch.tables.iter().map(|place| &round.session.tables[*place]);
+    let tables = tables.filter(|table| batch.look.is_truncated(table.captured));
+    let tables: Vec<(&Table, &Ready)> = tables.filter_map(|table| Some((table, table.ready.as_ref()?))).collect();
+    for (table, ready) in &tables {
+        let events = batch.look.truncates(table.captured);
+        let handed_on = ready.onward.truncate(target, round.session.questions.as_ref(), events).await;
+        handed_on.map_err(target.failed(format!("handing on a truncate of table \"{}\"", table.label)))?;
+    }
+    if tables.is_empty() {
+        return Ok(0);
+    }
+    let oids: Vec<Oid> = tables.iter().map(|(_, ready)| ready.emptying.oid).collect();
+    let at_once = together(&covers(target, &oids).await?);
+    let names = |truncated: bool| {
+        let chosen = tables.iter().zip(&at_once).filter(move |(_, together)| **together == truncated);
+        chosen.map(|((table, ready), _)| (&table.label, &ready.emptying.table))
+    };
+    for (label, table) in names(false) {
+        target.run(&format!("emptying table \"{label}\""), &format!("DELETE FROM {table}")).await?;
+    }
+    let truncated: Vec<_> = names(true).collect();
+    if !truncated.is_empty() {
+        let labels: Vec<&str> = truncated.iter().map(|(label, _)| label.as_str()).collect();
+        let tables = Sql::join(truncated.iter().map(|(_, table)| (*table).clone()), ", ");
+        target.run(&format!("truncating {}", labels.join(", ")), &format!("TRUNCATE {tables}")).await?;
+    }
+    Ok(u64::try_from(tables.len()).unwrap_or(u64::MAX))
 }
 
 /// Rows of one table.
@@ -108,19 +140,33 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
         .collect();
     let args: Vec<&(dyn postgres_types::ToSql + Sync)> =
         arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
-    let (rows, deleted, sink) = tokio::join!(
+    let origins: Vec<String> = listed(changes, table, "origins");
+    let times: Vec<DateTime<Utc>> = listed(changes, table, "times");
+    let own: [&(dyn postgres_types::ToSql + Sync); 2] = [&origins, &times];
+    let onward_args = [args.as_slice(), &own].concat();
+    let (rows, handed_on, deleted, sink) = tokio::join!(
         source.conn.copy_out(&ready.rows_few),
+        ready.onward.few(target, &onward_args, false),
         target.conn.execute(&ready.delete_few, &args),
         target.conn.copy_in(&ready.rows_in),
     );
+    let handing_on = || target.failed(format!("handing on changes of table \"{label}\""));
+    handed_on.map_err(handing_on())?;
     let deletes = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
     let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
     let inserts = pour(label, source, rows, target, sink, round.watch).await?;
+    ready.onward.few(target, &onward_args, true).await.map_err(handing_on())?;
     step(round.watch, Step::Copied(label)).await?;
     let keys = changes.get::<_, i64>("changes").unsigned_abs();
     Ok(Moved { keys, deletes, inserts })
+}
+
+/// What the changes of a table come with where they are handed on.
+fn listed<'a, T: postgres_types::FromSql<'a>>(changes: &'a Row, table: &Table, name: &str) -> Vec<T> {
+    let listed = table.handed_on.as_ref().and_then(|_| changes.get::<_, Option<Vec<T>>>(name));
+    listed.unwrap_or_default()
 }
 
 /// Many keys: through keys tables on both sides, in constant memory here.
@@ -141,6 +187,7 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     let keys = pour(label, source, keys.map_err(reading())?, target, sink.map_err(keeping())?, round.watch).await?;
     let (known, deletes) = tokio::join!(run_all(source, [&ready.analyze_keys]), async {
         run_all(target, [&ready.analyze_keys]).await?;
+        ready.onward.many(target, false).await?;
         target.conn.execute(&ready.delete_many, &[]).await
     });
     known.map_err(reading())?;
@@ -150,6 +197,8 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
     let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
     let inserts = pour(label, source, rows, target, sink, round.watch).await?;
+    let handed_on = ready.onward.many(target, true).await;
+    handed_on.map_err(target.failed(format!("handing on changes of table \"{label}\"")))?;
     step(round.watch, Step::Copied(label)).await?;
     Ok(Moved { keys, deletes, inserts })
 }

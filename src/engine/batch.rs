@@ -28,9 +28,32 @@ pub(super) struct Look {
     pub(super) track_round: Option<i64>,
     /// Tables with unread changes: their place, and the bytes of their delta table.
     pub(super) pending: Vec<(i32, i64)>,
-    /// Captured tables that were truncated.
-    pub(super) truncated: Vec<i32>,
+    /// Truncates of captured tables.
+    pub(super) truncated: Vec<Truncated>,
+    /// There are unread changes that are no news for the target.
+    pub(super) passed_over: bool,
     pub(super) sequences: Vec<Row>,
+}
+
+impl Look {
+    /// The truncates of a captured table.
+    pub(super) fn truncates(&self, captured: i32) -> impl Iterator<Item = &Truncated> {
+        self.truncated.iter().filter(move |it| it.captured == captured)
+    }
+
+    /// Whether a captured table was truncated.
+    pub(super) fn is_truncated(&self, captured: i32) -> bool {
+        self.truncates(captured).next().is_some()
+    }
+}
+
+/// A truncated table of the source.
+pub(super) struct Truncated {
+    pub(super) captured: i32,
+    /// With which it is handed on.
+    pub(super) origin: String,
+    /// The newest of those with this origin.
+    pub(super) txntime: DateTime<Utc>,
 }
 
 /// A batch: the tables that changed, in order, and the position that its delivery reaches.
@@ -52,7 +75,7 @@ impl Batch {
     pub(super) fn uncut(session: &Session, look: Look, wanted: impl Fn(usize) -> bool) -> Self {
         let changed = |place: usize, captured: i32| {
             look.pending.iter().any(|(pending, _)| usize::try_from(*pending) == Ok(place))
-                || look.truncated.contains(&captured)
+                || look.is_truncated(captured)
         };
         let tables = session.tables.iter().enumerate().map(|(place, table)| (place, table.captured));
         let tables = tables.filter(|(place, captured)| wanted(*place) && changed(*place, *captured));
@@ -73,14 +96,18 @@ impl Batch {
     ) -> Result<Self, RoundError> {
         let bytes: i64 = look.pending.iter().map(|(_, bytes)| bytes).sum();
         let small = bytes / DELTA_ROW_BYTES_MIN <= rows_max;
-        let truncates = session.tables.iter().any(|table| look.truncated.contains(&table.captured));
+        let truncates = session.tables.iter().any(|table| look.is_truncated(table.captured));
         let mut batch = Self::uncut(session, look, |_| true);
         if small || uncut || truncates {
             return Ok(batch);
         }
         let source = &session.source;
-        let unread =
-            batch.tables.iter().map(|place| Sql::trusted(UNREAD.fill(&[("delta", &session.tables[*place].delta)])));
+        let unread = batch.tables.iter().map(|place| {
+            Sql::trusted({
+                let table = &session.tables[*place];
+                UNREAD.fill(&[("delta", &table.delta), ("readable", &table.news)])
+            })
+        });
         let sql = CUT.fill(&[("waiting", &Sql::join(unread, " UNION ALL "))]);
         let cut = source.conn.query_opt(&sql, &[&rows_max]).await.map_err(source.failed("cutting the backlog"))?;
         if let Some(txid) = cut.and_then(|row| row.get::<_, Option<i64>>("txid")).map(i64::unsigned_abs) {

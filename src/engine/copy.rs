@@ -9,6 +9,7 @@ use bucardo_actors::model::RoundReport;
 use super::apply::{self, Applied};
 use super::batch::{Batch, Look};
 use super::error::RoundError;
+use super::onward;
 use super::pair::{Held, Round};
 use super::whole::{Copied, Copier};
 
@@ -19,6 +20,8 @@ pub(super) async fn run(
     look: Look,
 ) -> Result<Result<RoundReport, String>, RoundError> {
     let copied = copier(round).run(round.sync.onetimecopy == 2).await?;
+    let tables = round.sync.tables().filter(|goat| copied.has(goat)).map(|goat| (goat, copied.had_rows(goat)));
+    onward::whole(&round.session.target, round.sync, &round.id.source, tables).await?;
     let Copied { deletes, inserts, .. } = copied;
     let mut report = RoundReport { copied: true, deletes, inserts, ..RoundReport::default() };
     // Definitions are read anew: a copy may come long after the session began.

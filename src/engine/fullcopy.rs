@@ -12,7 +12,9 @@ use bucardo_actors::ports::{Rounds, Watch};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::begin::Begin;
 use super::error::RoundError;
+use super::onward;
 use super::pair::{Held, fence, step};
 use super::scout::PIECE;
 use super::sequences::Sequences;
@@ -62,13 +64,16 @@ impl CopySession {
             _ => target.failed("preparing a copy")(error),
         })?;
         check_places(sync, &sync.tables().collect::<Vec<_>>(), &id.target)?;
-        let held = fence(target, &prepared, id).await?;
+        let begin = Begin::copies(sync, &id.target);
+        let held = fence(target, &begin.target, &prepared, id).await?;
         step(watch, Step::Fenced).await?;
-        source.run("beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        source.run("beginning a transaction", &begin.source).await?;
         let snapshot = source.conn.query_one(SNAPSHOT.text(), &[]).await.map_err(source.failed("taking a snapshot"))?;
         step(watch, Step::Snapshot).await?;
         let copier = Copier { sync, source, target, watch };
         let copied = copier.run(false).await?;
+        let tables = sync.tables().filter(|goat| copied.has(goat)).map(|goat| (goat, copied.had_rows(goat)));
+        onward::whole(target, sync, &id.source, tables).await?;
         self.sequences(source, target).await?;
         self.position(target, &held, snapshot.get("snapshot"), &copied).await?;
         step(watch, Step::Positioned).await?;

@@ -4,12 +4,14 @@
 
 mod apply;
 mod batch;
+mod begin;
 mod copy;
 mod error;
 mod follow;
 mod fullcopy;
 mod hearsay;
 pub mod merge;
+mod onward;
 mod pair;
 mod position;
 mod scout;

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio_postgres::Statement;
+use tokio_postgres::{Row, Statement};
 
 use bucardo_actors::model::{Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
-use super::batch::{Batch, Look};
+use super::batch::{Batch, Look, Truncated};
 use super::error::RoundError;
 use super::position::Position;
 use super::session::Session;
@@ -26,6 +26,9 @@ use crate::catalog::SyncDetail;
 
 /// How often a round starts over because a table's definition changed under it, or a cut batch clashed.
 const TRIES_MAX: u32 = 5;
+
+/// Pause before a round that could not be serialized starts over; grows with each.
+const SERIALIZATION_PAUSE: Duration = Duration::from_millis(50);
 
 /// The target's position, as the fence read it.
 pub(super) struct Held {
@@ -73,7 +76,7 @@ impl PairSession {
         let began = Instant::now();
         let mut uncut = false;
         let mut changed = String::new();
-        for _ in 0..TRIES_MAX {
+        for tries_left in (1..=TRIES_MAX).rev() {
             let mut session = match self.session.take() {
                 Some(session) => session,
                 None => Session::open(&self.sync, &self.id).await?,
@@ -96,6 +99,12 @@ impl PairSession {
                     tracing::info!(kid = %self.id, "a part of the backlog clashes with the rest, the round takes it whole");
                     uncut = true;
                     session.release().await;
+                }
+                // What others did meanwhile fits in no order with what this round saw; the next one sees it.
+                Err(error) if sync.serializable && tries_left > 1 && error.sqlstate() == Some("40001") => {
+                    tracing::info!(kid = %self.id, "the round cannot be serialized, it starts over");
+                    session.release().await;
+                    tokio::time::sleep(SERIALIZATION_PAUSE * (TRIES_MAX - tries_left + 1)).await;
                 }
                 Err(error) => {
                     session.release().await;
@@ -123,12 +132,10 @@ pub(super) async fn step(watch: &Watch, step: Step<'_>) -> Result<(), RoundError
 }
 
 /// Locks the target's position, in the transaction that will write.
-pub(super) async fn fence(target: &Site, statement: &Statement, id: &Pair) -> Result<Held, RoundError> {
+pub(super) async fn fence(target: &Site, begin: &str, statement: &Statement, id: &Pair) -> Result<Held, RoundError> {
     let key: [&(dyn postgres_types::ToSql + Sync); 2] = [&id.sync.as_str(), &id.source.as_str()];
-    let (began, row) = tokio::join!(
-        target.run("beginning a transaction", "BEGIN; SET LOCAL session_replication_role = replica"),
-        target.conn.query_opt(statement, &key),
-    );
+    let (began, row) =
+        tokio::join!(target.run("beginning a transaction", begin), target.conn.query_opt(statement, &key),);
     began?;
     let row = row.map_err(|error| match error.code() {
         Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => RoundError::Fenced { db: target.db.clone() },
@@ -214,7 +221,8 @@ impl Round<'_> {
     }
 
     async fn fence(&mut self) -> Result<Held, RoundError> {
-        fence(&self.session.target, &self.session.statements.fence, self.id).await
+        let Session { target, begin, statements, .. } = &*self.session;
+        fence(target, &begin.target, &statements.fence, self.id).await
     }
 
     /// Takes the source's snapshot and sees what is unread: one or two round trips however many tables there are.
@@ -224,7 +232,7 @@ impl Round<'_> {
         let since: [&(dyn postgres_types::ToSql + Sync); 3] = [&since_text, &xmin, &true];
         let pair: [&(dyn postgres_types::ToSql + Sync); 2] = [&id.sync.as_str(), &id.target.as_str()];
         let (began, set, looked, truncated, found) = tokio::join!(
-            source.run("beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ"),
+            source.run("beginning a transaction", &self.session.begin.source),
             source.conn.query_one(&statements.since, &since),
             source.conn.query_one(&statements.look, &pair),
             source.conn.query(&statements.truncated, &[]),
@@ -238,14 +246,21 @@ impl Round<'_> {
             Some(found) => found,
             None => found?,
         };
+        let (news, old): (Vec<&Row>, Vec<&Row>) = found.tables.iter().partition(|row| row.get("news"));
+        let truncated = truncated.map_err(failed())?;
+        let truncates_passed_over = truncated.iter().any(|row| {
+            let captured: i32 = row.get("captured");
+            !row.get::<_, bool>("news") && self.session.tables.iter().any(|table| table.captured == captured)
+        });
         let position: Result<Position, _> = looked.get::<_, &str>("snapshot").parse();
         Ok(Look {
             position: position.map_err(|error| RoundError::Position { db: source.db.clone(), source: error })?,
             now: looked.get("now"),
             at: Instant::now(),
             track_round: looked.get("round"),
-            pending: found.tables.iter().map(|row| (row.get("place"), row.get("bytes"))).collect(),
-            truncated: truncated.map_err(failed())?.iter().map(|row| row.get("captured")).collect(),
+            pending: news.iter().map(|row| (row.get("place"), row.get("bytes"))).collect(),
+            passed_over: !old.is_empty() || truncates_passed_over,
+            truncated: truncated.into_iter().filter(|row| row.get("news")).map(|row| truncate(&row)).collect(),
             sequences: found.sequences,
         })
     }
@@ -292,12 +307,13 @@ impl Round<'_> {
     }
 
     /// Ends a round that found nothing. Writes nothing, unless transactions that held back the position have all
-    /// ended: then the purge may go on.
+    /// ended, or there were changes that are no news here: then the purge may go on.
     async fn end_empty(&mut self, held: &Held, batch: &Batch, sequences: u64) -> Result<Ended, RoundError> {
         let settled =
             !held.position.is_settled() && batch.position.is_settled() && batch.position.xmin() >= held.position.xmax();
         let untracked = batch.look.track_round != Some(held.round);
-        if settled || untracked {
+        // What is no news must be behind us before it can be purged.
+        if settled || untracked || batch.look.passed_over {
             self.commit(held, &batch.position, 0, 0, held.copy_request).await?;
         } else {
             let end = if sequences > 0 { "COMMIT" } else { "ROLLBACK" };
@@ -343,19 +359,28 @@ impl Round<'_> {
             .await
             .map_err(target.failed("writing the position"))?;
         step(self.watch, Step::Positioned).await?;
+        if self.sync.serializable {
+            // What a serializable transaction has read counts only when it could commit.
+            source.run("ending the reading transaction", "COMMIT").await?;
+        }
         target.run("committing", "COMMIT").await?;
         step(self.watch, Step::TargetCommitted).await?;
         let (deletes, inserts): (i64, i64) = (totals.get("deletes"), totals.get("inserts"));
         let args: [&(dyn postgres_types::ToSql + Sync); 6] =
             [&id.sync.as_str(), &id.target.as_str(), &text, &round, &deletes, &inserts];
+        let end = if self.sync.serializable { "" } else { "COMMIT" };
         let (ended, tracked) = tokio::join!(
-            source.run("ending the reading transaction", "COMMIT"),
+            source.run("ending the reading transaction", end),
             source.conn.execute(&self.session.statements.track, &args),
         );
         ended?;
         tracked.map_err(source.failed("writing the track"))?;
         step(self.watch, Step::Tracked).await
     }
+}
+
+fn truncate(row: &Row) -> Truncated {
+    Truncated { captured: row.get("captured"), origin: row.get("origin"), txntime: row.get("txntime") }
 }
 
 fn age(of: DateTime<Utc>, now: DateTime<Utc>) -> Duration {

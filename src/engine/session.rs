@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 use postgres_types::Oid;
 use tokio_postgres::Statement;
 
-use bucardo_actors::model::{DbName, Pair, SyncName};
+use bucardo_actors::model::{DbName, Pair};
 
+use super::begin::Begin;
 use super::error::RoundError;
+use super::onward::{Questions, via};
 use super::scout::{PIECE, Scout};
 use super::sequences::Sequences;
 use super::site::Site;
 use super::table::Table;
 use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{Sql, SqlFile};
+use crate::source::{handed_on, news_for};
 
 pub(super) const SESSION_SOURCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/session_source.sql"));
 pub(super) const CAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/captured.sql"));
@@ -45,6 +48,7 @@ pub(super) struct Statements {
 
 /// An open pair.
 pub(super) struct Session {
+    pub(super) begin: Begin,
     pub(super) source: Site,
     pub(super) target: Site,
     /// The source's cluster.
@@ -54,6 +58,8 @@ pub(super) struct Session {
     pub(super) tables: Vec<Table>,
     pub(super) sequences: Sequences,
     pub(super) scout: Scout,
+    /// Asked when changes are handed on; `None`: no sync reads the target.
+    pub(super) questions: Option<Questions>,
     pub(super) statements: Statements,
     /// When capture was last seen to be in place.
     checked: Option<Instant>,
@@ -70,7 +76,7 @@ impl Session {
             target.run("setting up the session", SESSION_SOURCE.text()),
         )?;
         let row = source.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(source.failed("reading its identity"))?;
-        let tables = tables(sync, &source, &id.target).await?;
+        let tables = tables(sync, id, &source).await?;
         let sequences: Vec<(&Goat, Goat)> =
             sync.sequences().map(|goat| (goat, sync.goat_on(goat, &id.target))).collect();
         let sequences = Sequences::open(&sequences, &target).await?;
@@ -83,8 +89,13 @@ impl Session {
         };
         let pending: Vec<Sql> = tables.iter().enumerate().map(|(place, table)| table.pending(place)).collect();
         let scout = Scout::open(&source, apart, &pending, &sequences.branches()).await?;
-        let statements = Statements::prepare(&id.sync, &source, &target).await?;
+        let questions = match tables.iter().any(|table| table.handed_on.is_some()) {
+            true => Questions::open(&target).await?,
+            false => None,
+        };
+        let statements = Statements::prepare(sync, id, &source, &target).await?;
         Ok(Self {
+            begin: Begin::changes(sync, &id.target),
             system_id: row.get("system_id"),
             timeline: row.get("timeline"),
             source,
@@ -92,6 +103,7 @@ impl Session {
             tables,
             sequences,
             scout,
+            questions,
             statements,
             checked: None,
         })
@@ -162,7 +174,9 @@ pub(super) async fn release(source: &Site, target: &Site) {
 }
 
 /// The tables of the sync with what the source has registered for them.
-async fn tables(sync: &SyncDetail, source: &Site, target: &DbName) -> Result<Vec<Table>, RoundError> {
+async fn tables(sync: &SyncDetail, id: &Pair, source: &Site) -> Result<Vec<Table>, RoundError> {
+    let target = &id.target;
+    let (news, handed_on) = (news_for(&sync.name, target), handed_on(&sync.name, via(sync, &id.source)));
     let goats: Vec<&Goat> = sync.tables().collect();
     check_places(sync, &goats, target)?;
     let rows = source.conn.query(CAPTURED.text(), &[]).await.map_err(|error| match error.code() {
@@ -184,8 +198,21 @@ async fn tables(sync: &SyncDetail, source: &Site, target: &DbName) -> Result<Vec
                 Some(&(id, oid, delta)) => {
                     let delta = Sql::qualified("bucardo", delta);
                     let (there, mapping) = (sync.goat_on(goat, target), sync.mapping(goat, target).cloned());
-                    let goat = goat.clone();
-                    Ok(Table { goat, there, mapping, label, captured: id, oid, delta, ready: None })
+                    let handed_on = sync.makes_delta(goat, target).then(|| handed_on.clone());
+                    let (goat, sync, news) = (goat.clone(), sync.name.clone(), news.clone());
+                    Ok(Table {
+                        goat,
+                        there,
+                        mapping,
+                        label,
+                        captured: id,
+                        oid,
+                        delta,
+                        sync,
+                        news,
+                        handed_on,
+                        ready: None,
+                    })
                 }
                 None => Err(RoundError::NotInstalled {
                     what: format!("capture of table \"{label}\""),
@@ -197,22 +224,27 @@ async fn tables(sync: &SyncDetail, source: &Site, target: &DbName) -> Result<Vec
 }
 
 impl Statements {
-    async fn prepare(sync: &SyncName, source: &Site, target: &Site) -> Result<Self, RoundError> {
-        let on_source = |sql: &'static str| async move {
-            source.conn.prepare(sql).await.map_err(source.failed("preparing a round"))
+    async fn prepare(sync: &SyncDetail, id: &Pair, source: &Site, target: &Site) -> Result<Self, RoundError> {
+        let sync_name = &id.sync;
+        let on_source = |sql: &str| {
+            let sql = sql.to_owned();
+            async move { source.conn.prepare(&sql).await.map_err(source.failed("preparing a round")) }
         };
         let on_target = |sql: &'static str| async move {
             target.conn.prepare(sql).await.map_err(|error| match error.code() {
                 Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
-                    RoundError::NoPosition { sync: sync.to_string(), db: target.db.clone() }
+                    RoundError::NoPosition { sync: sync_name.to_string(), db: target.db.clone() }
                 }
                 _ => target.failed("preparing a round")(error),
             })
         };
+        let news = news_for(&sync.name, &id.target);
+        let handed_on = handed_on(&sync.name, via(sync, &id.source));
+        let events = TRUNCATED.fill(&[("readable", &news), ("handed_on", &handed_on)]);
         let (since, look, truncated, track, fence, advance) = tokio::try_join!(
             on_source(SINCE.text()),
             on_source(LOOK.text()),
-            on_source(TRUNCATED.text()),
+            on_source(&events),
             on_source(TRACK.text()),
             on_target(FENCE.text()),
             on_target(ADVANCE.text()),

@@ -1,9 +1,11 @@
 //! One table of a pair: its statements, made when its first change arrives and again when its definition changes.
 
+use bucardo_actors::model::SyncName;
 use postgres_types::Oid;
 use tokio_postgres::Statement;
 
 use super::error::RoundError;
+use super::onward::{Onward, Pieces, Questions};
 use super::site::Site;
 use crate::catalog::{Goat, Mapping};
 use crate::pg::{Sql, SqlFile};
@@ -39,6 +41,11 @@ pub(super) struct Table {
     pub(super) captured: i32,
     pub(super) oid: Oid,
     pub(super) delta: Sql,
+    pub(super) sync: SyncName,
+    /// The condition that a delta row is for the target.
+    pub(super) news: Sql,
+    /// The origin that it gets there, if other syncs shall see it.
+    pub(super) handed_on: Option<Sql>,
     pub(super) ready: Option<Ready>,
 }
 
@@ -63,13 +70,14 @@ pub(super) struct Ready {
     pub(super) keys_in: String,
     pub(super) delete_many: String,
     pub(super) emptying: Emptying,
+    pub(super) onward: Onward,
 }
 
 /// How a target's table is emptied.
 pub(super) struct Emptying {
-    pub(super) delete: String,
-    /// `None`: a foreign key of another table points at it, and `TRUNCATE` would be refused.
-    pub(super) truncate: Option<String>,
+    pub(super) oid: Oid,
+    /// As statements name it.
+    pub(super) table: Sql,
 }
 
 impl Table {
@@ -79,11 +87,17 @@ impl Table {
             ("place", &Sql::trusted(place.to_string())),
             ("delta", &self.delta),
             ("literal", &Sql::literal(self.delta.as_str())),
+            ("readable", &self.news),
         ]))
     }
 
     /// Reads the definition on both sides and prepares the statements.
-    pub(super) async fn prepare(&self, source: &Site, target: &Site) -> Result<Ready, RoundError> {
+    pub(super) async fn prepare(
+        &self,
+        source: &Site,
+        target: &Site,
+        questions: Option<&Questions>,
+    ) -> Result<Ready, RoundError> {
         let label = &self.label;
         // The signature comes first: whatever changes after it is noticed by the next round.
         let signature_sql = self.signature();
@@ -103,7 +117,9 @@ impl Table {
             prepare(target, label, &text.delete_few),
             prepare(target, label, &text.rows_in),
         );
+        let onward = Onward::prepare(target, questions, self, &text.pieces).await?;
         Ok(Ready {
+            onward,
             signature: signature.get::<_, Option<String>>(0).unwrap_or_default(),
             keys: keys?,
             keeping: text.keeping,
@@ -184,10 +200,30 @@ impl Table {
         let arrays = key.iter().enumerate().map(|(place, column)| {
             Sql::trusted(format!("array_agg(d.{}::text) AS a{place}", Sql::ident(&delta_column(column))))
         });
+        let origins = self
+            .handed_on
+            .iter()
+            .map(|_| Sql::trusted("array_agg(d.origin) AS origins, array_agg(d.txntime) AS times"));
+        // With its origin, where other syncs shall see the change.
+        let handed_on = self.handed_on.iter().map(|origin| Sql::trusted(format!("{origin} AS origin")));
+        let noted_keys = Sql::join(std::iter::once(delta_keys.clone()).chain(handed_on), ", ");
+        let timed = |list: &Sql| match &self.handed_on {
+            Some(_) => Sql::trusted(format!("{list}, txntime")),
+            None => list.clone(),
+        };
         let list = Sql::idents(columns.iter().map(String::as_str));
-        let changed = Sql::trusted(CHANGED_KEYS.fill(&[("delta", &self.delta), ("keys", &delta_keys)]));
+        let changed = Sql::trusted(CHANGED_KEYS.fill(&[
+            ("delta", &self.delta),
+            ("keys", &timed(&noted_keys)),
+            ("readable", &self.news),
+        ]));
         let few_rows = Sql::trusted((FEW + 1).to_string());
-        let few_keys = FEW_KEYS.fill(&[("delta", &self.delta), ("keys", &delta_keys), ("few", &few_rows)]);
+        let few_keys = FEW_KEYS.fill(&[
+            ("delta", &self.delta),
+            ("keys", &delta_keys),
+            ("few", &few_rows),
+            ("readable", &self.news),
+        ]);
         let few_keys = Sql::trusted(few_keys);
         let t_columns = columns.iter().map(|column| Sql::trusted(format!("t.{}", Sql::ident(column))));
         let t_columns = Sql::join(t_columns, ", ");
@@ -204,36 +240,59 @@ impl Table {
             let kind = to.column(column).map_or("text", |column| column.bare_type.as_str());
             format!("k.c{place}::{kind}")
         };
-        let key_names = Sql::idents(key.iter().map(String::as_str));
+        // On the target under the names that delta columns have, which leave room for our own.
+        let renamed =
+            key.iter().map(|key| Sql::trusted(format!("{} AS {}", Sql::ident(key), Sql::ident(&delta_column(key)))));
+        let own = self.handed_on.iter().map(|_| Sql::trusted("NULL::text AS origin, NULL::timestamptz AS txntime"));
+        let renamed = Sql::join(renamed.chain(own), ", ");
+        let with_own = |list: &Sql| match &self.handed_on {
+            Some(_) => Sql::trusted(format!("{list}, origin, txntime")),
+            None => list.clone(),
+        };
+        let kept_keys = with_own(&delta_keys);
         let few = Sql::join((1..=key.len()).map(|n| Sql::trusted(format!("${n}::text[]"))), ", ");
         let names = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("c{place}"))), ", ");
-        let same = self.on("t", to, |_, column| format!("k.{}", Sql::ident(column)));
+        let same = self.on("t", to, |_, column| format!("k.{}", Sql::ident(&delta_column(column))));
+        let same_few = self.on("t", to, cast);
+        // A key that came with several origins is there several times.
+        let kept = match &self.handed_on {
+            Some(_) => Sql::trusted(format!("SELECT DISTINCT {delta_keys} FROM {keys_table}")),
+            None => Sql::trusted(format!("TABLE {keys_table}")),
+        };
         Texts {
             keys: KEYS.fill(&[
                 ("delta", &self.delta),
-                ("keys", &delta_keys),
-                ("arrays", &Sql::join(arrays, ", ")),
+                ("keys", &noted_keys),
+                ("arrays", &Sql::join(arrays.chain(origins), ", ")),
+                ("readable", &self.news),
                 ("table", &source_table),
                 ("signature", signature),
             ]),
-            keeping: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &delta_keys), ("table", &self.delta)]),
+            keeping: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &kept_keys), ("table", &self.delta)]),
             keys_out: KEEP_KEYS.fill(&[("keys_table", &keys_table), ("changed", &changed)]),
             rows_few: rows(&few_keys),
-            rows_out: rows(&Sql::trusted(format!("TABLE {keys_table}"))),
+            rows_out: rows(&kept),
             delete_few: DELETE_FEW.fill(&[
                 ("table", &target_table),
                 ("arrays", &few),
                 ("names", &names),
-                ("on", &self.on("t", to, cast)),
+                ("on", &same_few),
             ]),
             rows_in: format!("COPY {name} ({list}) FROM STDIN"),
-            keys_table: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &key_names), ("table", &name)]),
+            keys_table: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &renamed), ("table", &name)]),
             analyze_keys: format!("ANALYZE {keys_table}"),
-            keys_in: format!("COPY {keys_table} ({key_names}) FROM STDIN"),
+            keys_in: format!("COPY {keys_table} ({kept_keys}) FROM STDIN"),
             delete_many: DELETE_MANY.fill(&[("table", &target_table), ("keys_table", &keys_table), ("on", &same)]),
-            emptying: Emptying {
-                delete: format!("DELETE FROM {target_table}"),
-                truncate: (!to.is_referenced).then(|| format!("TRUNCATE {target_table}")),
+            emptying: Emptying { oid: to.oid.unwrap_or_default(), table: target_table.clone() },
+            pieces: Pieces {
+                types: key
+                    .iter()
+                    .map(|key| to.column(key).map_or("text", |it| it.bare_type.as_str()).to_owned())
+                    .collect(),
+                table: target_table,
+                keys_table,
+                on_few: same_few,
+                on_many: same,
             },
         }
     }
@@ -338,6 +397,7 @@ struct Texts {
     keys_in: String,
     delete_many: String,
     emptying: Emptying,
+    pieces: Pieces,
 }
 
 async fn place(site: &Site) -> Result<String, RoundError> {

@@ -42,6 +42,8 @@ pub(super) struct Copied {
     pub(super) inserts: u64,
     /// Ids of the goats that were copied.
     goats: HashSet<i32>,
+    /// Ids of those that had rows before.
+    filled: HashSet<i32>,
     /// For after the commit: what to run, and of which table.
     aftercare: Vec<(String, String)>,
 }
@@ -50,6 +52,11 @@ impl Copied {
     /// Whether this table was copied.
     pub(super) fn has(&self, goat: &Goat) -> bool {
         self.goats.contains(&goat.id)
+    }
+
+    /// Whether the target had rows of it before.
+    pub(super) fn had_rows(&self, goat: &Goat) -> bool {
+        self.filled.contains(&goat.id)
     }
 }
 
@@ -71,7 +78,7 @@ struct Whole<'a> {
 }
 
 /// What emptying a table touches.
-struct Covers {
+pub(super) struct Covers {
     /// Itself and its partitions.
     covers: Vec<Oid>,
     /// Tables whose foreign keys point at these.
@@ -110,6 +117,8 @@ impl Copier<'_> {
             }
         }
         let mut copied = Copied { deletes: self.empty(&tables, &filled).await?, ..Copied::default() };
+        let had_rows = tables.iter().zip(&filled).filter(|(_, filled)| **filled).map(|(table, _)| table.goat.id);
+        copied.filled = had_rows.collect();
         for table in &tables {
             copied.inserts += self.fill(table).await?;
             copied.goats.insert(table.goat.id);
@@ -229,11 +238,7 @@ impl Copier<'_> {
 
     async fn covers(&self, tables: &[Whole<'_>]) -> Result<Vec<Covers>, RoundError> {
         let oids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
-        let rows = self.target.conn.query(COVERS.text(), &[&oids]).await;
-        let rows = rows.map_err(self.target.failed("reading the foreign keys of the tables"))?;
-        let covers =
-            |row: &tokio_postgres::Row| Covers { covers: row.get("covers"), referencing: row.get("referencing") };
-        Ok(rows.iter().map(covers).collect())
+        covers(self.target, &oids).await
     }
 
     /// Fills an empty table; returns its rows.
@@ -306,8 +311,16 @@ impl Copier<'_> {
     }
 }
 
+/// What emptying these tables of the target touches, in their order.
+pub(super) async fn covers(target: &Site, tables: &[Oid]) -> Result<Vec<Covers>, RoundError> {
+    let rows = target.conn.query(COVERS.text(), &[&tables]).await;
+    let rows = rows.map_err(target.failed("reading the foreign keys of the tables"))?;
+    let covers = |row: &tokio_postgres::Row| Covers { covers: row.get("covers"), referencing: row.get("referencing") };
+    Ok(rows.iter().map(covers).collect())
+}
+
 /// Which of these tables one `TRUNCATE` may empty: those that no foreign key of any other table points at.
-fn together(tables: &[Covers]) -> Vec<bool> {
+pub(super) fn together(tables: &[Covers]) -> Vec<bool> {
     let mut inside = vec![true; tables.len()];
     loop {
         let present = tables.iter().zip(&inside).filter(|(_, inside)| **inside);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bucardo_actors::model::{DbName, SyncName};
 use chrono::{DateTime, Utc};
 
+use super::origin::readable;
 use crate::pg::{Connection, Sql, SqlFile};
 
 const TRACKS: SqlFile = SqlFile::new(include_str!("../../sql/source/tracks.sql"));
@@ -58,9 +59,11 @@ pub async fn waiting(source: &Connection, sync: &SyncName) -> Result<Vec<TargetS
     if deltas.is_empty() {
         return Ok(states);
     }
+    let [origin, sync_column, db] = ["d.origin", "t.sync", "t.target"].map(Sql::trusted);
+    let news = readable(&origin, &sync_column, &db);
     let branches = deltas.iter().map(|row| {
         let delta = Sql::qualified("bucardo", row.get("deltaname"));
-        Sql::trusted(WAITING.fill(&[("delta", &delta)]))
+        Sql::trusted(WAITING.fill(&[("delta", &delta), ("readable", &news)]))
     });
     let mut waiting: HashMap<String, (i64, Option<DateTime<Utc>>)> = HashMap::new();
     for row in source.query(Sql::join(branches, " UNION ALL ").as_str(), &[&name]).await? {

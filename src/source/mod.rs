@@ -9,6 +9,7 @@ mod install;
 mod key_index;
 mod mapped;
 mod names;
+mod origin;
 pub mod purge;
 mod registry;
 mod relation;
@@ -18,6 +19,7 @@ mod triggers;
 pub mod validate;
 
 pub use gate::{Gate, horizon, set_gate};
-pub(crate) use names::{delta_column, delta_columns};
+pub(crate) use names::{delta_column, delta_columns, gate};
+pub(crate) use origin::{copied, handed_on, news_for};
 pub use relation::{Column, Relation, relations};
 pub use validate::{ValidateError, Validated, forget_sync, join, validate_sync};

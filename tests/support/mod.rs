@@ -11,6 +11,7 @@ pub(crate) mod server;
 pub(crate) mod sync_lab;
 pub(crate) mod sync_town;
 pub(crate) mod wait;
+pub(crate) mod web;
 pub(crate) mod writer;
 
 pub(crate) use compare::{assert_same, difference};
@@ -21,4 +22,5 @@ pub(crate) use proxy::Proxy;
 pub(crate) use server::server;
 pub(crate) use sync_lab::{Accident, SyncLab};
 pub(crate) use sync_town::Town;
+pub(crate) use web::Web;
 pub(crate) use writer::Writer;
