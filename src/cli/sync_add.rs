@@ -11,7 +11,7 @@ use crate::catalog::goats::GoatOptions;
 use crate::catalog::groups::{self, Dbgroup, Relgroup};
 use crate::catalog::{Table, columns, dbs, load_sync, syncs, write};
 
-const KEYS: [Key; 26] = [
+const KEYS: [Key; 28] = [
     Key::new("relgroup", &["herd"], Kind::Text),
     Key::new("tables", &["table", "relation", "relations"], Kind::Text),
     Key::new("dbgroup", &[], Kind::Text),

@@ -108,7 +108,7 @@ async fn skip_to(session: &Session, source: &Site, pair: &Pair, position: &Posit
     let (identity, track) = asked.map_err(source.failed("reading what it knows of its target"))?;
     let (system_id, timeline): (i64, i64) = (identity.get("system_id"), identity.get("timeline"));
     let Some(track) = track.map(|row| row.get::<_, i64>("round")) else { return Ok(()) };
-    let held = fence(target, &session.statements.fence, pair).await?;
+    let held = fence(target, &session.begin.target, &session.statements.fence, pair).await?;
     // One round more than the source knows of is what a crash leaves.
     let in_step = track == held.round || (track + 1 == held.round && held.timeline == timeline);
     if !in_step || held.system_id != system_id || !is_beyond(position, &held.position) {
