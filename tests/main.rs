@@ -22,6 +22,8 @@ mod daemon;
 mod daemon_conflicts;
 mod daemon_fullcopy;
 mod daemon_hush;
+mod daemon_masters;
+mod daemon_settings;
 mod demo;
 mod failures_changes;
 mod failures_load;

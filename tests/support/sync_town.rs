@@ -46,13 +46,23 @@ impl Town {
 
     /// The same; A and B are reached through these ports.
     pub(crate) fn sync_through(&mut self, a: u16, b: u16, words: &str) {
-        for (name, database, port) in [("A", &self.a, a), ("B", &self.b, b), ("C", &self.c, self.c.port)] {
+        self.sync_among([a, b, self.c.port], "A:source,B:target,C:target", words);
+    }
+
+    /// A sync of databases in these roles; A, B and C are reached through these ports.
+    pub(crate) fn sync_among(&mut self, ports: [u16; 3], dbs: &str, words: &str) {
+        for (name, database, port) in [("A", &self.a, ports[0]), ("B", &self.b, ports[1]), ("C", &self.c, ports[2])] {
             self.bucardo.add_db_at(name, database, port);
         }
         self.bucardo.run("add all tables db=A relgroup=s");
         self.bucardo.run("add all sequences db=A relgroup=s");
-        self.bucardo.run(&format!("add sync s relgroup=s dbs=A:source,B:target,C:target {words}"));
+        self.bucardo.run(&format!("add sync s relgroup=s dbs={dbs} {words}"));
         self.learn_tables();
+    }
+
+    /// The ports of A, B and C themselves.
+    pub(crate) fn ports(&self) -> [u16; 3] {
+        [self.a.port, self.b.port, self.c.port]
     }
 
     /// Notes which tables are to be compared: all that were added.
