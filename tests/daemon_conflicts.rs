@@ -86,9 +86,13 @@ async fn every_strategy_decides_rows_that_are_listed_and_counted() {
         set(&town.b, table, 4, "b").await;
     }
     town.a.run("INSERT INTO t_source VALUES (99, 'the last change of all', 0)").await;
+    let file = town.bucardo.home().join("conflicts.csv");
+    town.bucardo.run(&format!("set log_conflict_details=1 log_conflict_file={}", file.display()));
     let daemon = town.daemon().await;
     settled(&town, 21).await;
 
+    let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+    assert_eq!(lines, 1 + 2 * 21, "a heading, and a line for each row of each conflict");
     let conflicts = listed(&town);
     assert_eq!(conflicts.len(), 21);
     for (table, words, winners) in TABLES {

@@ -14,6 +14,7 @@ mod cli_install;
 mod cli_lab;
 mod cli_mappings;
 mod cli_settings;
+mod cli_sources;
 mod cli_sync;
 mod cli_tables;
 mod conflict_history;

@@ -9,7 +9,7 @@ use bucardo_actors::ports::Watch;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::conflict_file;
@@ -21,6 +21,8 @@ use crate::pg::{Access, causes};
 
 /// Where nobody wants the history, what was counted is remembered for this long, so that it is not counted again.
 const COUNTED_KEEP: Duration = Duration::from_secs(24 * 3600);
+/// A merge waits for this long at most; then its conflicts stay at the sources until the next one.
+const STORE_WITHIN: Duration = Duration::from_secs(30);
 const PRUNE_EVERY_MAX: Duration = Duration::from_secs(3600);
 const PRUNE_BATCH: u32 = 1000;
 
@@ -121,10 +123,12 @@ impl ConflictStore for ConflictHistory {
             if conflicts.is_empty() {
                 return Ok(());
             }
-            let count = conflicts.len();
-            Box::pin(self.add(conflicts))
-                .await
-                .map_err(|error| format!("cannot keep {count} conflicts in the control database: {}", causes(&error)))
+            let why = match timeout(STORE_WITHIN, Box::pin(self.add(conflicts))).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => causes(&error),
+                Err(_) => format!("it did not answer within {}", humantime::format_duration(STORE_WITHIN)),
+            };
+            Err(format!("cannot keep {} conflicts in the control database: {why}", conflicts.len()))
         }
         .boxed()
     }

@@ -99,17 +99,22 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
     let mut control = ctx.control().await?;
     let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot add dbgroup", &error))?;
     check_members(&transaction, &members).await?;
+    let problems = strategy::problems(&transaction).await?;
+    let all = groups::dbgroups(&transaction).await?;
+    let syncs = all.into_iter().find(|group| group.name == *name).map(|group| group.syncs).unwrap_or_default();
+    let mut told = Vec::new();
     if groups::add_dbgroup(&transaction, name).await? {
-        ctx.out.say(format!("Created dbgroup \"{name}\""));
+        told.push(format!("Created dbgroup \"{name}\""));
     } else if members.is_empty() {
         return Err(CliError::refuse(format!("Cannot add dbgroup: the name \"{name}\" already exists")));
     }
     for member in &members {
         let role = member.role.unwrap_or("target");
         groups::put_db(&transaction, name, &member.db, role, member.priority, member.makedelta).await?;
-        ctx.out.say(format!("Added database \"{}\" to dbgroup \"{name}\" as {role}", member.db));
+        told.push(format!("Added database \"{}\" to dbgroup \"{name}\" as {role}", member.db));
     }
-    ctx.finish(transaction).await?;
+    strategy::check(&transaction, &problems).await?;
+    end(ctx, transaction, &told, &syncs).await?;
     Ok(0)
 }
 
@@ -147,30 +152,35 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
         }
     }
     strategy::check(&transaction, &problems).await?;
-    let agreed = sync::agreed_first(ctx, &told)?;
-    if agreed && has_moved {
-        for detail in details(&transaction, &group.syncs).await? {
+    let syncs = if has_moved { group.syncs.clone() } else { Vec::new() };
+    let gone = |db: &str| !members.is_empty() && !members.iter().any(|member| member.db == db);
+    if end(ctx, transaction, &told, &syncs).await? {
+        let left = |mut detail: SyncDetail| {
+            detail.members.retain(|member| gone(member.db.name.as_str()));
+            detail
+        };
+        sync::forget(ctx, &former.into_iter().map(left).collect::<Vec<_>>()).await;
+    }
+    Ok(0)
+}
+
+/// Checks the syncs whose databases have changed, installs what they need, and commits. True: it is done.
+async fn end(ctx: &Context, transaction: Transaction<'_>, told: &[String], syncs: &[String]) -> Result<bool, CliError> {
+    let agreed = sync::agreed_first(ctx, told)?;
+    if agreed {
+        for detail in details(&transaction, syncs).await? {
             let failed = |error: CliError| CliError {
-                message: format!("Failed to update dbgroup (sync \"{}\"): {}", detail.name, error.message),
+                message: format!("Failed to change dbgroup (sync \"{}\"): {}", detail.name, error.message),
                 ..error
             };
             sync::validate(ctx, &detail).await.map_err(failed)?;
         }
     }
-    sync::end(ctx, transaction, agreed, &told).await?;
-    if agreed && has_moved && !group.syncs.is_empty() {
-        let gone = |db: &str| !members.iter().any(|member| member.db == db);
-        let former: Vec<SyncDetail> = former
-            .into_iter()
-            .map(|mut detail| {
-                detail.members.retain(|member| gone(member.db.name.as_str()));
-                detail
-            })
-            .collect();
-        sync::forget(ctx, &former).await;
-        ctx.out.say(format!("Syncs that use it take this over with \"bucardo reload\": {}", group.syncs.join(", ")));
+    sync::end(ctx, transaction, agreed, told).await?;
+    if agreed && !syncs.is_empty() {
+        ctx.out.say(format!("Syncs that take this over with \"bucardo reload\": {}", syncs.join(", ")));
     }
-    Ok(0)
+    Ok(agreed)
 }
 
 /// These syncs, as the transaction sees them.
