@@ -1,4 +1,4 @@
--- Whether equal values of all these columns have equal texts, in every session of ours.
+-- Whether equal values of all these columns have equal texts, in every session of ours, and whether they are integers.
 --   $1 oid table   $2 text[] columns
 WITH RECURSIVE base AS (
     SELECT a.attname, a.atttypid AS oid, a.attcollation AS collation
@@ -15,6 +15,7 @@ SELECT coalesce(bool_and(
                                          'cidr', 'name'])
     OR (b.oid::regtype::text = ANY (ARRAY['text', 'character varying'])
         AND coalesce((SELECT to_jsonb(c) ->> 'collisdeterministic' <> 'false'
-                      FROM pg_catalog.pg_collation AS c WHERE c.oid = b.collation), true))), false) AS exact
+                      FROM pg_catalog.pg_collation AS c WHERE c.oid = b.collation), true))), false) AS exact,
+       coalesce(bool_and(b.oid::regtype::text = ANY (ARRAY['smallint', 'integer', 'bigint'])), false) AS integers
 FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.oid
 WHERE t.typtype <> 'd'

@@ -1,6 +1,6 @@
 -- All that the log of one table holds of the keys of which somebody has not read a change, when these are few. Walks the
 -- indexes, however long the log is. Rows of one key follow each other.
---   {order} {keys} (of d) {delta} {readable} {unread_keys} (of the delta table) {same} {limit} {micros}
+--   {order} {order_by} {keys} (of d) {delta} {readable} {unread_keys} (of the delta table) {same} {limit} {micros}
 COPY (
     SELECT {order}, {keys}, d.txid, {micros}, d.origin
     FROM (SELECT DISTINCT {unread_keys}
@@ -10,5 +10,5 @@ COPY (
                   AND {readable}
                 LIMIT {limit}) AS f) AS u
     CROSS JOIN LATERAL (SELECT d.* FROM {delta} AS d WHERE {same} AND {readable} OFFSET 0) AS d
-    ORDER BY 1
+    ORDER BY {order_by}
 ) TO STDOUT

@@ -15,7 +15,7 @@ use super::table::{FEW, Ready, Table};
 use super::whole::{covers, together};
 use crate::pg::{Sql, SqlFile};
 
-pub(super) const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));
+const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));
 
 /// Counts of a delivered batch.
 #[derive(Default)]

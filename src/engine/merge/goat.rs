@@ -5,6 +5,7 @@ use futures_util::future::try_join_all;
 use tokio_postgres::Statement;
 
 use super::arm::{Arm, FEW, Place, micros, readable};
+use super::log::INTEGERS_MAX;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
 use crate::engine::table::{SIGNATURE, shared, unfit};
@@ -13,11 +14,12 @@ use crate::source::{Relation, delta_column, delta_columns, relations};
 
 const LOG_FEW: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_few.sql"));
 const LOG_MANY: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_many.sql"));
+const LOG_VAST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_vast.sql"));
 const LOG_WHOLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_whole.sql"));
 const ORDER_EXACT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/order_exact.sql"));
 const ORDER_TYPED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/order_typed.sql"));
 const EXACT_KEYS: SqlFile = SqlFile::new(include_str!("../../../sql/merge/exact_keys.sql"));
-const RULINGS_TABLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rulings_table.sql"));
+const RULINGS_TABLES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rulings_tables.sql"));
 const DELETE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/delete.sql"));
 const RECORD: SqlFile = SqlFile::new(include_str!("../../../sql/merge/record.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rows_out.sql"));
@@ -33,9 +35,20 @@ pub(super) struct Goat {
     pub(super) label: String,
     /// Key columns.
     pub(super) key: Vec<String>,
-    /// Equal keys have equal texts at every source.
-    pub(super) is_exact: bool,
+    /// How its keys are compared.
+    pub(super) order: Order,
     pub(super) at: Vec<At>,
+}
+
+/// How keys of several sources are compared. The rows of a log come in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    /// By the equality of their types, which only a server knows: it ranks them.
+    Ranks,
+    /// Equal keys have equal texts at every source.
+    Texts,
+    /// All columns are integers.
+    Integers,
 }
 
 /// A table at one source.
@@ -46,9 +59,12 @@ pub(super) struct At {
     /// Asks for it, and holds the table's lock from then on.
     pub(super) definition: Statement,
     pub(super) logs: Logs,
-    pub(super) rulings_in: Statement,
-    pub(super) analyze: String,
+    pub(super) take_in: Statement,
+    pub(super) give_in: Statement,
+    pub(super) clash_in: Statement,
     pub(super) delete: Statement,
+    /// The same for many rows: a prepared one keeps its plan.
+    pub(super) delete_many: String,
     pub(super) record: Statement,
     pub(super) rows_out: Statement,
     pub(super) rows_in: Statement,
@@ -60,10 +76,12 @@ pub(super) struct At {
 pub(super) struct Logs {
     pub(super) few: Statement,
     pub(super) many: Statement,
+    pub(super) vast: String,
     pub(super) whole: String,
     /// The same without the order, for the scratch table.
     pub(super) loose_few: String,
     pub(super) loose_many: String,
+    pub(super) loose_vast: String,
     pub(super) loose_whole: String,
 }
 
@@ -82,14 +100,14 @@ impl Goat {
         let definitions = try_join_all(arms.iter().map(|arm| definition(arm, place))).await?;
         let key = here.key.clone();
         let columns = columns(&label, &key, arms, &definitions)?;
-        let exact = try_join_all(arms.iter().map(|arm| exact(arm, place, &key))).await?;
-        let is_exact = exact.into_iter().all(|exact| exact);
+        let orders = try_join_all(arms.iter().map(|arm| order(arm, place, &key))).await?;
+        let order = orders.into_iter().min().unwrap_or(Order::Ranks);
         let at = arms.iter().zip(definitions);
         let at = try_join_all(at.map(|(arm, (signature, relation))| {
-            let texts = Texts { sync, arm, place, relation, columns: &columns, is_exact };
+            let texts = Texts { sync, arm, place, relation, columns: &columns, order };
             texts.prepare(signature)
         }));
-        Ok(Self { label, key, is_exact, at: at.await? })
+        Ok(Self { label, key, order, at: at.await? })
     }
 }
 
@@ -146,11 +164,16 @@ fn columns(
     Ok(columns)
 }
 
-/// Whether equal keys have equal texts.
-async fn exact(arm: &Arm, place: usize, key: &[String]) -> Result<bool, RoundError> {
+/// How keys are compared.
+async fn order(arm: &Arm, place: usize, key: &[String]) -> Result<Order, RoundError> {
     let oid = arm.tables[place].oid;
     let row = arm.site.conn.query_one(EXACT_KEYS.text(), &[&oid, &key]).await;
-    Ok(row.map_err(arm.site.failed("reading the types of keys"))?.get("exact"))
+    let row = row.map_err(arm.site.failed("reading the types of keys"))?;
+    Ok(match (row.get("exact"), row.get("integers")) {
+        (false, _) => Order::Ranks,
+        (true, true) if key.len() <= INTEGERS_MAX => Order::Integers,
+        (true, _) => Order::Texts,
+    })
 }
 
 /// Makes the statements of a table at a source.
@@ -160,7 +183,7 @@ struct Texts<'a> {
     place: usize,
     relation: Relation,
     columns: &'a [String],
-    is_exact: bool,
+    order: Order,
 }
 
 impl Texts<'_> {
@@ -168,7 +191,8 @@ impl Texts<'_> {
         let (site, table) = (&self.arm.site, &self.arm.tables[self.place]);
         let label = format!("{}.{}", table.goat.schema, table.goat.name);
         let failed = || site.failed(format!("preparing to merge table \"{label}\""));
-        let rulings = Sql::qualified("pg_temp", &format!("bucardo_merge_{}", table.captured));
+        let temporary = |what: &str| Sql::qualified("pg_temp", &format!("bucardo_{what}_{}", table.captured));
+        let (take, give, clash) = (temporary("take"), temporary("give"), temporary("clash"));
         let name = Sql::qualified(&table.goat.schema, &table.goat.name);
         let only = if self.relation.kind == "p" { name.clone() } else { Sql::trusted(format!("ONLY {name}")) };
         let key = &table.goat.key;
@@ -178,7 +202,13 @@ impl Texts<'_> {
         let as_c = Sql::join(as_c, ", ");
         site.run(
             &format!("preparing to merge table \"{label}\""),
-            &RULINGS_TABLE.fill(&[("rulings", &rulings), ("columns", &as_c), ("table", &name)]),
+            &RULINGS_TABLES.fill(&[
+                ("take", &take),
+                ("give", &give),
+                ("clash", &clash),
+                ("columns", &as_c),
+                ("table", &name),
+            ]),
         )
         .await?;
         let cs = Sql::join((0..key.len()).map(|place| Sql::trusted(c(place))), ", ");
@@ -198,30 +228,27 @@ impl Texts<'_> {
         let delta_keys = delta_columns(key);
         let json =
             numbered.clone().map(|(place, key)| Sql::trusted(format!("{}, k.c{place}::text", Sql::literal(key))));
-        let seat = Sql::trusted(self.arm.place.to_string());
         let own = self.logs(&only, false);
         let loose = self.logs(&only, true);
-        let definition = DEFINITION.fill(&[("signature", &self::signature(self.arm, self.place)), ("table", &only)]);
-        let extras = "verdict, winner, receivers, micros, origin, conflict, note";
-        let (definition, few, many, rulings_in, delete, record, rows_out, rows_in) = tokio::try_join!(
+        let oid = Sql::trusted(table.oid.to_string());
+        let signature_now = self::signature(self.arm, self.place);
+        let delete_many = DELETE.fill(&[("table", &only), ("take", &take), ("on", &on)]);
+        let definition = DEFINITION.fill(&[("signature", &signature_now), ("table", &only), ("oid", &oid)]);
+        let (definition, few, many, take_in, give_in, clash_in, delete, record, rows_out, rows_in) = tokio::try_join!(
             prepare(definition),
             prepare(own.few),
             prepare(own.many),
-            prepare(format!("COPY {rulings} ({cs}, {extras}) FROM STDIN")),
-            prepare(DELETE.fill(&[("table", &only), ("rulings", &rulings), ("on", &on)])),
+            prepare(format!("COPY {take} ({cs}, record, micros, origin) FROM STDIN")),
+            prepare(format!("COPY {give} ({cs}, receivers) FROM STDIN")),
+            prepare(format!("COPY {clash} ({cs}, conflict, note) FROM STDIN")),
+            prepare(delete_many.clone()),
             prepare(RECORD.fill(&[
                 ("delta", &table.delta),
                 ("delta_keys", &delta_keys),
                 ("keys", &k_cs),
-                ("rulings", &rulings),
+                ("take", &take),
             ])),
-            prepare(ROWS_OUT.fill(&[
-                ("columns", &t_columns),
-                ("table", &only),
-                ("rulings", &rulings),
-                ("on", &on),
-                ("place", &seat),
-            ])),
+            prepare(ROWS_OUT.fill(&[("columns", &t_columns), ("table", &only), ("give", &give), ("on", &on),])),
             prepare(format!("COPY {name} ({list}) FROM STDIN")),
         )?;
         Ok(At {
@@ -231,18 +258,22 @@ impl Texts<'_> {
             logs: Logs {
                 few,
                 many,
+                vast: own.vast,
                 whole: own.whole,
                 loose_few: loose.few,
                 loose_many: loose.many,
+                loose_vast: loose.vast,
                 loose_whole: loose.whole,
             },
-            rulings_in,
-            analyze: format!("ANALYZE {rulings}"),
+            take_in,
+            give_in,
+            clash_in,
             delete,
+            delete_many,
             record,
             rows_out,
             rows_in,
-            sides: SIDES.fill(&[("key", &Sql::join(json, ", ")), ("table", &only), ("rulings", &rulings), ("on", &on)]),
+            sides: SIDES.fill(&[("key", &Sql::join(json, ", ")), ("table", &only), ("clash", &clash), ("on", &on)]),
             scratch: self.scratch(&name, &as_c, &cs),
         })
     }
@@ -257,10 +288,12 @@ impl Texts<'_> {
             Sql::join(columns, ", ")
         };
         let (keys, unread) = (of("d"), of("f"));
-        let order = match (loose, self.is_exact) {
-            (true, _) => Sql::trusted(self.arm.place.to_string()),
-            (false, true) => Sql::trusted(ORDER_EXACT.fill(&[("keys", &keys)]).trim_end()),
-            (false, false) => Sql::trusted(ORDER_TYPED.fill(&[("keys", &keys)]).trim_end()),
+        let first = || Sql::trusted("1");
+        let (order, order_by) = match self.order {
+            _ if loose => (Sql::trusted(self.arm.place.to_string()), first()),
+            Order::Ranks => (Sql::trusted(ORDER_TYPED.fill(&[("keys", &keys)]).trim_end()), first()),
+            Order::Texts => (Sql::trusted(ORDER_EXACT.fill(&[("keys", &keys)]).trim_end()), first()),
+            Order::Integers => (Sql::trusted("''"), keys.clone()),
         };
         let same = key.iter().zip(&delta_names).map(|(key, column)| {
             let equals = self.relation.column(key).and_then(|column| column.equals.as_deref()).unwrap_or("=");
@@ -273,12 +306,19 @@ impl Texts<'_> {
             .map(|(key, column)| Sql::trusted(format!("t.{} AS {}", Sql::ident(key), Sql::ident(column))));
         let (readable, micros) = (readable(&self.sync.name), micros());
         let limit = Sql::trusted((FEW + 1).to_string());
-        let common =
-            [("order", &order), ("keys", &keys), ("delta", &table.delta), ("readable", &readable), ("micros", &micros)];
+        let common = [
+            ("order", &order),
+            ("order_by", &order_by),
+            ("keys", &keys),
+            ("delta", &table.delta),
+            ("readable", &readable),
+            ("micros", &micros),
+        ];
         let (same, table_keys) = (Sql::join(same, " AND "), Sql::join(table_keys, ", "));
         LogTexts {
             few: LOG_FEW.fill(&[&common[..], &[("unread_keys", &unread), ("same", &same), ("limit", &limit)]].concat()),
             many: LOG_MANY.fill(&common),
+            vast: LOG_VAST.fill(&[&common[..], &[("same", &same)]].concat()),
             whole: LOG_WHOLE
                 .fill(&[&common[..], &[("delta_keys", &keys), ("table_keys", &table_keys), ("table", only)]].concat()),
         }
@@ -300,5 +340,6 @@ impl Texts<'_> {
 struct LogTexts {
     few: String,
     many: String,
+    vast: String,
     whole: String,
 }

@@ -10,10 +10,10 @@ use futures_util::{SinkExt, StreamExt, TryStreamExt, pin_mut};
 use super::arm::{FEW, Look, News};
 use super::conflict::{Clash, describe};
 use super::decide::{Entry, Ruling, Take, Terms, decide};
-use super::goat::Goat;
+use super::goat::{Goat, Order};
 use super::log::{Change, Keys, Names, Readers, Stream, note};
 use super::round::Merge;
-use super::spool::{Line, Spool};
+use super::spool::{Escaped, Spool};
 use super::strategy::Strategy;
 use super::version::Origin;
 use crate::engine::error::RoundError;
@@ -21,19 +21,19 @@ use crate::engine::site::Site;
 
 /// A delta table of this size is read as a whole rather than key by key.
 const SMALL_BYTES: i64 = 256 * 1024;
-/// The winner's row is written.
-const WRITE: u8 = 1;
-/// The winning version is recorded.
-const RECORD: u8 = 2;
+/// Of a larger one only those keys are read of which somebody has not read a change.
+const VAST_BYTES: i64 = 32 * 1024 * 1024;
 
 /// The rulings on a table. Lists are in the order of the arms.
 pub(super) struct Ruled {
-    /// What each source does.
-    pub(super) spools: Vec<Spool>,
+    /// Keys that get a version at each source, and most of them a row.
+    pub(super) take: Vec<Spool>,
+    /// Keys whose row others get from each source.
+    pub(super) give: Vec<Spool>,
+    /// Conflicts; the same for all.
+    pub(super) clash: Vec<Spool>,
     /// How many rows each source gets from others.
     pub(super) writes: Vec<u64>,
-    /// How many of each source's rows others get.
-    pub(super) wins: Vec<u64>,
     pub(super) keys: u64,
     pub(super) conflicts: u64,
     /// When the oldest change was made, in microseconds since 1970.
@@ -44,10 +44,12 @@ pub(super) struct Ruled {
 
 impl Ruled {
     fn new(arms: usize) -> Self {
+        let spools = || (0..arms).map(|_| Spool::new()).collect();
         Self {
-            spools: (0..arms).map(|_| Spool::new()).collect(),
+            take: spools(),
+            give: spools(),
+            clash: spools(),
             writes: vec![0; arms],
-            wins: vec![0; arms],
             keys: 0,
             conflicts: 0,
             oldest: None,
@@ -97,22 +99,28 @@ pub(super) async fn table(
         shared: vec![false; merge.arms.len()],
     };
     // Equality by text needs one order at every source; any other needs one server that knows it.
-    let meeting = merge.kept.scratch.as_ref().filter(|_| !goat.is_exact && changed.len() > 1);
+    let meeting = merge.kept.scratch.as_ref().filter(|_| goat.order == Order::Ranks && changed.len() > 1);
     let streams = try_join_all(changed.iter().map(|arm| async {
         let (bytes, changes) = news[*arm].tables.get(&place).copied().unwrap_or_default();
-        let is_few = changes <= FEW && bytes > SMALL_BYTES;
-        let rows = log(bench.merge, goat, *arm, Extent { is_whole, is_few, is_loose: meeting.is_some() }).await?;
+        let extent = match (changes, bytes) {
+            _ if is_whole => Extent::Whole,
+            (_, ..=SMALL_BYTES) => Extent::Many,
+            (..=FEW, _) => Extent::Few,
+            (_, ..=VAST_BYTES) => Extent::Many,
+            _ => Extent::Vast,
+        };
+        let rows = log(bench.merge, goat, *arm, extent, meeting.is_some()).await?;
         Ok::<_, RoundError>((bench.merge.arms[*arm].place, rows))
     }));
     let streams = streams.await?;
     let mut keys = match meeting {
         Some(scratch) => {
             let rows = meet(scratch, goat, streams.into_iter().map(|(_, rows)| rows).collect()).await?;
-            Keys::new(vec![Stream::new(rows, None)], true)
+            Keys::new(vec![Stream::new(rows, None)], Order::Ranks)
         }
         None => {
             let streams = streams.into_iter().map(|(place, rows)| Stream::new(rows, Some(place)));
-            Keys::new(streams.collect(), !goat.is_exact)
+            Keys::new(streams.collect(), goat.order)
         }
     };
     let ruled = bench.rule(&mut keys).await?;
@@ -134,30 +142,35 @@ fn truncations(captured: i32, news: &News) -> Vec<Change> {
         .collect()
 }
 
-/// Which part of a log is read, and how.
+/// Which part of a log is read.
 #[derive(Clone, Copy)]
-struct Extent {
-    /// With every key of the table.
-    is_whole: bool,
-    /// Key by key.
-    is_few: bool,
-    /// In no order, for the scratch table.
-    is_loose: bool,
+enum Extent {
+    /// A few keys, one by one.
+    Few,
+    /// All of it.
+    Many,
+    /// Some keys of very many.
+    Vast,
+    /// All of it, and every key of the table.
+    Whole,
 }
 
 type Rows = BoxStream<'static, Result<Bytes, RoundError>>;
 
-async fn log(merge: &Merge<'_>, goat: &Goat, arm: usize, extent: Extent) -> Result<Rows, RoundError> {
+/// `is_loose`: in no order, for the scratch table.
+async fn log(merge: &Merge<'_>, goat: &Goat, arm: usize, extent: Extent, is_loose: bool) -> Result<Rows, RoundError> {
     let (site, logs) = (&merge.arms[arm].site, &goat.at[arm].logs);
     let what = format!("reading changes of table \"{}\"", goat.label);
     let failed = || site.failed(what.as_str());
-    let rows = match extent {
-        Extent { is_whole: true, is_loose: true, .. } => site.conn.copy_out(&logs.loose_whole).await,
-        Extent { is_whole: true, .. } => site.conn.copy_out(&logs.whole).await,
-        Extent { is_few: true, is_loose: true, .. } => site.conn.copy_out(&logs.loose_few).await,
-        Extent { is_few: true, .. } => site.conn.copy_out(&logs.few).await,
-        Extent { is_loose: true, .. } => site.conn.copy_out(&logs.loose_many).await,
-        Extent { .. } => site.conn.copy_out(&logs.many).await,
+    let rows = match (extent, is_loose) {
+        (Extent::Few, false) => site.conn.copy_out(&logs.few).await,
+        (Extent::Few, true) => site.conn.copy_out(&logs.loose_few).await,
+        (Extent::Many, false) => site.conn.copy_out(&logs.many).await,
+        (Extent::Many, true) => site.conn.copy_out(&logs.loose_many).await,
+        (Extent::Vast, false) => site.conn.copy_out(&logs.vast).await,
+        (Extent::Vast, true) => site.conn.copy_out(&logs.loose_vast).await,
+        (Extent::Whole, false) => site.conn.copy_out(&logs.whole).await,
+        (Extent::Whole, true) => site.conn.copy_out(&logs.loose_whole).await,
     };
     let rows = rows.map_err(failed())?;
     Ok(boxed(rows, site, what))
@@ -240,23 +253,19 @@ impl Bench<'_> {
             |is_shared| Origin { sync: self.names.sync, db, serial: take.version.serial, is_shared }.to_string();
         for (arm, readers) in self.readers.iter().enumerate() {
             let bit = 1 << readers.place;
-            let is_winner = readers.place == take.winner && write != 0;
-            let verdict =
-                if write & bit != 0 { WRITE | RECORD } else { 0 } | if record & bit != 0 { RECORD } else { 0 };
-            if verdict == 0 && !is_winner && clash.is_none() {
-                continue;
+            if (write | record) & bit != 0 {
+                let is_record = if write & bit == 0 { 't' } else { 'f' };
+                ruled.writes[arm] += u64::from(write & bit != 0);
+                let origin = origin(self.shared[arm]);
+                let (micros, origin) = (take.version.time, Escaped(&origin));
+                ruled.take[arm].put(keys, format_args!("\t{is_record}\t{micros}\t{origin}"))?;
             }
-            ruled.writes[arm] += u64::from(verdict & WRITE != 0);
-            ruled.wins[arm] += u64::from(is_winner);
-            ruled.spools[arm].put(&Line {
-                keys,
-                verdict,
-                winner: take.winner,
-                receivers: if is_winner { write } else { 0 },
-                micros: take.version.time,
-                origin: &origin(self.shared[arm]),
-                conflict: clash.as_ref().map(|(id, note)| (id.as_str(), note.as_str())),
-            })?;
+            if readers.place == take.winner && write != 0 {
+                ruled.give[arm].put(keys, format_args!("\t{}", write.cast_signed()))?;
+            }
+            if let Some((id, note)) = &clash {
+                ruled.clash[arm].put(keys, format_args!("\t{}\t{}", Escaped(id), Escaped(note)))?;
+            }
         }
         Ok(())
     }

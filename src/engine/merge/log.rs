@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::decide::{Entry, Fresh, SOURCES_MAX};
+use super::goat::Order;
 use super::version::{Origin, Version};
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
@@ -96,9 +97,22 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
     }
 }
 
+/// Integers that a key has at most to be compared as such.
+pub(super) const INTEGERS_MAX: usize = 4;
+
+/// Where a key belongs in the order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Integers([i64; INTEGERS_MAX]),
+    /// What the server orders by, then the key itself.
+    Texts(Bytes, Bytes),
+    /// The server's rank alone.
+    Server(Bytes),
+}
+
 /// A row as it came: where it belongs in the order, the key's columns, the change.
 struct Row {
-    order: Bytes,
+    rank: Rank,
     place: u16,
     keys: Bytes,
     change: Option<Change>,
@@ -117,9 +131,9 @@ impl<'a> Stream<'a> {
         Self { rows, place, head: None }
     }
 
-    async fn advance(&mut self) -> Result<(), RoundError> {
+    async fn advance(&mut self, order: Order) -> Result<(), RoundError> {
         self.head = match self.rows.next().await {
-            Some(row) => Some(parse(row?, self.place)?),
+            Some(row) => Some(parse(row?, self.place, order)?),
             None => None,
         };
         Ok(())
@@ -129,19 +143,16 @@ impl<'a> Stream<'a> {
 /// The keys of all streams, in order, with what each source's log holds of them.
 pub(super) struct Keys<'a> {
     streams: Vec<Stream<'a>>,
-    /// Equal order is equality, whatever the texts are.
-    by_order: bool,
+    order: Order,
     is_begun: bool,
-    order: Bytes,
     /// The present key, as it came.
     pub(super) keys: Bytes,
     pub(super) changes: Vec<(u16, Change)>,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(streams: Vec<Stream<'a>>, by_order: bool) -> Self {
-        let (order, keys) = (Bytes::new(), Bytes::new());
-        Self { streams, by_order, is_begun: false, order, keys, changes: Vec::new() }
+    pub(super) fn new(streams: Vec<Stream<'a>>, order: Order) -> Self {
+        Self { streams, order, is_begun: false, keys: Bytes::new(), changes: Vec::new() }
     }
 
     /// Goes to the next key; `false`: there is none.
@@ -149,26 +160,20 @@ impl<'a> Keys<'a> {
         if !self.is_begun {
             self.is_begun = true;
             for stream in &mut self.streams {
-                stream.advance().await?;
+                stream.advance(self.order).await?;
             }
         }
-        let by_order = self.by_order;
-        let least = self.streams.iter().filter_map(|stream| stream.head.as_ref()).min_by(|a, b| {
-            a.order.cmp(&b.order).then_with(|| if by_order { std::cmp::Ordering::Equal } else { a.keys.cmp(&b.keys) })
-        });
-        let Some(least) = least else { return Ok(false) };
-        self.order = least.order.clone();
+        let heads = self.streams.iter().filter_map(|stream| stream.head.as_ref());
+        let Some(least) = heads.min_by(|a, b| a.rank.cmp(&b.rank)) else { return Ok(false) };
+        let rank = least.rank.clone();
         self.keys = least.keys.clone();
         self.changes.clear();
         for stream in &mut self.streams {
-            while let Some(row) = &stream.head {
-                if row.order != self.order || !(by_order || row.keys == self.keys) {
-                    break;
-                }
+            while stream.head.as_ref().is_some_and(|row| row.rank == rank) {
                 if let Some(Row { place, change: Some(change), .. }) = stream.head.take() {
                     self.changes.push((place, change));
                 }
-                stream.advance().await?;
+                stream.advance(self.order).await?;
             }
         }
         Ok(true)
@@ -176,11 +181,11 @@ impl<'a> Keys<'a> {
 }
 
 /// `order [place] key… txid micros origin`, as `COPY` writes it.
-fn parse(row: Bytes, place: Option<u16>) -> Result<Row, RoundError> {
+fn parse(row: Bytes, place: Option<u16>, order: Order) -> Result<Row, RoundError> {
     let bad = || RoundError::Log { row: String::from_utf8_lossy(&row).into_owned() };
     let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
     let mut start = row.iter().position(|byte| *byte == b'\t').ok_or_else(bad)?;
-    let order = row.slice(..start);
+    let first_column = row.slice(..start);
     let place = match place {
         Some(place) => place,
         None => {
@@ -206,5 +211,16 @@ fn parse(row: Bytes, place: Option<u16>) -> Result<Row, RoundError> {
             origin,
         }),
     };
-    Ok(Row { order, place, keys, change })
+    let rank = match order {
+        Order::Ranks => Rank::Server(first_column),
+        Order::Texts => Rank::Texts(first_column, keys.clone()),
+        Order::Integers => {
+            let mut integers = [0; INTEGERS_MAX];
+            for (integer, column) in integers.iter_mut().zip(keys.split(|byte| *byte == b'\t')) {
+                *integer = number(column).ok_or_else(bad)?;
+            }
+            Rank::Integers(integers)
+        }
+    };
+    Ok(Row { rank, place, keys, change })
 }

@@ -13,7 +13,7 @@ use bucardo_actors::model::RoundReport;
 use bucardo_actors::ports::Watch;
 
 use super::arm::{Advance, Arm, Look, News, Rows};
-use super::goat::{self, Goat};
+use super::goat::{self, Goat, Order};
 use super::log::Readers;
 use super::strategy::{self, Strategy};
 use super::{judge, sequences, spread};
@@ -140,7 +140,7 @@ impl Merge<'_> {
 
     /// Opens the session where logs meet, for keys that only a server can compare.
     async fn open_scratch(&mut self, goat: &Goat) -> Result<(), RoundError> {
-        if goat.is_exact || self.kept.scratch.is_some() {
+        if goat.order != Order::Ranks || self.kept.scratch.is_some() {
             return Ok(());
         }
         let name = format!("bucardo KID {} merge", self.sync.name);
@@ -218,7 +218,8 @@ impl Merge<'_> {
         let looked = self.arms.iter().zip(&goat.at).map(|(arm, at)| async move {
             let failed = arm.site.failed(format!("reading the definition of table \"{}\"", goat.label));
             let row = arm.site.conn.query_one(&at.definition, &[]).await.map_err(failed)?;
-            Ok::<_, RoundError>(row.get::<_, Option<&str>>("signature") == Some(at.signature.as_str()))
+            let is_same = row.get::<_, Option<&str>>("signature") == Some(at.signature.as_str());
+            Ok::<_, RoundError>(is_same && !row.get::<_, bool>("moved"))
         });
         Ok(try_join_all(looked).await?.into_iter().all(|same| same))
     }

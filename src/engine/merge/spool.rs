@@ -1,6 +1,7 @@
 //! Rulings of one table for one source, kept until its connection is free to take them: in memory while they are few,
 //! else in a temporary file without a name.
 
+use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
@@ -24,42 +25,17 @@ pub(super) struct Spool {
     pub(super) rows: u64,
 }
 
-/// What is done with one key on one source.
-pub(super) struct Line<'a> {
-    /// The key's columns, as they came from a `COPY`.
-    pub(super) keys: &'a [u8],
-    pub(super) verdict: u8,
-    pub(super) winner: u16,
-    pub(super) receivers: u64,
-    pub(super) micros: i64,
-    pub(super) origin: &'a str,
-    /// Id of the conflict and what is known of it.
-    pub(super) conflict: Option<(&'a str, &'a str)>,
-}
-
 impl Spool {
     pub(super) fn new() -> Self {
         Self { file: SpooledTempFile::new(MEMORY_MAX), line: Vec::with_capacity(256), rows: 0 }
     }
 
-    /// Adds a line.
-    pub(super) fn put(&mut self, line: &Line<'_>) -> io::Result<()> {
+    /// Adds a line: the key's columns, as they came from a `COPY`, and the rest, tabs included.
+    pub(super) fn put(&mut self, keys: &[u8], rest: fmt::Arguments<'_>) -> io::Result<()> {
         self.line.clear();
-        let text = &mut self.line;
-        text.extend_from_slice(line.keys);
-        let receivers = line.receivers.cast_signed();
-        write!(text, "\t{}\t{}\t{receivers}\t{}\t", line.verdict, line.winner, line.micros)?;
-        escape(text, line.origin);
-        match line.conflict {
-            Some((id, note)) => {
-                text.push(b'\t');
-                escape(text, id);
-                text.push(b'\t');
-                escape(text, note);
-            }
-            None => text.extend_from_slice(b"\t\\N\t\\N"),
-        }
-        text.push(b'\n');
+        self.line.extend_from_slice(keys);
+        self.line.write_fmt(rest)?;
+        self.line.push(b'\n');
         self.rows += 1;
         self.file.write_all(&self.line)
     }
@@ -82,15 +58,26 @@ impl Spool {
     }
 }
 
-/// As the text format of `COPY` wants it (manual, reference page `COPY`, "File Formats").
-fn escape(to: &mut Vec<u8>, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => to.extend_from_slice(b"\\\\"),
-            b'\t' => to.extend_from_slice(b"\\t"),
-            b'\n' => to.extend_from_slice(b"\\n"),
-            b'\r' => to.extend_from_slice(b"\\r"),
-            _ => to.push(byte),
+/// A text as the text format of `COPY` wants it (manual, reference page `COPY`, "File Formats").
+pub(super) struct Escaped<'a>(pub(super) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in self.0.split_inclusive(['\\', '\t', '\n', '\r']) {
+            let mut chars = piece.chars();
+            let escape = match chars.next_back() {
+                Some('\\') => "\\\\",
+                Some('\t') => "\\t",
+                Some('\n') => "\\n",
+                Some('\r') => "\\r",
+                _ => {
+                    f.write_str(piece)?;
+                    continue;
+                }
+            };
+            f.write_str(chars.as_str())?;
+            f.write_str(escape)?;
         }
+        Ok(())
     }
 }

@@ -9,10 +9,12 @@ use super::conflict;
 use super::goat::Goat;
 use super::judge::Ruled;
 use super::round::Merge;
-use crate::engine::apply::PLAN_FREELY;
 use crate::engine::error::RoundError;
 use crate::engine::pair::step;
 use crate::engine::step::Step;
+use crate::pg::SqlFile;
+
+const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
 
 /// Rows are handed on in pieces of this size.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -37,31 +39,38 @@ pub(super) async fn table(
         let conflicts = ruled.uncertain;
         tracing::warn!(%sync, table = label, conflicts, clocks, hint, "conflicts were decided by times that are closer than the clocks");
     }
-    let decided: Vec<u64> = ruled.spools.iter().map(|spool| spool.rows).collect();
-    let many = i64::try_from(decided.iter().copied().max().unwrap_or_default()).is_ok_and(|rows| rows > FEW);
-    let taking = merge.arms.iter().zip(&goat.at).zip(ruled.spools).filter(|(_, spool)| spool.rows > 0);
-    try_join_all(taking.map(|((arm, at), spool)| async move {
+    let taken: Vec<u64> = ruled.take.iter().map(|spool| spool.rows).collect();
+    let given: Vec<u64> = ruled.give.iter().map(|spool| spool.rows).collect();
+    let many = taken.iter().any(|rows| *rows > FEW.cast_unsigned());
+    let spools = ruled.take.into_iter().zip(ruled.give).zip(ruled.clash);
+    try_join_all(merge.arms.iter().zip(&goat.at).zip(spools).map(|((arm, at), ((take, give), clash))| async move {
         let what = format!("keeping rulings on table \"{label}\"");
-        let sink = arm.site.conn.copy_in(&at.rulings_in).await.map_err(arm.site.failed(what.as_str()))?;
-        spool.send(&arm.site, &what, sink).await?;
-        if many {
-            arm.site.run(&what, PLAN_FREELY.text()).await?;
-            arm.site.run(&what, &at.analyze).await?;
+        for (spool, into) in [(take, &at.take_in), (give, &at.give_in), (clash, &at.clash_in)] {
+            if spool.rows > 0 {
+                let sink = arm.site.conn.copy_in(into).await.map_err(arm.site.failed(what.as_str()))?;
+                spool.send(&arm.site, &what, sink).await?;
+            }
         }
-        Ok::<_, RoundError>(())
+        if many { arm.site.run(&what, PLAN_LARGE.text()).await } else { Ok(()) }
     }))
     .await?;
     if ruled.conflicts > 0 {
         conflict::keep(&merge.sync.name, &merge.arms, goat, merge.muted, looks[0].now).await?;
     }
-    let writing = merge.arms.iter().zip(&goat.at).zip(&decided).zip(&ruled.writes);
-    let deleted = try_join_all(writing.map(|(((arm, at), decided), writes)| async move {
-        if *decided == 0 || merge.muted & arm.bit() != 0 {
+    let writing = merge.arms.iter().zip(&goat.at).zip(&taken).zip(&ruled.writes);
+    let deleted = try_join_all(writing.map(|(((arm, at), taken), writes)| async move {
+        if *taken == 0 || merge.muted & arm.bit() != 0 {
             return Ok::<_, RoundError>(0);
         }
         let failed = |what: &str| arm.site.failed(format!("{what} of table \"{label}\""));
         let (deleted, recorded) = tokio::join!(
-            async { if *writes > 0 { arm.site.conn.execute(&at.delete, &[]).await } else { Ok(0) } },
+            async {
+                match (*writes, many) {
+                    (0, _) => Ok(0),
+                    (_, false) => arm.site.conn.execute(&at.delete, &[]).await,
+                    (_, true) => arm.site.conn.execute(&at.delete_many, &[]).await,
+                }
+            },
             arm.site.conn.execute(&at.record, &[]),
         );
         let deleted = deleted.map_err(failed("deleting changed rows"))?;
@@ -72,7 +81,7 @@ pub(super) async fn table(
         rows.deletes += deleted;
     }
     step(merge.watch, Step::Deleted(label)).await?;
-    for winner in (0..merge.arms.len()).filter(|arm| ruled.wins[*arm] > 0) {
+    for winner in (0..merge.arms.len()).filter(|arm| given[*arm] > 0) {
         for (rows, written) in rows.iter_mut().zip(pour(merge, goat, winner, &ruled.writes).await?) {
             rows.inserts += written;
         }
