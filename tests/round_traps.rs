@@ -85,8 +85,8 @@ async fn rows_hidden_by_policies_are_told() {
     lab.sync.members[0] = member("a", &words, Role::Source);
     lab.validate().await.unwrap();
     lab.on("a").run("INSERT INTO t VALUES (1, 'seen'), (2, 'hidden'); ALTER TABLE t ENABLE ROW LEVEL SECURITY").await;
-    let fault = lab.round("b").await.unwrap_err();
-    assert!(fault.message.contains("row-level security") && fault.message.contains("\"t\""), "{fault}");
+    let said = lab.round("b").await.unwrap().quarantined.join(" ");
+    assert!(said.contains("row-level security") && said.contains("\"t\""), "{said}");
     let told = lab.validate().await.unwrap_err().told();
     let remedy = format!("ALTER ROLE \"{role}\" BYPASSRLS");
     assert!(told.contains(&remedy), "{told}");
@@ -205,7 +205,8 @@ async fn a_target_made_anew_is_copied() {
     lab.assert_same().await;
 }
 
-/// A table that was made anew, or lost its triggers, is not captured; nothing else would tell.
+/// A table that was made anew, or lost its triggers, is not captured; nothing else would tell. What it was written
+/// meanwhile arrives when it is captured again.
 #[tokio::test]
 async fn a_table_that_is_no_longer_captured_is_told() {
     let ddl = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY);
@@ -224,8 +225,10 @@ async fn a_table_that_is_no_longer_captured_is_told() {
         lab.drain("b").await;
         lab.on("a").run(harm).await;
         lab.renew();
-        let fault = lab.round("b").await.unwrap_err();
-        assert!(fault.message.contains("capture of table") && fault.hint.is_some(), "{harm}: {fault}");
+        let said = lab.round("b").await.unwrap().quarantined.join(" ");
+        assert!(said.contains("captur") && said.contains("bucardo validate"), "{harm}: {said}");
+        lab.on("a").run("INSERT INTO t VALUES (7); INSERT INTO u VALUES (7); INSERT INTO p VALUES (7)").await;
+        lab.drain("b").await;
         lab.validate().await.unwrap();
         lab.on("a").run("INSERT INTO t VALUES (1); INSERT INTO u VALUES (1); INSERT INTO p2 VALUES (11)").await;
         lab.drain("b").await;

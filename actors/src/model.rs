@@ -319,6 +319,8 @@ pub struct RoundReport {
     /// Sources that a merge did without, since they could not be reached, and why. A round for another reason than
     /// [`Reason::Change`] or [`Reason::More`] tries them again.
     pub away: Vec<(DbName, String)>,
+    /// Tables that stay behind while the others go on: one sentence each.
+    pub quarantined: Vec<String>,
 }
 
 impl RoundReport {
@@ -340,5 +342,6 @@ impl RoundReport {
         self.lag = self.lag.max(later.lag);
         self.took += later.took;
         self.away.clone_from(&later.away);
+        self.quarantined.clone_from(&later.quarantined);
     }
 }

@@ -1,7 +1,12 @@
--- Tables whose changes are not captured, or not all of them: made anew under the same name, renamed, or without their
--- triggers; and the first partition that came later, which is not captured when it is written to directly.
+-- Tables whose changes are not captured, or not all of them, one row each:
+--   gone      there is no such table any more
+--   anew      another table has its name
+--   renamed   it has another name; its changes are captured
+--   triggers  its triggers are not there, or do not fire
+-- and, with its name, the first partition that came later: not captured when it is written to directly, or captured
+-- since, but its earlier rows have to be told.
 --   $1 int[] captured tables
-SELECT c.schemaname, c.tablename, p.name AS partition
+SELECT c.id, c.schemaname, c.tablename, p.partition, p.why
 FROM bucardo.captured AS c
 CROSS JOIN LATERAL (
     WITH RECURSIVE tree AS (
@@ -12,19 +17,24 @@ CROSS JOIN LATERAL (
         JOIN pg_inherits AS i ON i.inhparent = t.oid
         JOIN pg_class AS parent ON parent.oid = t.oid AND parent.relkind = 'p'
     )
-    SELECT CASE WHEN t.oid <> c.relation THEN t.oid::regclass::text END AS name
+    SELECT CASE WHEN t.oid <> c.relation THEN t.oid::regclass::text END AS partition, 'triggers' AS why, 2 AS weight
     FROM tree AS t
-    LEFT JOIN pg_class AS r ON r.oid = t.oid
-    WHERE (r.relkind IN ('r', 'p') OR r.oid IS NULL)
+    JOIN pg_class AS r ON r.oid = t.oid
+    WHERE r.relkind IN ('r', 'p')
       AND (SELECT count(*) FROM pg_trigger AS g
            WHERE g.tgrelid = t.oid AND left(g.tgname::text, 14) = 'bucardo_delta_' AND g.tgenabled IN ('O', 'A'))
           < CASE r.relkind WHEN 'p' THEN 4 ELSE 5 END
     UNION ALL
-    SELECT NULL
-    WHERE c.relation IS DISTINCT FROM to_regclass(format('%I.%I', c.schemaname, c.tablename))::oid
-    ORDER BY name NULLS FIRST
+    SELECT NULL,
+           CASE WHEN named.oid IS NOT NULL THEN 'anew' WHEN own.oid IS NOT NULL THEN 'renamed' ELSE 'gone' END,
+           CASE WHEN named.oid IS NULL AND own.oid IS NOT NULL THEN 3 ELSE 1 END
+    FROM (SELECT to_regclass(format('%I.%I', c.schemaname, c.tablename))::oid AS oid) AS named
+    LEFT JOIN pg_class AS own ON own.oid = c.relation
+    WHERE c.relation IS DISTINCT FROM named.oid
+    UNION ALL
+    SELECT a.partition::regclass::text, 'rows', 4 FROM bucardo.adopted AS a WHERE a.captured = c.id
+    ORDER BY partition NULLS FIRST, weight
     LIMIT 1
 ) AS p
 WHERE c.id = ANY ($1)
-ORDER BY p.name NULLS FIRST, c.id
-LIMIT 1
+ORDER BY c.id

@@ -49,11 +49,30 @@ CREATE TABLE IF NOT EXISTS bucardo.track (
 
 -- Conflicts that merges decided, until they are moved to the control database: written in the transaction that brings
 -- the decision here, so that each is told once. One row for each database with a version of the row, and a first one
--- whose db is empty. The newest table of all: where it exists, the rest does too.
+-- whose db is empty.
 CREATE TABLE IF NOT EXISTS bucardo.conflict (
     id   text NOT NULL,
     db   text NOT NULL,
     sync text NOT NULL,
     body json NOT NULL,
     PRIMARY KEY (id, db)
+);
+
+-- Tables that a target has put aside, and from where on it will want their changes: these are kept, however far its
+-- track goes, until it takes the table up again.
+CREATE TABLE IF NOT EXISTS bucardo.quarantined (
+    sync     text NOT NULL,
+    target   text NOT NULL,
+    captured int  NOT NULL REFERENCES bucardo.captured (id) ON DELETE CASCADE,
+    snapshot text NOT NULL,
+    PRIMARY KEY (sync, target, captured),
+    FOREIGN KEY (sync, target) REFERENCES bucardo.track (sync, target) ON DELETE CASCADE
+);
+
+-- Partitions that came later: captured now, but the rows that they had before have to be noted as changed yet. The
+-- newest table of all: where it exists, the rest does too.
+CREATE TABLE IF NOT EXISTS bucardo.adopted (
+    captured  int NOT NULL REFERENCES bucardo.captured (id) ON DELETE CASCADE,
+    partition oid NOT NULL,
+    PRIMARY KEY (captured, partition)
 )

@@ -1,15 +1,27 @@
 -- The columns of some relations, in order.
 --   $1 oid[] relations
 -- equals: the operator that the type's own index uses; that of an extension's type is outside the search path.
--- attgenerated exists from PostgreSQL 12 on; to_jsonb hides the difference.
+-- attgenerated and collisdeterministic exist from PostgreSQL 12 on; to_jsonb hides the difference.
 SELECT a.attrelid AS oid,
        a.attname::text AS name,
        a.attnum::int AS place,
        pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
        pg_catalog.format_type(a.atttypid, -1) AS bare_type,
+       CASE WHEN t.typtype = 'd' THEN (
+           WITH RECURSIVE base AS (
+               SELECT t.oid, t.typtype, t.typbasetype
+               UNION ALL
+               SELECT d.oid, d.typtype, d.typbasetype
+               FROM base
+               JOIN pg_catalog.pg_type d ON d.oid = base.typbasetype
+           )
+           SELECT pg_catalog.format_type(base.oid, -1) FROM base WHERE base.typtype <> 'd'
+       ) END AS base_type,
        a.attnotnull AS not_null,
        pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_text,
        coalesce(pg_catalog.to_jsonb(a) ->> 'attgenerated', '') <> '' AS generated,
+       EXISTS (SELECT FROM pg_catalog.pg_collation k
+               WHERE k.oid = a.attcollation AND pg_catalog.to_jsonb(k) ->> 'collisdeterministic' = 'false') AS folds,
        CASE WHEN t.typnamespace <> 'pg_catalog'::regnamespace THEN (
            WITH RECURSIVE base AS (
                SELECT a.atttypid AS oid

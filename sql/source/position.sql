@@ -4,6 +4,7 @@
 --   system_id     the source's cluster (pg_control_system), so that a re-created source is noticed
 --   timeline      the source's timeline, which a promotion or a restore changes; 0: not known yet
 --   copy_request  the last onetimecopy request that this target has answered
+--   quarantine    counts up whenever the tables in quarantine become others
 CREATE SCHEMA IF NOT EXISTS bucardo;
 CREATE TABLE IF NOT EXISTS bucardo.position (
     sync         text        NOT NULL,
@@ -17,4 +18,22 @@ CREATE TABLE IF NOT EXISTS bucardo.position (
     inserts      bigint      NOT NULL DEFAULT 0,
     updated      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (sync, source)
-) WITH (fillfactor = 50)
+) WITH (fillfactor = 50);
+ALTER TABLE bucardo.position ADD COLUMN IF NOT EXISTS quarantine bigint NOT NULL DEFAULT 0;
+
+-- Tables of a source that were put aside, because they cannot be written as they are: the others have the position,
+-- these stopped at a snapshot of their own and get from there what they missed.
+--   captured  the source's number of the table; with another one its changes are others'
+--   whole     not all changes since then were captured: the table comes back by a copy
+CREATE TABLE IF NOT EXISTS bucardo.quarantine (
+    sync       text        NOT NULL,
+    source     text        NOT NULL,
+    schemaname text        NOT NULL,
+    tablename  text        NOT NULL,
+    captured   int         NOT NULL,
+    snapshot   text        NOT NULL,
+    whole      boolean     NOT NULL,
+    why        text        NOT NULL,
+    since      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (sync, source, schemaname, tablename)
+)

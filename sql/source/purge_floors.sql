@@ -1,5 +1,6 @@
 -- For each captured table the positions of all targets that want it: what is visible in every one of them has been
--- read by all. A table that no sync wants any more has the present as its only position.
+-- read by all. Where a target has put it aside, also the one at which it stopped. A table that no sync wants any more
+-- has the present as its only position.
 --   ceiling: nothing from this transaction on can be visible in all
 SELECT c.deltaname,
        coalesce(array_agg(DISTINCT t.snapshot) FILTER (WHERE t.snapshot IS NOT NULL),
@@ -8,6 +9,10 @@ SELECT c.deltaname,
                 txid_snapshot_xmax(txid_current_snapshot())) AS ceiling
 FROM bucardo.captured AS c
 LEFT JOIN bucardo.captured_sync AS s ON s.captured = c.id
-LEFT JOIN bucardo.track AS t ON t.sync = s.sync
+LEFT JOIN LATERAL (
+    SELECT k.snapshot FROM bucardo.track AS k WHERE k.sync = s.sync
+    UNION ALL
+    SELECT q.snapshot FROM bucardo.quarantined AS q WHERE q.sync = s.sync AND q.captured = c.id
+) AS t ON true
 GROUP BY c.id
 ORDER BY c.id

@@ -142,7 +142,11 @@ impl Inner {
         }
         match &run.outcome {
             Ok(report) => {
-                trouble::over(&transaction, &run.kid).await?;
+                if report.quarantined.is_empty() {
+                    trouble::over(&transaction, &run.kid).await?;
+                } else {
+                    trouble::aside(&transaction, &run.kid, run.ended, &report.quarantined.join("; ")).await?;
+                }
                 if run.kid.work == Work::Merge {
                     trouble::note_away(&transaction, &run.kid.sync, run.ended, &report.away).await?;
                 }

@@ -13,6 +13,7 @@ use super::CatalogError;
 use super::query::{Query, query};
 
 const NOTE: Query = query!("note a trouble", "trouble_note");
+const ASIDE: Query = query!("note the tables that a pair has put aside", "trouble_aside");
 const OVER: Query = query!("note the end of a trouble", "trouble_over");
 const BACK: Query = query!("note which sources are back", "trouble_back");
 const CLEAR: Query = query!("forget the troubles of a former daemon", "trouble_clear");
@@ -32,7 +33,7 @@ pub struct Trouble {
     pub target: String,
     /// When it first failed since it last went well.
     pub since: chrono::DateTime<chrono::Local>,
-    /// How often it has failed since.
+    /// How often it has failed since; 0: it goes on, but for some tables.
     pub failures: i64,
     /// When it is tried again.
     pub next_try: Option<chrono::DateTime<chrono::Local>>,
@@ -56,6 +57,18 @@ pub async fn note(
 ) -> Result<(), CatalogError> {
     let (sync, source, target) = place(kid);
     NOTE.execute(client, &[&sync, &source, &target, &at, &next_try, &fault.message, &fault.hint]).await.map(drop)
+}
+
+/// Notes that `kid` goes well but for some tables, which `why` names.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn aside(client: &impl GenericClient, kid: &KidId, at: SystemTime, why: &str) -> Result<(), CatalogError> {
+    let (sync, source, target) = place(kid);
+    let hint =
+        format!("what is quarantined comes back by itself when the difference is gone; at once: bucardo kick {sync}");
+    ASIDE.execute(client, &[&sync, &source, &target, &at, &why, &hint]).await.map(drop)
 }
 
 /// Notes that `kid` went well.

@@ -70,6 +70,9 @@ pub(super) fn words(trouble: &Trouble) -> String {
     let next = trouble.next_try.map(|next| format!(", next try {}", when(next))).unwrap_or_default();
     let times = if trouble.failures == 1 { "once".to_owned() } else { format!("{} times", trouble.failures) };
     let hint = trouble.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    if trouble.failures == 0 {
+        return format!("{}{hint}", trouble.why);
+    }
     format!("fails since {} ({times}{next}): {}{hint}", when(trouble.since), trouble.why)
 }
 

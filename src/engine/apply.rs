@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use postgres_types::Oid;
 use tokio_postgres::Row;
 
-use super::batch::Batch;
+use super::batch::{Batch, Truncated};
 use super::error::RoundError;
 use super::onward;
 use super::pair::{Round, step};
@@ -28,6 +28,16 @@ pub(super) struct Applied {
     pub(super) oldest: Option<DateTime<Utc>>,
 }
 
+impl Applied {
+    /// Counts a table in whose `changes` the keys were asked for.
+    pub(super) fn add(&mut self, moved: &Moved, changes: &Row) {
+        self.keys += moved.keys;
+        self.deletes += moved.deletes;
+        self.inserts += moved.inserts;
+        self.oldest = [self.oldest, changes.get("oldest")].into_iter().flatten().min();
+    }
+}
+
 pub(super) enum Ended {
     Done(Applied),
     /// The definition of this table is not the one that its statements were made for.
@@ -39,8 +49,9 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
     for place in &batch.tables {
         let session = &mut *round.session;
         if session.tables[*place].ready.is_none() {
-            let ready =
-                session.tables[*place].prepare(&session.source, &session.target, session.questions.as_ref()).await?;
+            let table = &session.tables[*place];
+            let ready = table.prepare(&session.source, &session.target, session.questions.as_ref()).await;
+            let ready = ready.map_err(|error| error.of_table(&table.label))?;
             session.tables[*place].ready = Some(ready);
         }
     }
@@ -54,25 +65,27 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
             return Ok(Ended::Changed(table.label.clone()));
         }
     }
-    applied.truncates = truncate(round, batch).await?;
+    applied.truncates = truncate(round, &batch.tables, &batch.look.truncated).await?;
     for (place, changes) in batch.tables.iter().zip(&changes) {
         let table = &round.session.tables[*place];
         let Some(ready) = &table.ready else { continue };
-        step(round.watch, Step::Keys(&table.label)).await?;
-        let moved = if changes.get::<_, i64>("changes") > FEW {
-            many(round, table, ready).await?
-        } else {
-            few(round, table, ready, changes).await?
-        };
-        applied.keys += moved.keys;
-        applied.deletes += moved.deletes;
-        applied.inserts += moved.inserts;
-        applied.oldest = [applied.oldest, changes.get("oldest")].into_iter().flatten().min();
+        let moved = bring(round, table, ready, changes).await.map_err(|error| error.of_table(&table.label))?;
+        applied.add(&moved, changes);
     }
     if let Some(table) = onward::confirm(round.session, &batch.tables).await? {
         return Ok(Ended::Changed(table));
     }
     Ok(Ended::Done(applied))
+}
+
+/// Brings the changes of one table.
+pub(super) async fn bring(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> Result<Moved, RoundError> {
+    step(round.watch, Step::Keys(&table.label)).await?;
+    if changes.get::<_, i64>("changes") > FEW {
+        many(round, table, ready).await
+    } else {
+        few(round, table, ready, changes).await
+    }
 }
 
 /// The changed keys of every table, all asked for at once.
@@ -85,7 +98,8 @@ async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> 
         let ready = table.ready.as_ref()?;
         Some(async move {
             let found = source.conn.query_one(&ready.keys, &[limit]).await;
-            found.map_err(source.failed(format!("reading changed keys of table \"{}\"", table.label)))
+            let found = found.map_err(source.failed(format!("reading changed keys of table \"{}\"", table.label)));
+            found.map_err(|error| error.of_table(&table.label))
         })
     }))
     .await
@@ -94,13 +108,13 @@ async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> 
 /// Empties the tables that were truncated, before any is written to: all that no foreign key from elsewhere points at by
 /// one `TRUNCATE`, which those that point at each other allow only together; the others by `DELETE`, which leaves alone
 /// what points at them. Returns how many.
-async fn truncate(round: &Round<'_>, batch: &Batch) -> Result<u64, RoundError> {
+pub(super) async fn truncate(round: &Round<'_>, places: &[usize], events: &[Truncated]) -> Result<u64, RoundError> {
     let target = &round.session.target;
-    let tables = batch.tables.iter().map(|place| &round.session.tables[*place]);
-    let tables = tables.filter(|table| batch.look.is_truncated(table.captured));
+    let tables = places.iter().map(|place| &round.session.tables[*place]);
+    let tables = tables.filter(|table| events.iter().any(|event| event.captured == table.captured));
     let tables: Vec<(&Table, &Ready)> = tables.filter_map(|table| Some((table, table.ready.as_ref()?))).collect();
     for (table, ready) in &tables {
-        let events = batch.look.truncates(table.captured);
+        let events = events.iter().filter(|event| event.captured == table.captured);
         let handed_on = ready.onward.truncate(target, round.session.questions.as_ref(), events).await;
         handed_on.map_err(target.failed(format!("handing on a truncate of table \"{}\"", table.label)))?;
     }
@@ -114,22 +128,24 @@ async fn truncate(round: &Round<'_>, batch: &Batch) -> Result<u64, RoundError> {
         chosen.map(|((table, ready), _)| (&table.label, &ready.emptying.table))
     };
     for (label, table) in names(false) {
-        target.run(&format!("emptying table \"{label}\""), &format!("DELETE FROM {table}")).await?;
+        let emptied = target.run(&format!("emptying table \"{label}\""), &format!("DELETE FROM {table}")).await;
+        emptied.map_err(|error| error.of_table(label))?;
     }
     let truncated: Vec<_> = names(true).collect();
     if !truncated.is_empty() {
         let labels: Vec<&str> = truncated.iter().map(|(label, _)| label.as_str()).collect();
         let tables = Sql::join(truncated.iter().map(|(_, table)| (*table).clone()), ", ");
-        target.run(&format!("truncating {}", labels.join(", ")), &format!("TRUNCATE {tables}")).await?;
+        let emptied = target.run(&format!("truncating {}", labels.join(", ")), &format!("TRUNCATE {tables}")).await;
+        emptied.map_err(|error| if let [one] = *labels { error.of_table(one) } else { error })?;
     }
     Ok(u64::try_from(tables.len()).unwrap_or(u64::MAX))
 }
 
 /// Rows of one table.
-struct Moved {
-    keys: u64,
-    deletes: u64,
-    inserts: u64,
+pub(super) struct Moved {
+    pub(super) keys: u64,
+    pub(super) deletes: u64,
+    pub(super) inserts: u64,
 }
 
 /// A few keys: parameters of one `DELETE`.

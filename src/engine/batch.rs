@@ -36,14 +36,9 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// The truncates of a captured table.
-    pub(super) fn truncates(&self, captured: i32) -> impl Iterator<Item = &Truncated> {
-        self.truncated.iter().filter(move |it| it.captured == captured)
-    }
-
     /// Whether a captured table was truncated.
     pub(super) fn is_truncated(&self, captured: i32) -> bool {
-        self.truncates(captured).next().is_some()
+        self.truncated.iter().any(|it| it.captured == captured)
     }
 }
 
@@ -83,7 +78,7 @@ impl Batch {
         Self { position: look.position.clone(), look, tables, is_cut: false }
     }
 
-    /// Plans the batch, cut between two transactions when more than `rows_max` changes wait.
+    /// Plans the batch of the tables that are wanted, cut between two transactions when more than `rows_max` changes wait.
     ///
     /// A batch with a truncation is never cut: a row written after it by an older transaction would be
     /// delivered first and truncated then.
@@ -93,11 +88,12 @@ impl Batch {
         look: Look,
         rows_max: i64,
         uncut: bool,
+        wanted: impl Fn(usize) -> bool,
     ) -> Result<Self, RoundError> {
         let bytes: i64 = look.pending.iter().map(|(_, bytes)| bytes).sum();
         let small = bytes / DELTA_ROW_BYTES_MIN <= rows_max;
-        let truncates = session.tables.iter().any(|table| look.is_truncated(table.captured));
-        let mut batch = Self::uncut(session, look, |_| true);
+        let mut batch = Self::uncut(session, look, wanted);
+        let truncates = batch.tables.iter().any(|place| batch.look.is_truncated(session.tables[*place].captured));
         if small || uncut || truncates {
             return Ok(batch);
         }

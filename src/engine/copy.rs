@@ -26,11 +26,17 @@ pub(super) async fn run(
     let mut report = RoundReport { copied: true, deletes, inserts, ..RoundReport::default() };
     // Definitions are read anew: a copy may come long after the session began.
     round.session.tables.iter_mut().for_each(|table| table.ready = None);
-    round.session.sequences.bring(&look.sequences, &round.session.target).await?;
+    let quarantine = &round.quarantine;
+    let passed = |sequence: &str| quarantine.has_sequence(sequence);
+    round.session.sequences.bring(&look.sequences, &round.session.target, passed).await?;
     // Both sides start again from here, whatever they knew before.
     let known = look.track_round.unwrap_or_default().max(held.round);
     let left: Vec<bool> = round.session.tables.iter().map(|table| !copied.has(&table.goat)).collect();
-    let batch = Batch::uncut(round.session, look, |place| left[place]);
+    let (tables, quarantine) = (&round.session.tables, &mut *round.quarantine);
+    tables.iter().filter(|table| copied.has(&table.goat)).for_each(|table| quarantine.done(&table.label));
+    quarantine.wait();
+    let passed: Vec<bool> = tables.iter().map(|table| quarantine.has(&table.label)).collect();
+    let batch = Batch::uncut(round.session, look, |place| left[place] && !passed[place]);
     match apply::batch(round, &batch).await? {
         apply::Ended::Done(Applied { deletes, inserts, truncates, .. }) => {
             report.deletes += deletes;

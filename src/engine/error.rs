@@ -58,6 +58,15 @@ pub enum RoundError {
         /// How we know.
         how: String,
     },
+    /// Something went wrong with one table; others need not be concerned.
+    #[error("{error}")]
+    OfTable {
+        /// `schema.table` on the source.
+        table: String,
+        /// What.
+        #[source]
+        error: Box<RoundError>,
+    },
     /// A table cannot be copied as it is.
     #[error("table \"{table}\" cannot be replicated to database \"{db}\": {why}")]
     Table {
@@ -150,6 +159,7 @@ impl RoundError {
             | Self::Conflict { .. }
             | Self::Strategy { .. }
             | Self::Position { .. } => Failure::Permanent,
+            Self::OfTable { error, .. } => error.failure(),
             Self::Injected(fault) => fault.failure,
         }
     }
@@ -159,6 +169,7 @@ impl RoundError {
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             Self::Sql { source, .. } => source.code().map(tokio_postgres::error::SqlState::code),
+            Self::OfTable { error, .. } => error.sqlstate(),
             _ => None,
         }
     }
@@ -168,7 +179,17 @@ impl RoundError {
         match self {
             Self::Connect { db: place, .. } | Self::NotInstalled { db: place, .. } => place == db,
             Self::Sql { db: place, source, .. } => place == db && is_lost(source),
+            Self::OfTable { error, .. } => error.is_loss_of(db),
             _ => false,
+        }
+    }
+
+    /// The same error, of this table.
+    pub(super) fn of_table(self, table: &str) -> Self {
+        match self {
+            // The inner one knows better; a fault that a test injects stays what it is.
+            Self::OfTable { .. } | Self::Injected(_) => self,
+            error => Self::OfTable { table: table.to_owned(), error: Box::new(error) },
         }
     }
 
@@ -183,6 +204,7 @@ impl RoundError {
             | Self::Table { db, .. }
             | Self::Join { db, .. }
             | Self::Position { db, .. } => Some(db),
+            Self::OfTable { error, .. } => error.db(),
             Self::Restless { .. }
             | Self::Spool { .. }
             | Self::Log { .. }
@@ -203,6 +225,7 @@ impl RoundError {
             Self::WentBack { .. } | Self::Position { .. } => Some(format!(
                 "compare the databases; to copy everything anew run: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
             )),
+            Self::OfTable { error, .. } => error.hint(sync),
             Self::Table { .. } => Some(format!("make the tables alike, then run: bucardo kick {sync}")),
             Self::Sql { .. } if self.failure() == Failure::Permanent => {
                 Some(format!("mend the cause, then run: bucardo kick {sync}"))

@@ -59,7 +59,7 @@ impl FollowSession {
         self.pair.as_ref().and(self.sources.front())
     }
 
-    async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
+    async fn run(&mut self, reason: Reason, watch: &Watch) -> Result<RoundReport, RoundError> {
         self.look_for_copy().await?;
         let mut lost: Option<(DbName, RoundError)> = None;
         let mut tries = self.sources.len();
@@ -69,7 +69,7 @@ impl FollowSession {
             let (sync, target) = (self.sync.name.clone(), self.target.clone());
             let pair = Pair { sync, source: source.clone(), target };
             let session = self.pair.get_or_insert_with(|| PairSession::new(Arc::clone(&self.sync), pair));
-            let ended = Self::round(session, &self.sync, self.told, watch).await;
+            let ended = Self::round(session, &self.sync, self.told, (reason, watch)).await;
             match ended {
                 Ok((report, merged)) => {
                     if let Some((away, error)) = &lost {
@@ -79,7 +79,9 @@ impl FollowSession {
                     if report.copied {
                         self.has_copied();
                     }
-                    if let Some(merged) = merged.filter(|_| !report.more) {
+                    // What lacks changes of one table has not got everything.
+                    let has_all = !report.more && report.quarantined.is_empty();
+                    if let Some(merged) = merged.filter(|_| has_all) {
                         self.tell(merged, watch).await;
                     }
                     return Ok(report);
@@ -108,7 +110,7 @@ impl FollowSession {
         pair: &mut PairSession,
         sync: &SyncDetail,
         told: Option<Instant>,
-        watch: &Watch,
+        (reason, watch): (Reason, &Watch),
     ) -> Result<(RoundReport, Option<Vec<Merged>>), RoundError> {
         let merged = match pair.session() {
             Some(session) if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) => {
@@ -116,7 +118,7 @@ impl FollowSession {
             }
             _ => None,
         };
-        Ok((pair.run(watch).await?, merged))
+        Ok((pair.run(reason, watch).await?, merged))
     }
 
     /// Tells the other sources what the target has by now. That may fail: they keep their changes for longer then.
@@ -163,9 +165,9 @@ impl FollowSession {
 }
 
 impl Rounds for FollowSession {
-    fn round<'a>(&'a mut self, _: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+    fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         async move {
-            let ended = Box::pin(self.run(&watch)).await;
+            let ended = Box::pin(self.run(reason, &watch)).await;
             ended.map_err(|error| error.into_fault(self.sync.name.as_str()))
         }
         .boxed()

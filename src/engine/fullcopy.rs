@@ -92,7 +92,7 @@ impl CopySession {
         for piece in sequences.branches().chunks(PIECE) {
             let sql = Sql::join(piece.iter().cloned(), " UNION ALL ");
             let rows = source.conn.query(sql.as_str(), &[]).await.map_err(source.failed("reading sequences"))?;
-            sequences.bring(&rows, target).await?;
+            sequences.bring(&rows, target, |_| false).await?;
         }
         Ok(())
     }

@@ -5,7 +5,9 @@
 mod apply;
 mod batch;
 mod begin;
+mod check;
 mod copy;
+mod drift;
 mod error;
 mod follow;
 mod fullcopy;
@@ -14,6 +16,8 @@ pub mod merge;
 mod onward;
 mod pair;
 mod position;
+mod quarantine;
+mod returning;
 mod scout;
 mod sequences;
 mod session;

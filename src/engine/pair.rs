@@ -4,6 +4,7 @@
 //! position to the snapshot, and commits rows and new position together. Whatever dies before that commit leaves
 //! the target as it was; whatever dies after it leaves only the source's track behind, which the next round mends.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,14 +16,17 @@ use tokio_postgres::{Row, Statement};
 use bucardo_actors::model::{Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
+use super::apply::Applied;
 use super::batch::{Batch, Look, Truncated};
+use super::drift::Drift;
 use super::error::RoundError;
 use super::position::Position;
+use super::quarantine::Quarantine;
 use super::session::Session;
 use super::site::Site;
 use super::step::Step;
-use super::{apply, copy};
-use crate::catalog::SyncDetail;
+use super::{apply, copy, returning};
+use crate::catalog::{Goat, SyncDetail};
 
 /// How often a round starts over because a table's definition changed under it, or a cut batch clashed.
 const TRIES_MAX: u32 = 5;
@@ -37,6 +41,8 @@ pub(super) struct Held {
     pub(super) system_id: i64,
     pub(super) timeline: i64,
     pub(super) copy_request: i64,
+    /// The count of changes to the list of tables in quarantine.
+    pub(super) quarantine: i64,
 }
 
 /// The rounds of one KID. Keeps its connections from one round to the next.
@@ -44,6 +50,7 @@ pub struct PairSession {
     sync: Arc<SyncDetail>,
     id: Pair,
     session: Option<Session>,
+    quarantine: Quarantine,
 }
 
 /// What a round came to.
@@ -57,7 +64,7 @@ impl PairSession {
     /// Makes the rounds of one pair; connecting is part of the first round.
     #[must_use]
     pub fn new(sync: Arc<SyncDetail>, id: Pair) -> Self {
-        Self { sync, id, session: None }
+        Self { sync, id, session: None, quarantine: Quarantine::default() }
     }
 
     /// The open session, between two rounds.
@@ -72,54 +79,94 @@ impl PairSession {
         }
     }
 
-    pub(super) async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
+    pub(super) async fn run(&mut self, reason: Reason, watch: &Watch) -> Result<RoundReport, RoundError> {
         let began = Instant::now();
         let mut uncut = false;
         let mut changed = String::new();
-        for tries_left in (1..=TRIES_MAX).rev() {
-            let mut session = match self.session.take() {
-                Some(session) => session,
-                None => Session::open(&self.sync, &self.id).await?,
-            };
+        let mut doubted = HashSet::new();
+        let mut tries = 0;
+        let mut reason = reason;
+        while tries < TRIES_MAX {
+            let mut session = self.take_session(reason).await?;
             step(watch, Step::Connected).await?;
-            let (sync, id) = (&self.sync, &self.id);
-            let mut round = Round { sync, id, session: &mut session, watch, uncut, is_cut: false, began };
-            match round.run().await {
+            let (sync, id, quarantine) = (&self.sync, &self.id, &mut self.quarantine);
+            let mut round = Round { sync, id, session: &mut session, quarantine, watch, uncut, is_cut: false, began };
+            // What was asked for has been looked at, once.
+            let error = match round.run(std::mem::replace(&mut reason, Reason::More)).await {
                 Ok(Ended::Done(report)) => {
                     self.session = Some(session);
-                    return Ok(report);
+                    return Ok(RoundReport { quarantined: self.quarantine.told(), ..report });
                 }
                 Ok(Ended::Again(table)) => {
                     tracing::info!(kid = %self.id, table, "the definition of the table changed, the round starts over");
+                    self.quarantine.unlearn();
                     changed = table;
                     self.session = Some(session);
+                    tries += 1;
+                    continue;
                 }
-                // The row that stands in the way may be one whose change was cut off.
-                Err(error) if round.is_cut && matches!(error.sqlstate(), Some("23505" | "23P01")) => {
-                    tracing::info!(kid = %self.id, "a part of the backlog clashes with the rest, the round takes it whole");
-                    uncut = true;
-                    session.release().await;
-                }
-                // What others did meanwhile fits in no order with what this round saw; the next one sees it.
-                Err(error) if sync.serializable && tries_left > 1 && error.sqlstate() == Some("40001") => {
-                    tracing::info!(kid = %self.id, "the round cannot be serialized, it starts over");
-                    session.release().await;
-                    tokio::time::sleep(SERIALIZATION_PAUSE * (TRIES_MAX - tries_left + 1)).await;
-                }
-                Err(error) => {
-                    session.release().await;
-                    return Err(error);
-                }
+                Err(error) => error,
+            };
+            let is_cut = round.is_cut;
+            self.quarantine.unlearn();
+            session.release().await;
+            // The row that stands in the way may be one whose change was cut off.
+            if is_cut && matches!(error.sqlstate(), Some("23505" | "23P01")) {
+                tracing::info!(kid = %self.id, "a part of the backlog clashes with the rest, the round takes it whole");
+                uncut = true;
+                tries += 1;
+            // What others did meanwhile fits in no order with what this round saw; the next one sees it.
+            } else if self.sync.serializable && tries + 1 < TRIES_MAX && error.sqlstate() == Some("40001") {
+                tracing::info!(kid = %self.id, "the round cannot be serialized, it starts over");
+                tries += 1;
+                tokio::time::sleep(SERIALIZATION_PAUSE * tries).await;
+            } else if !self.goes_on_without(&error, &mut doubted) {
+                return Err(error);
             }
         }
         Err(RoundError::Restless { table: changed })
     }
+
+    /// The session of the last round, or a new one.
+    async fn take_session(&mut self, reason: Reason) -> Result<Session, RoundError> {
+        let session = self.session.take();
+        let is_outdated = self.quarantine.wants_new_session(reason, Instant::now());
+        if let Some(session) = session {
+            if !is_outdated {
+                return Ok(session);
+            }
+            session.release().await;
+        }
+        let mut session = Session::open(&self.sync, &self.id).await?;
+        for drift in session.unfit_sequences.drain(..) {
+            self.quarantine.note_sequence(&self.id, &drift, Instant::now());
+        }
+        Ok(session)
+    }
+
+    /// Whether a round can do without the table that the last one failed of: it is put aside. Statements may be older
+    /// than the difference that they met, so a table is doubted once before that.
+    fn goes_on_without(&mut self, error: &RoundError, doubted: &mut HashSet<String>) -> bool {
+        let Some(drift) = Drift::of(error) else {
+            // A table or sequence that is gone may be missed by a statement that names many; a new session passes it over.
+            return error.sqlstate().is_some_and(|code| code.starts_with("42")) && doubted.insert(String::new());
+        };
+        let now = Instant::now();
+        if drift.by_statement && !self.quarantine.has(&drift.table) && doubted.insert(drift.table.clone()) {
+            return true;
+        }
+        let is_it = |goat: &&Goat| format!("{}.{}", goat.schema, goat.name) == drift.table;
+        match self.sync.tables().find(is_it) {
+            Some(goat) => self.quarantine.note(&self.id, goat, &drift, now),
+            None => self.quarantine.note_sequence(&self.id, &drift, now),
+        }
+    }
 }
 
 impl Rounds for PairSession {
-    fn round<'a>(&'a mut self, _: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+    fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         async move {
-            let ended = Box::pin(self.run(&watch)).await;
+            let ended = Box::pin(self.run(reason, &watch)).await;
             ended.map_err(|error| error.into_fault(self.id.sync.as_str()))
         }
         .boxed()
@@ -154,6 +201,7 @@ pub(super) async fn fence(target: &Site, begin: &str, statement: &Statement, id:
         system_id: row.get("system_id"),
         timeline: row.get("timeline"),
         copy_request: row.get("copy_request"),
+        quarantine: row.get("quarantine"),
     })
 }
 
@@ -162,6 +210,7 @@ pub(super) struct Round<'a> {
     pub(super) sync: &'a SyncDetail,
     pub(super) id: &'a Pair,
     pub(super) session: &'a mut Session,
+    pub(super) quarantine: &'a mut Quarantine,
     pub(super) watch: &'a Watch,
     /// The batch must not be cut.
     uncut: bool,
@@ -171,9 +220,11 @@ pub(super) struct Round<'a> {
 }
 
 impl Round<'_> {
-    async fn run(&mut self) -> Result<Ended, RoundError> {
+    async fn run(&mut self, reason: Reason) -> Result<Ended, RoundError> {
+        self.check_tables(reason).await?;
         let held = self.fence().await?;
         step(self.watch, Step::Fenced).await?;
+        self.hold(&held).await?;
         let look = self.look(&held.position).await?;
         step(self.watch, Step::Snapshot).await?;
         let copying = self.sync.onetimecopy > 0 && held.copy_request < self.sync.copy_request;
@@ -191,16 +242,22 @@ impl Round<'_> {
             };
         }
         self.check_time(&held, &look)?;
-        self.session.check_capture().await?;
-        let batch = Batch::plan(self.session, &held.position, look, self.sync.batch_rows_max, self.uncut).await?;
+        let (session, quarantine) = (&mut *self.session, &mut *self.quarantine);
+        let wanted = |place: usize| !quarantine.has(&session.tables[place].label);
+        let batch = Batch::plan(session, &held.position, look, self.sync.batch_rows_max, self.uncut, wanted).await?;
         self.is_cut = batch.is_cut;
-        let sequences = self.session.sequences.bring(&batch.look.sequences, &self.session.target).await?;
-        if batch.is_empty() {
+        let passed = |sequence: &str| quarantine.has_sequence(sequence);
+        let sequences = session.sequences.bring(&batch.look.sequences, &session.target, passed).await?;
+        if self.is_cut {
+            // A table that returns is brought to the snapshot of the others, not to a cut.
+            quarantine.wait();
+        }
+        if batch.is_empty() && !quarantine.has_work() {
             return self.end_empty(&held, &batch, sequences).await;
         }
-        let applied = match apply::batch(self, &batch).await? {
-            apply::Ended::Done(applied) => applied,
-            apply::Ended::Changed(table) => {
+        let applied = match self.apply(&batch).await? {
+            Ok(applied) => applied,
+            Err(table) => {
                 self.abandon().await?;
                 return Ok(Ended::Again(table));
             }
@@ -218,6 +275,39 @@ impl Round<'_> {
             took: self.began.elapsed(),
             ..RoundReport::default()
         }))
+    }
+
+    /// Sees, now and then, what became of the tables: is all captured, and do those in quarantine fit again? Neither
+    /// side is in a transaction.
+    async fn check_tables(&mut self, reason: Reason) -> Result<(), RoundError> {
+        for drift in self.session.check(self.sync, reason, self.watch).await? {
+            let goat = self.sync.tables().find(|goat| format!("{}.{}", goat.schema, goat.name) == drift.table);
+            if let Some(goat) = goat {
+                self.quarantine.note(self.id, goat, &drift, Instant::now());
+            }
+        }
+        self.quarantine.learn(self.id, &self.session.target, None).await?;
+        returning::check(self, reason).await
+    }
+
+    /// What is put aside is kept at the source before the position goes past it.
+    async fn hold(&mut self, held: &Held) -> Result<(), RoundError> {
+        let session = &self.session;
+        self.quarantine.learn(self.id, &session.target, Some(held.quarantine)).await?;
+        let captured = |label: &str| {
+            let table = session.tables.iter().find(|table| table.label == label);
+            table.map(|table| table.captured)
+        };
+        self.quarantine.hold(self.id, &session.source, &held.position, captured).await
+    }
+
+    /// Delivers the batch, and what returning tables missed; the inner error names a table whose definition changed.
+    async fn apply(&mut self, batch: &Batch) -> Result<Result<Applied, String>, RoundError> {
+        let mut applied = match apply::batch(self, batch).await? {
+            apply::Ended::Done(applied) => applied,
+            apply::Ended::Changed(table) => return Ok(Err(table)),
+        };
+        Ok(returning::deliver(self, &mut applied).await?.map(|()| applied))
     }
 
     async fn fence(&mut self) -> Result<Held, RoundError> {
@@ -353,6 +443,7 @@ impl Round<'_> {
             &self.session.system_id,
             &self.session.timeline,
         ];
+        self.quarantine.write(id, target).await?;
         let totals = target
             .conn
             .query_one(&self.session.statements.advance, &args)
@@ -375,11 +466,12 @@ impl Round<'_> {
         );
         ended?;
         tracked.map_err(source.failed("writing the track"))?;
+        self.quarantine.committed(id, source).await?;
         step(self.watch, Step::Tracked).await
     }
 }
 
-fn truncate(row: &Row) -> Truncated {
+pub(super) fn truncate(row: &Row) -> Truncated {
     Truncated { captured: row.get("captured"), origin: row.get("origin"), txntime: row.get("txntime") }
 }
 

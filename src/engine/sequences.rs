@@ -2,11 +2,13 @@
 
 use tokio_postgres::{Row, Statement};
 
+use super::drift::Drift;
 use super::error::RoundError;
 use super::scout::PIECE;
 use super::site::Site;
 use crate::catalog::Goat;
 use crate::pg::{Sql, SqlFile};
+use crate::source::{Relation, relations};
 
 const SEQUENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/sequence.sql"));
 const SET: SqlFile = SqlFile::new(include_str!("../../sql/engine/set_sequence.sql"));
@@ -20,6 +22,50 @@ pub(super) struct Sequences {
     /// On the target; `None`: there are no sequences.
     set: Option<Statement>,
     known: Vec<Option<(i64, bool)>>,
+    /// `schema.sequence` on the source, for people.
+    labels: Vec<String>,
+}
+
+/// Those of the sequences that are there, with the rights that they take, on both sides; and why the others are not.
+pub(super) async fn fitting<'a>(
+    goats: Vec<(&'a Goat, Goat)>,
+    source: &Site,
+    target: &Site,
+) -> Result<(Vec<(&'a Goat, Goat)>, Vec<Drift>), RoundError> {
+    if goats.is_empty() {
+        return Ok((goats, Vec::new()));
+    }
+    let here: Vec<Goat> = goats.iter().map(|(goat, _)| (*goat).clone()).collect();
+    let there: Vec<Goat> = goats.iter().map(|(_, there)| there.clone()).collect();
+    let (from, to) = tokio::join!(relations(&source.conn, &here), relations(&target.conn, &there));
+    let from = from.map_err(source.failed("reading the sequences"))?;
+    let to = to.map_err(target.failed("reading the sequences"))?;
+    let (mut fit, mut unfit) = (Vec::with_capacity(goats.len()), Vec::new());
+    for (place, pair) in goats.into_iter().enumerate() {
+        let on_source = lack(&from[place], from[place].may_select, source);
+        match on_source.or_else(|| lack(&to[place], to[place].may_select && to[place].may_write, target)) {
+            None => fit.push(pair),
+            Some(why) => {
+                unfit.push(Drift { table: label(pair.0), why, whole: false, by_statement: false });
+            }
+        }
+    }
+    Ok((fit, unfit))
+}
+
+/// Why a sequence cannot be used.
+fn lack(relation: &Relation, is_allowed: bool, site: &Site) -> Option<String> {
+    let db = &site.db;
+    match relation.kind.as_str() {
+        "" => Some(format!("it does not exist on database \"{db}\"")),
+        "S" if is_allowed => None,
+        "S" => Some(format!("the role lacks rights on it on database \"{db}\"")),
+        _ => Some(format!("it is a {} on database \"{db}\"", relation.kind_words())),
+    }
+}
+
+fn label(goat: &Goat) -> String {
+    format!("{}.{}", goat.schema, goat.name)
 }
 
 impl Sequences {
@@ -28,7 +74,8 @@ impl Sequences {
         let name = |goat: &Goat| Sql::qualified(&goat.schema, &goat.name);
         let here = goats.iter().map(|(goat, _)| name(goat)).collect();
         let names: Vec<Sql> = goats.iter().map(|(_, there)| name(there)).collect();
-        let mut sequences = Self { known: vec![None; names.len()], here, names, set: None };
+        let labels = goats.iter().map(|(goat, _)| label(goat)).collect();
+        let mut sequences = Self { known: vec![None; names.len()], here, names, set: None, labels };
         if sequences.names.is_empty() {
             return Ok(sequences);
         }
@@ -50,18 +97,25 @@ impl Sequences {
         branches(&self.here)
     }
 
-    /// Sets those that differ; returns how many.
-    pub(super) async fn bring(&mut self, rows: &[Row], target: &Site) -> Result<u64, RoundError> {
+    /// Sets those that differ, but for those that are passed over; returns how many.
+    pub(super) async fn bring(
+        &mut self,
+        rows: &[Row],
+        target: &Site,
+        passed: impl Fn(&str) -> bool,
+    ) -> Result<u64, RoundError> {
         let Some(set) = &self.set else { return Ok(0) };
         let mut changed = 0;
         for row in rows {
             let (place, state) = state(row);
-            if self.known[place] == Some(state) {
+            let label = &self.labels[place];
+            if self.known[place] == Some(state) || passed(label) {
                 continue;
             }
             let name = self.names[place].as_str();
-            let what = || format!("setting sequence {name}");
-            target.conn.execute(set, &[&name, &state.0, &state.1]).await.map_err(target.failed(what()))?;
+            let done = target.conn.execute(set, &[&name, &state.0, &state.1]).await;
+            let done = done.map_err(target.failed(format!("setting sequence {name}")));
+            done.map_err(|error| error.of_table(label))?;
             self.known[place] = Some(state);
             changed += 1;
         }

@@ -9,10 +9,11 @@ use tokio_postgres::Statement;
 use bucardo_actors::model::{DbName, Pair};
 
 use super::begin::Begin;
+use super::drift::Drift;
 use super::error::RoundError;
 use super::onward::{Questions, via};
 use super::scout::{PIECE, Scout};
-use super::sequences::Sequences;
+use super::sequences::{self, Sequences};
 use super::site::Site;
 use super::table::Table;
 use crate::catalog::{Goat, SyncDetail};
@@ -27,11 +28,7 @@ pub(super) const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/si
 const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/engine/look.sql"));
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/engine/truncated.sql"));
 pub(super) const ADVANCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/advance.sql"));
-const UNCAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/uncaptured.sql"));
 const TRACK: SqlFile = SqlFile::new(include_str!("../../sql/engine/track.sql"));
-
-/// How often a session sees that changes are still captured.
-const CHECK_CAPTURE_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the end of a failed round may take.
 const RELEASE_WITHIN: Duration = Duration::from_secs(1);
@@ -61,8 +58,10 @@ pub(super) struct Session {
     /// Asked when changes are handed on; `None`: no sync reads the target.
     pub(super) questions: Option<Questions>,
     pub(super) statements: Statements,
-    /// When capture was last seen to be in place.
-    checked: Option<Instant>,
+    /// Sequences that cannot be read or set, and why.
+    pub(super) unfit_sequences: Vec<Drift>,
+    /// When the tables were last looked at.
+    pub(super) checked: Option<Instant>,
 }
 
 impl Session {
@@ -79,6 +78,7 @@ impl Session {
         let tables = tables(sync, id, &source).await?;
         let sequences: Vec<(&Goat, Goat)> =
             sync.sequences().map(|goat| (goat, sync.goat_on(goat, &id.target))).collect();
+        let (sequences, unfit_sequences) = sequences::fitting(sequences, &source, &target).await?;
         let sequences = Sequences::open(&sequences, &target).await?;
         let apart = if tables.len() + sequences.branches().len() > PIECE {
             let scout = Site::of(sync, &id.source, name).await?;
@@ -105,41 +105,10 @@ impl Session {
             scout,
             questions,
             statements,
+            unfit_sequences,
             checked: None,
         })
     }
-
-    /// Sees, now and then, that changes are still captured.
-    pub(super) async fn check_capture(&mut self) -> Result<(), RoundError> {
-        let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
-        check_capture(&self.source, &captured, &mut self.checked).await
-    }
-}
-
-/// Sees, now and then, that changes are still captured: a table that was made anew has no triggers, and nothing
-/// else would tell.
-pub(super) async fn check_capture(
-    source: &Site,
-    captured: &[i32],
-    checked: &mut Option<Instant>,
-) -> Result<(), RoundError> {
-    if checked.is_some_and(|at| at.elapsed() < CHECK_CAPTURE_EVERY) {
-        return Ok(());
-    }
-    let found = source.conn.query_opt(UNCAPTURED.text(), &[&captured]).await;
-    let found = found.map_err(source.failed("looking whether changes are captured"))?;
-    let is_first = checked.replace(Instant::now()).is_none();
-    let Some(row) = found else { return Ok(()) };
-    let (schema, table): (&str, &str) = (row.get("schemaname"), row.get("tablename"));
-    let Some(partition) = row.get::<_, Option<&str>>("partition") else {
-        let what = format!("capture of table \"{schema}.{table}\"");
-        return Err(RoundError::NotInstalled { what, db: source.db.clone() });
-    };
-    if is_first {
-        let (db, hint) = (&source.db, "run: bucardo validate all");
-        tracing::warn!(%db, partition, hint, "changes that name this partition, not its parent, are not captured");
-    }
-    Ok(())
 }
 
 /// Two tables in one would take each other's rows for their own. Custom names may have changed since the last validation.
@@ -232,6 +201,10 @@ impl Statements {
         };
         let on_target = |sql: &'static str| async move {
             target.conn.prepare(sql).await.map_err(|error| match error.code() {
+                Some(&tokio_postgres::error::SqlState::UNDEFINED_COLUMN) => RoundError::NotInstalled {
+                    what: "a column of table bucardo.position".to_owned(),
+                    db: target.db.clone(),
+                },
                 Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
                     RoundError::NoPosition { sync: sync_name.to_string(), db: target.db.clone() }
                 }

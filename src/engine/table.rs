@@ -10,7 +10,7 @@ use super::site::Site;
 use crate::catalog::{Goat, Mapping};
 use crate::pg::{Sql, SqlFile};
 use crate::source::clause::{ClauseError, check_filter, list_columns};
-use crate::source::{Relation, delta_column, delta_columns, relations};
+use crate::source::{Column, Relation, delta_column, delta_columns, relations};
 
 const PENDING: SqlFile = SqlFile::new(include_str!("../../sql/engine/pending.sql"));
 const KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys.sql"));
@@ -71,6 +71,10 @@ pub(super) struct Ready {
     pub(super) delete_many: String,
     pub(super) emptying: Emptying,
     pub(super) onward: Onward,
+    /// Of the whole table, on the source.
+    pub(super) all_out: String,
+    /// The target's definition that the statements were made for.
+    pub(super) there: Relation,
 }
 
 /// How a target's table is emptied.
@@ -133,6 +137,8 @@ impl Table {
             keys_in: text.keys_in,
             delete_many: text.delete_many,
             emptying: text.emptying,
+            all_out: text.all_out,
+            there: to,
         })
     }
 
@@ -168,10 +174,12 @@ impl Table {
     /// Key columns of two aliases, equal: `t.k = k.d AND …`, by the equality of their types in `relation`.
     fn on(&self, left: &str, relation: &Relation, right: impl Fn(usize, &str) -> String) -> Sql {
         let pairs = self.goat.key.iter().enumerate();
-        let equals = |key| relation.column(key).and_then(|column| column.equals.as_deref()).unwrap_or("=");
+        let column = |key| relation.column(key);
+        let equals = |key| column(key).and_then(|column| column.equals.as_deref()).unwrap_or("=");
         Sql::join(
             pairs.map(|(place, key)| {
-                Sql::trusted(format!("{left}.{} {} {}", Sql::ident(key), equals(key), right(place, key)))
+                let cast = column(key).map(Column::cast).unwrap_or_default();
+                Sql::trusted(format!("{left}.{}{cast} {} {}{cast}", Sql::ident(key), equals(key), right(place, key)))
             }),
             " AND ",
         )
@@ -235,6 +243,7 @@ impl Table {
                 ROWS_OUT.fill(&[("columns", &t_columns), table, ("changed", changed), ("on", &on_delta)])
             }
         };
+        let all = mapped_rows(self.mapping.as_ref(), &source_table).unwrap_or_else(|| source_table.clone());
         let keys_table = Sql::qualified("pg_temp", &format!("bucardo_keys_{}", self.captured));
         let cast = |place: usize, column: &str| {
             let kind = to.column(column).map_or("text", |column| column.bare_type.as_str());
@@ -283,6 +292,7 @@ impl Table {
             analyze_keys: format!("ANALYZE {keys_table}"),
             keys_in: format!("COPY {keys_table} ({kept_keys}) FROM STDIN"),
             delete_many: DELETE_MANY.fill(&[("table", &target_table), ("keys_table", &keys_table), ("on", &same)]),
+            all_out: format!("COPY (SELECT {t_columns} FROM {all} AS t) TO STDOUT"),
             emptying: Emptying { oid: to.oid.unwrap_or_default(), table: target_table.clone() },
             pieces: Pieces {
                 types: key
@@ -356,6 +366,10 @@ pub(super) async fn fit(
         tried.map_err(|error| refused("customselect", clause, error))?;
     }
     let Some(clause) = mapping.and_then(|mapping| mapping.columns.as_ref()) else {
+        let faults = crate::source::faults(from, to, &goat.key);
+        if !faults.is_empty() {
+            return Err(unfit(&label, target, &faults.join("; ")));
+        }
         return Ok(from.columns.iter().map(|column| (column.name.clone(), column.generated)).collect());
     };
     match list_columns(&source.conn, goat, clause).await {
@@ -398,6 +412,7 @@ struct Texts {
     delete_many: String,
     emptying: Emptying,
     pieces: Pieces,
+    all_out: String,
 }
 
 async fn place(site: &Site) -> Result<String, RoundError> {

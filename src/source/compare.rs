@@ -14,15 +14,31 @@ pub(super) enum Difference {
     Warning(String),
 }
 
+/// What keeps rows of `source` from arriving unchanged in the columns that `target` has.
+#[must_use]
+pub(crate) fn faults(source: &Relation, target: &Relation, key: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for column in &source.columns {
+        if let Some(other) = target.column(&column.name) {
+            compare_columns(column, other, key, false, &mut found);
+        }
+    }
+    let fault = |difference| match difference {
+        Difference::Fault(text) => Some(text),
+        Difference::Warning(_) => None,
+    };
+    found.into_iter().filter_map(fault).collect()
+}
+
 /// Compares the columns of `source` with those of `target`.
 #[must_use]
-pub(super) fn compare(source: &Relation, target: &Relation, strict: bool) -> Vec<Difference> {
+pub(super) fn compare(source: &Relation, target: &Relation, key: &[String], strict: bool) -> Vec<Difference> {
     let mut found = Vec::new();
     for column in &source.columns {
         match target.column(&column.name) {
             None if column.generated => {}
             None => found.push(Difference::Fault(format!("column \"{}\" is missing", column.name))),
-            Some(other) => compare_columns(column, other, strict, &mut found),
+            Some(other) => compare_columns(column, other, key, strict, &mut found),
         }
     }
     if !strict {
@@ -42,7 +58,7 @@ pub(super) fn compare(source: &Relation, target: &Relation, strict: bool) -> Vec
     found
 }
 
-fn compare_columns(source: &Column, target: &Column, strict: bool, found: &mut Vec<Difference>) {
+fn compare_columns(source: &Column, target: &Column, key: &[String], strict: bool, found: &mut Vec<Difference>) {
     let name = &source.name;
     if source.type_name != target.type_name {
         let text = format!("column \"{name}\" has type {} instead of {}", target.type_name, source.type_name);
@@ -51,6 +67,11 @@ fn compare_columns(source: &Column, target: &Column, strict: bool, found: &mut V
         } else {
             Difference::Fault(text)
         });
+    }
+    if source.folds != target.folds && key.contains(name) {
+        let says =
+            if target.folds { "holds different texts for equal" } else { "does not hold different texts for equal" };
+        found.push(Difference::Fault(format!("the collation of key column \"{name}\" {says}, unlike the source's")));
     }
     if target.generated && !source.generated {
         found
@@ -120,7 +141,9 @@ mod tests {
             name: (*name).to_owned(),
             type_name: (*kind).to_owned(),
             bare_type: (*kind).to_owned(),
+            base_type: None,
             equals: None,
+            folds: false,
             not_null: false,
             default: None,
             generated: false,
@@ -133,7 +156,7 @@ mod tests {
             Difference::Fault(text) => Some(text),
             Difference::Warning(_) => None,
         };
-        compare(source, target, strict).into_iter().filter_map(only).collect()
+        compare(source, target, &[], strict).into_iter().filter_map(only).collect()
     }
 
     #[test]
@@ -159,7 +182,7 @@ mod tests {
             ("integer", "bigint"),
             ("timestamp with time zone", "timestamp without time zone"),
         ] {
-            let found = compare(&table(&[("a", source)]), &table(&[("a", target)]), true);
+            let found = compare(&table(&[("a", source)]), &table(&[("a", target)]), &[], true);
             assert!(matches!(found[..], [Difference::Warning(_)]), "{source} -> {target}: {found:?}");
         }
         for (source, target) in [
@@ -191,5 +214,17 @@ mod tests {
         assert_eq!(bare_default("('-1'::integer)"), bare_default("(-1)"));
         assert_eq!(bare_default("5"), bare_default("'5'::bigint"));
         assert_ne!(bare_default("nextval('a'::regclass)"), bare_default("nextval('b'::regclass)"));
+    }
+
+    #[test]
+    fn keys_are_equal_in_the_same_way() {
+        let key = ["id".to_owned()];
+        let (plain, mut folding) =
+            (table(&[("id", "text"), ("note", "text")]), table(&[("id", "text"), ("note", "text")]));
+        folding.columns.iter_mut().for_each(|column| column.folds = true);
+        assert_eq!(super::faults(&folding, &plain, &key).len(), 1);
+        assert_eq!(super::faults(&plain, &folding, &key).len(), 1);
+        assert!(super::faults(&folding, &folding, &key).is_empty());
+        assert!(super::faults(&folding, &plain, &[]).is_empty());
     }
 }

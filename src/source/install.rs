@@ -10,7 +10,7 @@ use std::time::Duration;
 use postgres_types::Oid;
 use tokio_postgres::Transaction;
 
-use super::relation::Relation;
+use super::relation::{Relation, relations};
 use super::triggers::{Captured, Place, TRIGGER_PREFIX, Trigger};
 use super::validate::ValidateError;
 use super::{key_index, names};
@@ -39,6 +39,9 @@ const PARTITIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/partitio
 const GATE: SqlFile = SqlFile::new(include_str!("../../sql/source/gate_create.sql"));
 const FORGET_SYNC: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_sync.sql"));
 const TRACK_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/track_prune.sql"));
+const ADOPTED_ADD: SqlFile = SqlFile::new(include_str!("../../sql/source/adopted_add.sql"));
+const ADOPTED_TAKE: SqlFile = SqlFile::new(include_str!("../../sql/source/adopted_take.sql"));
+const ADOPT_ROWS: SqlFile = SqlFile::new(include_str!("../../sql/source/adopt_rows.sql"));
 const CAPTURED_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_prune.sql"));
 
 /// How long one attempt waits for a table's lock; everybody who writes to the table waits behind us that long.
@@ -59,7 +62,7 @@ pub(super) async fn source(
     relations: &[Relation],
 ) -> Result<Vec<String>, ValidateError> {
     let at = |what: String| move |error| ValidateError::sql(source, what, error);
-    create_once(conn, "bucardo.conflict", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
+    create_once(conn, "bucardo.adopted", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
     create_gate(conn, &sync.name).await.map_err(at(format!("creating the gate of sync \"{}\"", sync.name)))?;
     let mut warnings = Vec::new();
     let mut captured = Vec::new();
@@ -71,6 +74,7 @@ pub(super) async fn source(
         let (table, warning) =
             capture_with_retries(conn, sync, goat, relation).await.map_err(at(what("capturing changes of")))?;
         warnings.extend(warning);
+        tell_adopted(conn, &table).await.map_err(at(what("noting the rows of new partitions of")))?;
         let is_indexed = key_index::keep(conn, &sync.name, &table, sync.is_merging()).await;
         if !is_indexed.map_err(at(what("indexing changes of")))? {
             warnings.push(format!(
@@ -82,6 +86,35 @@ pub(super) async fn source(
     }
     prune(conn, source, sync, &captured).await.map_err(at("forgetting what left the sync".into()))?;
     Ok(warnings)
+}
+
+/// Captures the partitions that a captured table got later, and notes the rows that they have as changed: nobody knows
+/// which of them are written to since. Returns how many.
+///
+/// Stopped half-way, the rows are noted by the next call.
+pub(crate) async fn adopt(conn: &mut Connection, sync: &SyncDetail, goat: &Goat) -> Result<u64, tokio_postgres::Error> {
+    let Some(relation) = relations(conn, std::slice::from_ref(goat)).await?.pop().filter(Relation::is_table) else {
+        return Ok(0);
+    };
+    let (table, _) = capture_with_retries(conn, sync, goat, &relation).await?;
+    tell_adopted(conn, &table).await
+}
+
+/// Notes the rows of adopted partitions as changed.
+async fn tell_adopted(conn: &mut Connection, table: &Captured) -> Result<u64, tokio_postgres::Error> {
+    let txn = conn.transaction().await?;
+    let mut rows = 0;
+    for row in txn.query(ADOPTED_TAKE.text(), &[&table.id]).await? {
+        let sql = ADOPT_ROWS.fill(&[
+            ("delta", &table.delta),
+            ("keys", &names::delta_columns(&table.key)),
+            ("columns", &Sql::idents(table.key.iter().map(String::as_str))),
+            ("table", &Sql::qualified(row.get("schema"), row.get("name"))),
+        ]);
+        rows += txn.execute(sql.as_str(), &[]).await?;
+    }
+    txn.commit().await?;
+    Ok(rows)
 }
 
 /// Whether the relation of this quoted name exists.
@@ -156,7 +189,7 @@ async fn capture(
     txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
     txn.batch_execute(LOCK.text()).await?;
     let oid = relation.oid.unwrap_or_default();
-    let (mut table, warning) = register(&txn, goat, oid).await?;
+    let Registered { mut table, is_new, warning } = register(&txn, goat, oid).await?;
     table.by_row = relation.is_child;
     let kick = goat.autokick.unwrap_or(sync.autokick);
     txn.execute(KICK.text(), &[&table.id, &sync.name.as_str(), &kick]).await?;
@@ -175,22 +208,31 @@ async fn capture(
             txn.batch_execute(function).await?;
         }
     }
-    if missing.triggers {
-        drop_triggers(&txn, &places, &oids).await?;
-        for (_, trigger) in &triggers {
+    if !missing.places.is_empty() {
+        drop_triggers(&txn, &places, &missing.places).await?;
+        for (_, trigger) in triggers.iter().filter(|(oid, _)| missing.places.contains(oid)) {
             txn.batch_execute(&trigger.statement).await?;
         }
+    }
+    let is_partition = |wanted: &Oid| places.iter().any(|(oid, _, place)| oid == wanted && *place == Place::Partition);
+    let adopted: Vec<Oid> = missing.bare.into_iter().filter(|oid| !is_new && is_partition(oid)).collect();
+    if !adopted.is_empty() {
+        txn.execute(ADOPTED_ADD.text(), &[&table.id, &adopted]).await?;
     }
     txn.commit().await?;
     Ok((table, warning))
 }
 
+/// What the registry has of a table.
+struct Registered {
+    table: Captured,
+    /// It was not captured before, or what was is gone.
+    is_new: bool,
+    warning: Option<String>,
+}
+
 /// The registry's row for a table and its delta table, made when missing, made anew when the key is another.
-async fn register(
-    txn: &Transaction<'_>,
-    goat: &Goat,
-    oid: Oid,
-) -> Result<(Captured, Option<String>), tokio_postgres::Error> {
+async fn register(txn: &Transaction<'_>, goat: &Goat, oid: Oid) -> Result<Registered, tokio_postgres::Error> {
     let mut warning = None;
     for row in txn.query(FIND.text(), &[&oid, &goat.schema, &goat.name]).await? {
         let (id, delta): (i32, String) = (row.get("id"), row.get("deltaname"));
@@ -199,7 +241,8 @@ async fn register(
             txn.execute(RENAME.text(), &[&id, &goat.schema, &goat.name]).await?;
             let delta = Sql::qualified("bucardo", &delta);
             retype(txn, goat, oid, &delta).await?;
-            return Ok((Captured { id, delta, key, kicks: Vec::new(), by_row: false }, None));
+            let table = Captured { id, delta, key, kicks: Vec::new(), by_row: false };
+            return Ok(Registered { table, is_new: false, warning: None });
         }
         let why = if key == goat.key { "was made anew" } else { "has another key" };
         warning = Some(format!(
@@ -223,7 +266,8 @@ async fn register(
         ("index", &Sql::ident(&format!("delta_{id}_txid"))),
     ]);
     txn.batch_execute(&script).await?;
-    Ok((Captured { id, delta, key: goat.key.clone(), kicks: Vec::new(), by_row: false }, warning))
+    let table = Captured { id, delta, key: goat.key.clone(), kicks: Vec::new(), by_row: false };
+    Ok(Registered { table, is_new: true, warning })
 }
 
 /// Gives the delta columns the types that the key columns have by now: a narrower one would round a key, or refuse it
@@ -273,7 +317,10 @@ async fn places(
 
 struct Missing {
     functions: bool,
-    triggers: bool,
+    /// Tables whose triggers are not as they should be.
+    places: Vec<Oid>,
+    /// Those of them that have none.
+    bare: Vec<Oid>,
 }
 
 /// Compares what should be there with what is.
@@ -297,7 +344,13 @@ async fn missing(
     // A function that begins to write must do so for everybody who is not yet visible to us: that takes the lock which
     // comes with the triggers.
     let idle = bodies.values().any(|body| Captured::is_idle(body));
-    Ok(Missing { functions: !same, triggers: idle || present != expected })
+    let of = |all: &BTreeSet<String>, oid: &Oid| -> BTreeSet<String> {
+        all.iter().filter(|it| it.split(' ').next() == Some(oid.to_string().as_str())).cloned().collect()
+    };
+    let differs = |oid: &&Oid| idle || of(&present, oid) != of(&expected, oid);
+    let places: Vec<Oid> = oids.iter().filter(differs).copied().collect();
+    let bare = places.iter().filter(|oid| of(&present, oid).is_empty()).copied().collect();
+    Ok(Missing { functions: !same, places, bare })
 }
 
 async fn drop_triggers(

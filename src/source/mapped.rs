@@ -78,7 +78,9 @@ async fn made(
             bare_type,
             not_null: false,
             default: None,
+            base_type: None,
             equals: None,
+            folds: there.is_some_and(|there| there.folds),
             generated: false,
         };
         Column { name: listed.name.clone(), generated: false, ..own.unwrap_or(expression) }
@@ -98,7 +100,7 @@ fn compare_list(
         let expressions = listed.iter().filter(|column| column.own.is_none());
         expressions.into_iter().any(|column| text.starts_with(&format!("column \"{}\" has type ", column.name)))
     };
-    for difference in compare(made, to, false) {
+    for difference in compare(made, to, &goat.key, false) {
         let place = format!("customcols of table \"{}.{}\" on database \"{}\"", goat.schema, goat.name, mapping.db);
         match difference {
             Difference::Fault(text) if !is_expression(&text) => problems.push(format!("{place}: {text}")),

@@ -18,7 +18,9 @@ pub mod strategies;
 mod triggers;
 pub mod validate;
 
+pub(crate) use compare::faults;
 pub use gate::{Gate, horizon, set_gate};
+pub(crate) use install::adopt;
 pub(crate) use names::{delta_column, delta_columns, gate};
 pub(crate) use origin::{copied, handed_on, news_for};
 pub use relation::{Column, Relation, relations};

@@ -64,7 +64,7 @@ pub async fn purge(source: &Connection, db: &DbName, limits: PurgeLimits, watch:
         move |source| PurgeError { db, table, source }
     };
     let mut purged = Purged::default();
-    if !exists(source, "bucardo.track").await.map_err(failed("schema bucardo"))? {
+    if !exists(source, "bucardo.adopted").await.map_err(failed("schema bucardo"))? {
         return Ok(purged);
     }
     let floors = source.query(FLOORS.text(), &[]).await.map_err(failed("bucardo.captured"))?;

@@ -19,14 +19,27 @@ pub struct Column {
     pub type_name: String,
     /// Type without modifiers, for casts that must not cut values.
     pub bare_type: String,
+    /// What its type is a domain over: `=` knows no domains over enums or the like.
+    pub base_type: Option<String>,
     /// The operator that compares two values for equality; `None`: plain `=`.
     pub equals: Option<String>,
+    /// Its collation holds different texts for equal (it is not deterministic).
+    pub folds: bool,
     /// `NOT NULL`.
     pub not_null: bool,
     /// Text of the default.
     pub default: Option<String>,
     /// `GENERATED ALWAYS AS … STORED` (or virtual): never written.
     pub generated: bool,
+}
+
+impl Column {
+    /// What a value of it is cast to before it is compared, with two colons; empty: nothing.
+    #[must_use]
+    pub fn cast(&self) -> String {
+        let domain = self.base_type.as_ref().filter(|_| self.equals.is_none());
+        domain.map(|base| format!("::{base}")).unwrap_or_default()
+    }
 }
 
 /// A relation as one database has it.
@@ -118,7 +131,9 @@ pub async fn relations(
             name: row.get("name"),
             type_name: row.get("type"),
             bare_type: row.get("bare_type"),
+            base_type: row.get("base_type"),
             equals: row.get("equals"),
+            folds: row.get("folds"),
             not_null: row.get("not_null"),
             default: row.get("default_text"),
             generated: row.get("generated"),

@@ -149,9 +149,12 @@ impl Captured {
         if place != Place::Partitioned {
             let changed = self.key.iter().map(|column| {
                 // IS DISTINCT FROM finds no equality outside the search path; that of the texts is never coarser.
-                let is_foreign = relation.column(column).is_some_and(|column| column.equals.is_some());
-                let (column, text) = (Sql::ident(column), if is_foreign { "::text" } else { "" });
-                Sql::trusted(format!("OLD.{column}{text} IS DISTINCT FROM NEW.{column}{text}"))
+                let cast = relation.column(column).map(|column| match column.equals {
+                    Some(_) => "::text".to_owned(),
+                    None => column.cast(),
+                });
+                let (column, cast) = (Sql::ident(column), cast.unwrap_or_default());
+                Sql::trusted(format!("OLD.{column}{cast} IS DISTINCT FROM NEW.{column}{cast}"))
             });
             triggers.push(trigger(
                 "key",

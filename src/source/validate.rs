@@ -330,7 +330,7 @@ fn check_columns(
         }
         // A table of another name is somebody's own: it may have more columns, and in another order.
         let renamed = mapping.is_some_and(|mapping| mapping.name.is_some());
-        let mut differences = compare(here, there, sync.strict_checking && goat.strict_checking && !renamed);
+        let mut differences = compare(here, there, &goat.key, sync.strict_checking && goat.strict_checking && !renamed);
         let name = format!("table \"{}.{}\" on database", other.goats[place].schema, other.goats[place].name);
         let mut told = |(at, from): (&DbName, &DbName), difference| match difference {
             Difference::Fault(text) => problems.push(format!("{name} \"{at}\": {text} (source is \"{from}\")")),
@@ -340,7 +340,9 @@ fn check_columns(
         differences.drain(..).for_each(|difference| told((to, &source.db.name), difference));
         // Rows go both ways between sources.
         if is_same && other.role == Role::Source {
-            compare(there, here, false).into_iter().for_each(|difference| told((&source.db.name, to), difference));
+            compare(there, here, &goat.key, false)
+                .into_iter()
+                .for_each(|difference| told((&source.db.name, to), difference));
         }
     }
 }

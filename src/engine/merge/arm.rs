@@ -10,10 +10,11 @@ use tokio_postgres::{Row, Statement};
 use bucardo_actors::model::{DbName, SyncName};
 
 use crate::catalog::{Goat, SyncDetail};
+use crate::engine::check::check_capture;
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 use crate::engine::scout::{Found, PIECE, Scout};
-use crate::engine::session::{CAPTURED, SESSION_SOURCE, SINCE, SYSTEM_ID, check_capture, check_places};
+use crate::engine::session::{CAPTURED, SESSION_SOURCE, SINCE, SYSTEM_ID, check_places};
 use crate::engine::site::Site;
 use crate::pg::{Sql, SqlFile};
 

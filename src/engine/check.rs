@@ -1,0 +1,169 @@
+//! What a session looks at now and then, between two rounds: is every change of its tables captured, also in partitions
+//! that came later, and are the target's tables still those that the statements were made for?
+
+use std::time::{Duration, Instant};
+
+use bucardo_actors::model::Reason;
+use bucardo_actors::ports::Watch;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+
+use super::drift::Drift;
+use super::error::RoundError;
+use super::session::Session;
+use super::site::Site;
+use crate::catalog::{Goat, SyncDetail};
+use crate::pg::{SqlFile, causes};
+use crate::source::{adopt, relations};
+
+const UNCAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/uncaptured.sql"));
+
+/// How often, unless a person asks.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
+/// How often a statement that takes its time is told to be at work.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// What the source says of the capture of some tables.
+#[derive(Default)]
+pub(super) struct Uncaptured {
+    /// Tables whose changes are not captured, or under another name.
+    pub(super) drifts: Vec<Drift>,
+    /// Places of tables with a partition that is not captured yet, and its name.
+    partitions: Vec<(usize, String)>,
+}
+
+impl Session {
+    /// Has partitions that came later captured and their rows noted as changed; forgets statements that the target's
+    /// definitions have outdated; returns the tables whose changes are not captured. Runs in no transaction.
+    pub(super) async fn check(
+        &mut self,
+        sync: &SyncDetail,
+        reason: Reason,
+        watch: &Watch,
+    ) -> Result<Vec<Drift>, RoundError> {
+        if reason != Reason::Request && self.checked.is_some_and(|at| at.elapsed() < CHECK_EVERY) {
+            return Ok(Vec::new());
+        }
+        let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
+        let Uncaptured { drifts, partitions } = self.uncaptured(&captured).await?;
+        for (place, partition) in partitions {
+            self.adopt(sync, place, &partition, watch).await;
+        }
+        self.forget_outdated().await?;
+        self.checked = Some(Instant::now());
+        Ok(drifts)
+    }
+
+    /// Asks the source about tables, by its numbers of them.
+    pub(super) async fn uncaptured(&self, captured: &[i32]) -> Result<Uncaptured, RoundError> {
+        let source = &self.source;
+        let mut found = Uncaptured::default();
+        for row in &uncaptured(source, captured).await? {
+            let id: i32 = row.get("id");
+            let Some(place) = self.tables.iter().position(|table| table.captured == id) else { continue };
+            if let Some(partition) = row.get("partition") {
+                found.partitions.push((place, partition));
+                continue;
+            }
+            let db = &source.db;
+            let (why, whole) = match row.get("why") {
+                "gone" => (format!("it does not exist on database \"{db}\""), true),
+                "renamed" => (format!("it has another name on database \"{db}\""), false),
+                "anew" => (
+                    format!(
+                        "it was made anew on database \"{db}\", and its changes are not captured: run bucardo validate"
+                    ),
+                    true,
+                ),
+                _ => (
+                    format!(
+                        "capture of its changes is missing on database \"{db}\", or disabled: run bucardo validate"
+                    ),
+                    true,
+                ),
+            };
+            let table = self.tables[place].label.clone();
+            found.drifts.push(Drift { table, why, whole, by_statement: false });
+        }
+        Ok(found)
+    }
+
+    /// Has the partitions of a table captured. That it does not succeed, for a lock that others hold, is told; it is
+    /// tried again the next time.
+    async fn adopt(&mut self, sync: &SyncDetail, place: usize, partition: &str, watch: &Watch) {
+        let (goat, db) = (&self.tables[place].goat, &self.source.db);
+        let mut signs = tokio::time::interval(SIGN_OF_LIFE);
+        let work = adopt(&mut self.source.conn, sync, goat);
+        tokio::pin!(work);
+        let adopted = loop {
+            tokio::select! {
+                adopted = &mut work => break adopted,
+                _ = signs.tick() => watch.moved(1),
+            }
+        };
+        match adopted {
+            Ok(rows) => {
+                tracing::info!(%db, partition, rows, "a partition that came later is captured; its rows are delivered")
+            }
+            Err(error) => {
+                let cause = causes(&error);
+                let hint = "it is tried again within a minute; or run: bucardo validate all";
+                tracing::warn!(%db, partition, cause, hint, "changes that name this partition, not its parent, are not captured");
+            }
+        }
+    }
+
+    /// The source tells with every round whether a table changed there. The target is asked now and then: statements
+    /// that were made for another definition are made anew, and meet what differs.
+    async fn forget_outdated(&mut self) -> Result<(), RoundError> {
+        let tables: Vec<usize> = (0..self.tables.len()).filter(|place| self.tables[*place].ready.is_some()).collect();
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let goats: Vec<Goat> = tables.iter().map(|place| self.tables[*place].there.clone()).collect();
+        let found = relations(&self.target.conn, &goats).await;
+        let found = found.map_err(self.target.failed("reading the definitions of the tables"))?;
+        for (place, relation) in tables.into_iter().zip(found) {
+            let ready = &mut self.tables[place].ready;
+            if ready.as_ref().is_some_and(|ready| ready.there != relation) {
+                *ready = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Vec<Row>, RoundError> {
+    source.conn.query(UNCAPTURED.text(), &[&captured]).await.map_err(|error| match error.code() {
+        Some(&SqlState::UNDEFINED_TABLE) => {
+            RoundError::NotInstalled { what: "table bucardo.adopted".to_owned(), db: source.db.clone() }
+        }
+        _ => source.failed("looking whether changes are captured")(error),
+    })
+}
+
+/// Sees, now and then, that changes of a source that is merged are still captured: a table that was made anew has no
+/// triggers, and nothing else would tell.
+pub(super) async fn check_capture(
+    source: &Site,
+    captured: &[i32],
+    checked: &mut Option<Instant>,
+) -> Result<(), RoundError> {
+    if checked.is_some_and(|at| at.elapsed() < CHECK_EVERY) {
+        return Ok(());
+    }
+    let found = uncaptured(source, captured).await?;
+    let is_first = checked.replace(Instant::now()).is_none();
+    for row in &found {
+        let (schema, table): (&str, &str) = (row.get("schemaname"), row.get("tablename"));
+        let Some(partition) = row.get::<_, Option<&str>>("partition") else {
+            let what = format!("capture of table \"{schema}.{table}\"");
+            return Err(RoundError::NotInstalled { what, db: source.db.clone() });
+        };
+        if is_first {
+            let (db, hint) = (&source.db, "run: bucardo validate all");
+            tracing::warn!(%db, partition, hint, "changes that name this partition, not its parent, are not captured");
+        }
+    }
+    Ok(())
+}

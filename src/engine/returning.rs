@@ -1,0 +1,133 @@
+//! Tables that come back from quarantine: is their difference gone, and what did they miss?
+
+use std::time::Instant;
+
+use bucardo_actors::model::Reason;
+
+use super::apply::{self, Applied};
+use super::batch::Truncated;
+use super::drift::Drift;
+use super::error::RoundError;
+use super::onward;
+use super::pair::{Round, step, truncate};
+use super::position::Position;
+use super::quarantine::Missed;
+use super::session::Session;
+use super::site::pour;
+use super::step::Step;
+use super::table::{FEW, Ready, Table};
+
+/// Looks at the tables that are due: those that fit by now return with this round. Both sides are in no transaction.
+pub(super) async fn check(round: &mut Round<'_>, reason: Reason) -> Result<(), RoundError> {
+    for label in round.quarantine.due(reason, Instant::now()) {
+        let Some(place) = round.session.tables.iter().position(|table| table.label == label) else {
+            round.quarantine.done(&label);
+            continue;
+        };
+        match fits(round.session, place).await {
+            Ok(None) => round.quarantine.fits(&label),
+            Ok(Some(drift)) => round.quarantine.still(&drift, Instant::now()),
+            Err(error) => {
+                let drift = Drift::of(&error).ok_or(error)?;
+                round.quarantine.still(&drift, Instant::now());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads the definition on both sides anew; what differs.
+async fn fits(session: &mut Session, place: usize) -> Result<Option<Drift>, RoundError> {
+    let captured = session.tables[place].captured;
+    if let Some(drift) = session.uncaptured(&[captured]).await?.drifts.pop() {
+        return Ok(Some(drift));
+    }
+    let table = &session.tables[place];
+    let ready = table
+        .prepare(&session.source, &session.target, session.questions.as_ref())
+        .await
+        .map_err(|error| error.of_table(&table.label))?;
+    session.tables[place].ready = Some(ready);
+    Ok(None)
+}
+
+/// Brings the returning tables from where they stopped to the round's snapshot; the inner error names one whose
+/// definition has changed meanwhile.
+pub(super) async fn deliver(round: &mut Round<'_>, applied: &mut Applied) -> Result<Result<(), String>, RoundError> {
+    let mut returned = Vec::new();
+    for place in 0..round.session.tables.len() {
+        let table = &round.session.tables[place];
+        let Some(missed) = round.quarantine.missed(&table.label, table.captured) else { continue };
+        let Some(ready) = &table.ready else { continue };
+        let done = bring(round, (place, table, ready), &missed, applied).await;
+        let done = done.map_err(|error| error.of_table(&table.label))?;
+        let label = table.label.clone();
+        if !done {
+            round.session.tables[place].ready = None;
+            return Ok(Err(label));
+        }
+        round.quarantine.done(&label);
+        returned.push(place);
+    }
+    Ok(match onward::confirm(round.session, &returned).await? {
+        Some(table) => Err(table),
+        None => Ok(()),
+    })
+}
+
+async fn bring(
+    round: &Round<'_>,
+    (place, table, ready): (usize, &Table, &Ready),
+    missed: &Missed,
+    applied: &mut Applied,
+) -> Result<bool, RoundError> {
+    let (source, label) = (&round.session.source, &table.label);
+    let failed = || source.failed(format!("reading what table \"{label}\" missed in quarantine"));
+    if let Missed::Since(position) = missed {
+        since(round, position).await?;
+    }
+    let changes = source.conn.query_one(&ready.keys, &[&(FEW + 1)]).await.map_err(failed())?;
+    if changes.get::<_, Option<&str>>("signature") != Some(ready.signature.as_str()) {
+        return Ok(false);
+    }
+    match missed {
+        Missed::Since(_) => {
+            let events = source.conn.query(&round.session.statements.truncated, &[]).await.map_err(failed())?;
+            let events = events.iter().filter(|row| row.get("news"));
+            let events: Vec<Truncated> = events.map(truncate).filter(|it| it.captured == table.captured).collect();
+            applied.truncates += apply::truncate(round, &[place], &events).await?;
+            let moved = apply::bring(round, table, ready, &changes).await?;
+            applied.add(&moved, &changes);
+        }
+        Missed::All => {
+            let (deletes, inserts) = all(round, table, ready).await?;
+            let copied = std::iter::once((&table.goat, deletes > 0));
+            onward::whole(&round.session.target, round.sync, &round.id.source, copied).await?;
+            applied.deletes += deletes;
+            applied.inserts += inserts;
+        }
+    }
+    Ok(true)
+}
+
+/// From now on, this transaction reads changes since `position`.
+async fn since(round: &Round<'_>, position: &Position) -> Result<(), RoundError> {
+    let session = &round.session;
+    let (text, xmin) = (position.to_string(), position.xmin().to_string());
+    let set = session.source.conn.query_one(&session.statements.since, &[&text, &xmin, &true]).await;
+    set.map(drop).map_err(session.source.failed("looking for what was missed in quarantine"))
+}
+
+/// All rows of a table in place of those that the target has.
+async fn all(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(u64, u64), RoundError> {
+    let (source, target, label) = (&round.session.source, &round.session.target, &table.label);
+    let deletes = target.conn.execute(&format!("DELETE FROM {}", ready.emptying.table), &[]).await;
+    let deletes = deletes.map_err(target.failed(format!("emptying table \"{label}\"")))?;
+    step(round.watch, Step::Deleted(label)).await?;
+    let (rows, sink) = tokio::join!(source.conn.copy_out(&ready.all_out), target.conn.copy_in(&ready.rows_in));
+    let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
+    let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
+    let inserts = pour(label, source, rows, target, sink, round.watch).await?;
+    step(round.watch, Step::Copied(label)).await?;
+    Ok((deletes, inserts))
+}

@@ -1,0 +1,332 @@
+//! A table that cannot be delivered as it is stays behind with the difference named; the others go on, nothing of it is
+//! lost, and it comes back by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bucardo::source::purge::{PurgeLimits, purge};
+use bucardo_actors::model::Fault;
+use bucardo_actors::ports::{StepHook, Watch};
+use futures_util::FutureExt;
+
+use crate::support::{Accident, SyncLab, Town, wait};
+
+const TWO: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)";
+
+async fn two() -> SyncLab {
+    SyncLab::start(&["b"], TWO, &["t:id", "u:id"]).await
+}
+
+/// What a round says of its quarantine; the round itself must be good.
+async fn told(lab: &mut SyncLab) -> String {
+    lab.round("b").await.unwrap().quarantined.join("\n")
+}
+
+/// A round whose quarantine is told with these words.
+async fn says(lab: &mut SyncLab, words: &str) {
+    let said = told(lab).await;
+    assert!(said.contains(words), "{words}: {said}");
+}
+
+/// Deletes every delta row that nobody waits for any more.
+async fn purge_all(lab: &SyncLab) -> u64 {
+    let member = &lab.sync.members[0];
+    let source = bucardo::pg::connect(&member.db.access, "test").await.unwrap();
+    let limits = PurgeLimits { keep: Duration::ZERO, ..PurgeLimits::default() };
+    purge(&source, &member.db.name, limits, &Watch::default()).await.unwrap().rows
+}
+
+/// Each kind of difference, its words, and its end. Meanwhile the other table moves and the source is purged.
+#[tokio::test]
+async fn a_drifted_table_stays_behind_and_comes_back_whole() {
+    for (place, drift, words, mend) in [
+        ("b", "ALTER TABLE t DROP COLUMN v", "no column \"v\"", "ALTER TABLE t ADD COLUMN v text"),
+        ("a", "ALTER TABLE t ADD COLUMN w int", "no column \"w\"", "ALTER TABLE t DROP COLUMN w"),
+        ("b", "ALTER TABLE t RENAME TO elsewhere", "does not exist", "ALTER TABLE elsewhere RENAME TO t"),
+        ("a", "ALTER TABLE t RENAME TO elsewhere", "it has another name", "ALTER TABLE elsewhere RENAME TO t"),
+        (
+            "b",
+            "ALTER TABLE t ALTER v TYPE varchar(5)",
+            "has type character varying(5)",
+            "ALTER TABLE t ALTER v TYPE text",
+        ),
+        (
+            "b",
+            "ALTER TABLE t ADD CHECK (v <> 'second')",
+            "violates check constraint",
+            "ALTER TABLE t DROP CONSTRAINT t_v_check",
+        ),
+        ("b", "CREATE UNIQUE INDEX one ON t (v) WHERE v = 'second'", "duplicate key value", "DROP INDEX one"),
+        (
+            "b",
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not today''; END';
+               CREATE TRIGGER no BEFORE INSERT ON t EXECUTE FUNCTION no(); ALTER TABLE t ENABLE ALWAYS TRIGGER no",
+            "not today",
+            "DROP TRIGGER no ON t",
+        ),
+        (
+            "a",
+            "ALTER TABLE t DISABLE TRIGGER ALL",
+            "capture of its changes is missing",
+            "ALTER TABLE t ENABLE TRIGGER ALL",
+        ),
+        (
+            "b",
+            "ALTER TABLE t RENAME TO t0; CREATE VIEW t AS SELECT * FROM t0",
+            "does not exist",
+            "DROP VIEW t; ALTER TABLE t0 RENAME TO t",
+        ),
+    ] {
+        let mut lab = two().await;
+        lab.on("a").run("INSERT INTO t VALUES (1, 'first'), (2, 'first'); INSERT INTO u VALUES (1, 'first')").await;
+        lab.drain("b").await;
+        lab.on(place).run(drift).await;
+        let there = if place == "a" && drift.contains("RENAME") { "elsewhere" } else { "t" };
+        lab.on("a")
+            .run(&format!("UPDATE {there} SET v = 'second' WHERE id = 1; DELETE FROM {there} WHERE id = 2"))
+            .await;
+        lab.on("a").run(&format!("INSERT INTO {there} (id, v) VALUES (3, 'second'); UPDATE u SET v = 'second'")).await;
+        lab.renew();
+        let said = told(&mut lab).await;
+        assert!(said.contains("quarantined table \"public.t\"") && said.contains(words), "{drift}: {said}");
+        assert_eq!(lab.on("b").rows("SELECT v FROM u").await, ["second"], "{drift}");
+        lab.on("a").run("UPDATE u SET v = 'third'").await;
+        says(&mut lab, words).await;
+        assert_eq!(lab.on("b").rows("SELECT v FROM u").await, ["third"], "{drift}");
+        purge_all(&lab).await;
+        lab.on(place).run(mend).await;
+        if place == "a" && drift.contains("RENAME") {
+            lab.renew();
+        }
+        let said = told(&mut lab).await;
+        assert_eq!(said, "", "{drift}");
+        lab.assert_same().await;
+        assert_eq!(lab.on("b").rows("SELECT id, v FROM t ORDER BY 1").await, ["1|second", "3|second"], "{drift}");
+        assert_eq!(lab.on("a").number("SELECT count(*) FROM bucardo.quarantined").await, 0, "{drift}");
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM bucardo.quarantine").await, 0, "{drift}");
+        lab.on("a").run("UPDATE t SET v = 'fourth'").await;
+        lab.drain("b").await;
+        lab.assert_same().await;
+        purge_all(&lab).await;
+        assert_eq!(lab.on("a").number("SELECT count(*) FROM bucardo.delta_public_t").await, 0, "{drift}");
+    }
+}
+
+/// A table is made anew on the source while it is in quarantine, and truncated and filled before that: what it has at
+/// last arrives, whatever its triggers saw.
+#[tokio::test]
+async fn a_table_made_anew_comes_back_by_a_copy() {
+    let mut lab = two().await;
+    lab.on("a")
+        .run("INSERT INTO t SELECT n, 'old' FROM generate_series(1, 1500) n; INSERT INTO u VALUES (1, 'x')")
+        .await;
+    lab.drain("b").await;
+    lab.on("a").run("DROP TABLE t; UPDATE u SET v = 'y'").await;
+    lab.renew();
+    says(&mut lab, "it does not exist on database \"a\"").await;
+    lab.on("a").run("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'new' FROM generate_series(1, 1200) n").await;
+    says(&mut lab, "made anew").await;
+    assert_eq!(lab.on("b").rows("SELECT v FROM u").await, ["y"]);
+    let validated = lab.validate().await.unwrap();
+    assert!(validated.warnings.iter().any(|it| it.contains("was made anew")), "{validated:?}");
+    lab.on("a").run("UPDATE t SET v = 'newer' WHERE id = 7").await;
+    assert_eq!(told(&mut lab).await, "");
+    lab.assert_same().await;
+    assert_eq!(lab.on("b").number("SELECT count(*) FROM t").await, 1200);
+}
+
+/// A large backlog, and a truncation, wait with the table.
+#[tokio::test]
+async fn a_quarantined_table_gets_a_large_backlog_and_its_truncation() {
+    let mut lab = two().await;
+    lab.on("a").run("INSERT INTO t SELECT n, 'old' FROM generate_series(1, 100) n").await;
+    lab.drain("b").await;
+    lab.on("b").run("ALTER TABLE t DROP COLUMN v").await;
+    lab.on("a").run("UPDATE t SET v = 'x' WHERE id = 1; INSERT INTO u VALUES (1, 'x')").await;
+    says(&mut lab, "\"v\"").await;
+    lab.on("a").run("TRUNCATE t; INSERT INTO t SELECT n, 'new' FROM generate_series(1000, 4000) n").await;
+    lab.on("a").run("UPDATE u SET v = 'y'").await;
+    says(&mut lab, "\"v\"").await;
+    purge_all(&lab).await;
+    lab.on("b").run("ALTER TABLE t ADD COLUMN v text").await;
+    assert_eq!(told(&mut lab).await, "");
+    lab.assert_same().await;
+}
+
+/// The difference is gone, but the rows are refused still: the table stays where it was, and loses nothing.
+#[tokio::test]
+async fn a_table_that_returns_too_early_goes_back() {
+    let mut lab = two().await;
+    lab.on("b").run("ALTER TABLE t DROP COLUMN v").await;
+    lab.on("a").run("INSERT INTO t VALUES (1, 'x'), (2, 'x'); INSERT INTO u VALUES (1, 'x')").await;
+    says(&mut lab, "\"v\"").await;
+    lab.on("b").run("ALTER TABLE t ADD COLUMN v text CHECK (v <> 'x')").await;
+    lab.on("a").run("UPDATE u SET v = 'y'").await;
+    says(&mut lab, "violates check").await;
+    assert_eq!(lab.on("b").rows("SELECT v FROM u").await, ["y"]);
+    lab.on("a").run("UPDATE t SET v = 'y' WHERE id = 2").await;
+    says(&mut lab, "violates check").await;
+    lab.on("b").run("ALTER TABLE t DROP CONSTRAINT t_v_check").await;
+    assert_eq!(told(&mut lab).await, "");
+    lab.assert_same().await;
+}
+
+/// The power fails at every step of the round that puts a table aside, and of the one that takes it up again.
+#[tokio::test]
+async fn a_crash_at_any_step_loses_nothing_of_a_quarantined_table() {
+    for step in ["snapshot", "rows copied of public.u", "position written", "target committed", "track written"] {
+        let mut lab = two().await;
+        lab.on("a").run("INSERT INTO t VALUES (1, 'old'); INSERT INTO u VALUES (1, 'old')").await;
+        lab.drain("b").await;
+        lab.on("b").run("ALTER TABLE t DROP COLUMN v").await;
+        lab.on("a").run("UPDATE t SET v = 'new'; UPDATE u SET v = 'new'").await;
+        fail_with_quarantine(&mut lab, step).await;
+        purge_all(&lab).await;
+        says(&mut lab, "\"v\"").await;
+        purge_all(&lab).await;
+        lab.on("a").run("UPDATE u SET v = 'newer'").await;
+        lab.on("b").run("ALTER TABLE t ADD COLUMN v text").await;
+        lab.renew();
+        lab.round_failing("b", step, Accident::Fault).await;
+        purge_all(&lab).await;
+        assert_eq!(told(&mut lab).await, "", "{step}");
+        lab.assert_same().await;
+        lab.renew();
+        lab.drain("b").await;
+        assert_eq!(lab.on("a").number("SELECT count(*) FROM bucardo.quarantined").await, 0, "{step}");
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM bucardo.quarantine").await, 0, "{step}");
+    }
+}
+
+/// Fails at the step, but not before the source was told to keep the changes of a table.
+async fn fail_with_quarantine(lab: &mut SyncLab, step: &str) {
+    let (wanted, source) = (step.to_owned(), Arc::new(lab.on("a").session().await));
+    let hook: StepHook = Arc::new(move |at: &str| {
+        let (is_there, source) = (at.starts_with(&wanted), Arc::clone(&source));
+        async move {
+            let held = source.query_one("SELECT count(*) FROM bucardo.quarantined", &[]).await;
+            if is_there && held.unwrap().get::<_, i64>(0) > 0 {
+                return Err(Fault::transient("the power fails"));
+            }
+            Ok(())
+        }
+        .boxed()
+    });
+    lab.round_watched("b", Watch::default().with_hook(hook)).await.unwrap_err();
+}
+
+/// A sequence that is dropped, on either side, or cannot take the value, holds up nothing else.
+#[tokio::test]
+async fn a_drifted_sequence_stays_behind_and_comes_back() {
+    let ddl = "CREATE TABLE u (id int PRIMARY KEY, v text); CREATE SEQUENCE s; CREATE SEQUENCE other";
+    for (place, drift, words, mend) in [
+        ("b", "DROP SEQUENCE s", "it does not exist on database \"b\"", "CREATE SEQUENCE s"),
+        ("a", "ALTER SEQUENCE s RENAME TO s2", "it does not exist on database \"a\"", "ALTER SEQUENCE s2 RENAME TO s"),
+        ("b", "ALTER SEQUENCE s MAXVALUE 5", "out of bounds", "ALTER SEQUENCE s NO MAXVALUE"),
+    ] {
+        let mut lab = SyncLab::start(&["b"], ddl, &["u:id", "s", "other"]).await;
+        lab.drain("b").await;
+        lab.on("a").run("SELECT setval('s', 40), setval('other', 50); INSERT INTO u VALUES (1, 'x')").await;
+        lab.on(place).run(drift).await;
+        let said = told(&mut lab).await;
+        assert!(said.contains("quarantined sequence \"public.s\"") && said.contains(words), "{drift}: {said}");
+        assert_eq!(lab.on("b").rows("SELECT v FROM u").await, ["x"], "{drift}");
+        assert_eq!(lab.on("b").number("SELECT last_value FROM other").await, 50, "{drift}");
+        lab.on(place).run(mend).await;
+        assert_eq!(told(&mut lab).await, "", "{drift}");
+        assert_eq!(lab.on("b").number("SELECT last_value FROM s").await, 40, "{drift}");
+    }
+}
+
+/// A partition that is attached with rows in it, and written to directly: all of it arrives, without a validation.
+#[tokio::test]
+async fn a_partition_attached_later_is_taken_up() {
+    let ddl = "CREATE TABLE p (id int, k text, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+               CREATE TABLE p_a PARTITION OF p FOR VALUES IN ('a');
+               CREATE TABLE p_b (id int, k text, v text, PRIMARY KEY (id, k))";
+    let mut lab = SyncLab::start(&["b"], ddl, &["p:id,k"]).await;
+    lab.on("a").run("INSERT INTO p VALUES (1, 'a', 'x')").await;
+    lab.drain("b").await;
+    lab.on("a").run("INSERT INTO p_b SELECT n, 'b', 'before' FROM generate_series(1, 1500) n").await;
+    for db in ["a", "b"] {
+        lab.on(db).run("ALTER TABLE p ATTACH PARTITION p_b FOR VALUES IN ('b')").await;
+    }
+    lab.on("a").run("UPDATE p_b SET v = 'direct' WHERE id = 5; DELETE FROM p_b WHERE id = 6; INSERT INTO p VALUES (7000, 'b', 'y')").await;
+    // A writer that holds the partition: it is left alone for now, and nobody waits behind us.
+    let open = lab.on("a").session().await;
+    open.batch_execute("BEGIN; UPDATE p_b SET v = 'open' WHERE id = 8").await.unwrap();
+    lab.renew();
+    open.batch_execute("COMMIT").await.unwrap();
+    lab.drain("b").await;
+    lab.assert_same().await;
+    lab.on("a").run("UPDATE p_b SET v = 'captured' WHERE id = 9; TRUNCATE p_a").await;
+    assert!(lab.drain("b").await > 0);
+    lab.assert_same().await;
+    assert_eq!(lab.on("a").number("SELECT count(*) FROM bucardo.adopted").await, 0);
+    // A validation finds all in place, one of another partition does the same as the session.
+    for db in ["a", "b"] {
+        lab.on(db).run("CREATE TABLE p_c PARTITION OF p FOR VALUES IN ('c', 'd')").await;
+    }
+    lab.on("a").run("INSERT INTO p_c VALUES (1, 'c', 'direct')").await;
+    lab.validate().await.unwrap();
+    assert_eq!(lab.drain("b").await, 1);
+    lab.assert_same().await;
+}
+
+/// A column is added on the source first, or on the target first; a type is widened in both orders.
+#[tokio::test]
+async fn migrations_in_either_order() {
+    for order in [["a", "b"], ["b", "a"]] {
+        let mut lab = two().await;
+        lab.on("a").run("INSERT INTO t VALUES (1, 'x'), (2, 'x')").await;
+        lab.drain("b").await;
+        for change in [
+            "ALTER TABLE t ADD COLUMN n int",
+            "ALTER TABLE t ALTER n TYPE bigint",
+            "ALTER TABLE t DROP COLUMN n; ALTER TABLE t ADD COLUMN n numeric(10, 2)",
+            "ALTER TABLE t ADD COLUMN always int GENERATED ALWAYS AS (id * 2) STORED",
+        ] {
+            for (step, db) in order.iter().enumerate() {
+                lab.on(db).run(change).await;
+                lab.on("a").run(&format!("UPDATE t SET v = v || '{step}'; INSERT INTO u VALUES ({step}, 'u') ON CONFLICT (id) DO UPDATE SET v = u.v || 'u'")).await;
+                told(&mut lab).await;
+                let other = "SELECT * FROM u ORDER BY 1";
+                assert_eq!(lab.on("b").rows(other).await, lab.on("a").rows(other).await, "{change}");
+            }
+            lab.on("a").run("UPDATE t SET n = 5000000").await;
+            assert_eq!(told(&mut lab).await, "", "{change}");
+            lab.drain("b").await;
+            lab.assert_same().await;
+        }
+    }
+}
+
+/// With the daemon: the status names table and difference, a kick by a person looks at once, and all is well after it.
+#[tokio::test]
+async fn the_status_tells_of_quarantined_tables() {
+    let mut town = Town::found(TWO).await;
+    town.sync("");
+    let mut daemon = town.daemon().await;
+    daemon.announce("quarantined table");
+    town.b.run("ALTER TABLE t DROP COLUMN v").await;
+    town.a.run("INSERT INTO t VALUES (1, 'x'); INSERT INTO u VALUES (1, 'x')").await;
+    let soon = Duration::from_secs(30);
+    wait::until_equal("the other table", soon, &1, async || town.b.number("SELECT count(*) FROM u").await).await;
+    wait::until("the status", soon, async || {
+        let text = town.bucardo.run("status s");
+        let words = ["A -> B", "quarantined table \"public.t\"", "no column \"v\"", "bucardo kick s"];
+        if words.iter().all(|word| text.contains(word)) { Ok(()) } else { Err(text) }
+    })
+    .await;
+    town.a.run("INSERT INTO u VALUES (2, 'x')").await;
+    wait::until_equal("the other table", soon, &2, async || town.b.number("SELECT count(*) FROM u").await).await;
+    town.b.run("ALTER TABLE t ADD COLUMN v text").await;
+    town.bucardo.run("kick s 10");
+    town.settle(soon).await;
+    wait::until("a status without trouble", soon, async || {
+        let text = town.bucardo.run("status s");
+        if text.contains("quarantined") { Err(text) } else { Ok(()) }
+    })
+    .await;
+    daemon.stop().await;
+}
