@@ -8,13 +8,13 @@ SELECT c.id, c.sync, c.schemaname, c.tablename, c.strategy, c.winner, c.time,
                  FROM jsonb_each_text(c.key) WITH ORDINALITY AS k (key, value, place)), '{}') AS key_columns,
        coalesce((SELECT array_agg(coalesce(k.value, 'NULL') ORDER BY k.place)
                  FROM jsonb_each_text(c.key) WITH ORDINALITY AS k (key, value, place)), '{}') AS key_values,
-       coalesce((SELECT array_agg(r.key ORDER BY r.place)
-                 FROM jsonb_each(c.rows) WITH ORDINALITY AS r (key, value, place)), '{}') AS dbs,
+       coalesce((SELECT array_agg(r.key ORDER BY r.key COLLATE "C")
+                 FROM jsonb_each(c.rows) AS r), '{}') AS dbs,
        coalesce((SELECT array_agg(CASE jsonb_typeof(r.value) WHEN 'null' THEN NULL WHEN 'string' THEN r.value #>> '{}'
-                                       ELSE r.value::text END ORDER BY r.place)
-                 FROM jsonb_each(c.rows) WITH ORDINALITY AS r (key, value, place)), '{}') AS rows,
-       coalesce((SELECT array_agg(c.versions -> r.key ->> 'time' ORDER BY r.place)
-                 FROM jsonb_each(c.rows) WITH ORDINALITY AS r (key, value, place)), '{}') AS times,
+                                       ELSE r.value::text END ORDER BY r.key COLLATE "C")
+                 FROM jsonb_each(c.rows) AS r), '{}') AS rows,
+       coalesce((SELECT array_agg(c.versions -> r.key ->> 'time' ORDER BY r.key COLLATE "C")
+                 FROM jsonb_each(c.rows) AS r), '{}') AS times,
        coalesce((SELECT array_agg(d.name ORDER BY d.name)
                  FROM (SELECT f.key AS name
                        FROM jsonb_each(c.rows) AS r

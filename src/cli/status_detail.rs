@@ -55,7 +55,7 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path) -> String {
             "Conflicts",
             format!("{} (the last one: {at}; \"bucardo list conflicts {}\")", status.conflicts.total, status.name),
         );
-        for table in &status.conflicts.tables {
+        for table in status.conflicts.tables.iter().filter(|_| status.conflicts.tables.len() > 1) {
             row("Conflicts in", format!("{}.{} : {}", table.schema, table.table, table.conflicts));
         }
     }
