@@ -179,3 +179,43 @@ async fn abort_names_the_row_and_goes_on_with_another_strategy() {
     assert_eq!(town.a.value("SELECT note FROM t_source WHERE id = 3").await, "b");
     daemon.stop().await;
 }
+
+/// Names, keys and rows that break whatever is put together as text, and values that `json` takes and `jsonb` does not.
+#[tokio::test]
+async fn hostile_rows_are_decided_and_listed_like_any_other() {
+    let ddl =
+        r#"CREATE TABLE "we'ird ""x"" {} $1" ("k'ey" text, n numeric, j json, "no""te" text, PRIMARY KEY ("k'ey", n))"#;
+    let town = Town::found(ddl).await;
+    for (name, database) in [("A", &town.a), ("B", &town.b)] {
+        town.bucardo.add_db(name, database);
+    }
+    town.bucardo.run("add all tables db=A relgroup=r");
+    town.bucardo.run("add sync s relgroup=r dbs=A:source,B:source conflict_strategy=B");
+    let table = r#""we'ird ""x"" {} $1""#;
+    let key = r#"E'it''s\n"quoted" \\ {}\t$1 é😀', 12.10"#;
+    for (database, note) in [(&town.a, "a"), (&town.b, "b")] {
+        let json = r#"'{"nul": "\u0000", "half": "\ud800", "big": 1e999999}'"#;
+        database.run(&format!("INSERT INTO {table} VALUES ({key}, {json}, E'{note}\\n\\\\')")).await;
+    }
+    let daemon = town.daemon().await;
+    let total = "SELECT coalesce(sum(conflicts), 0)::bigint FROM bucardo.conflict_total";
+    wait::until_equal("the conflict", WITHIN, &1, async || town.control.number(total).await).await;
+    assert_same(table, &[&town.a, &town.b]).await;
+    let all: Value = serde_json::from_str(&town.bucardo.run("list conflicts --json")).unwrap();
+    let one = &all[0];
+    assert_eq!((one["winner"].as_str(), one["strategy"].as_str()), (Some("B"), Some("B")), "{one}");
+    assert_eq!(one["table"], "we'ird \"x\" {} $1");
+    assert_eq!(one["key"]["k'ey"], "it's\n\"quoted\" \\ {}\t$1 é😀");
+    assert_eq!(one["key"]["n"], "12.10");
+    let row = one["rows"]["A"].as_str().expect("jsonb cannot hold it, so it is a text");
+    assert!(
+        row.contains(r#""nul": "\u0000", "half": "\ud800", "big": 1e999999"#) && row.contains(r#""a\n\\""#),
+        "{row}"
+    );
+    let printed = town.bucardo.run("list conflicts");
+    assert!(
+        printed.contains("k'ey=it's\\n\"quoted\" \\ {}\\t$1 é😀, n=12.10") || printed.contains("n=12.10, k'ey="),
+        "{printed}"
+    );
+    daemon.stop().await;
+}
