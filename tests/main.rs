@@ -19,6 +19,8 @@ mod cli_sync;
 mod cli_tables;
 mod conflict_history;
 mod connect;
+mod copy_daemon;
+mod copy_pieces;
 mod daemon;
 mod daemon_conflicts;
 mod daemon_fullcopy;

@@ -526,5 +526,8 @@ INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('autosync_ddl', 'newcol', 'newcol', 'Which changes of table definitions are replicated (reserved)'),
     ('batch_rows_max', '500000', '500000', 'How many rows one round takes at most, in whole transactions'),
     ('log_conflict_details', '0', '0', 'Write the rows of each conflict to log_conflict_file'),
-    ('conflict_keep', '2592000', '2592000', 'How many seconds a decided conflict can be listed; 0: they are only counted')
+    ('conflict_keep', '2592000', '2592000', 'How many seconds a decided conflict can be listed; 0: they are only counted'),
+    ('copy_workers', '4', '4', 'How many tables, or pieces of large ones, an initial copy writes to a target at once'),
+    ('copy_chunk_mb', '128', '128', 'Large tables are copied initially in pieces of about this size, in megabytes'),
+    ('copy_atomic_mb', '64', '64', 'Initial copies of less than this are made in one transaction, in megabytes')
 ON CONFLICT DO NOTHING;

@@ -2,7 +2,8 @@
 -- constraints stay, as do the replica identity, the index that the table is clustered on, those of partitioned
 -- tables, and those with statistics targets of their own: dropping them would lose more than the index.
 --   $1 oid table
-SELECT format('DROP INDEX %I.%I', n.nspname, i.relname) AS dropping,
+SELECT format('%I.%I', n.nspname, i.relname) AS name,
+       format('DROP INDEX %I.%I', n.nspname, i.relname) AS dropping,
        concat_ws('; ',
                  format('SET LOCAL default_tablespace = %L', coalesce(s.spcname::text, '')),
                  pg_catalog.pg_get_indexdef(i.oid),

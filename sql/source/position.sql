@@ -3,7 +3,8 @@
 --   round         counts up with every committed round; the source's track holds the same number, or one less after a crash
 --   system_id     the source's cluster (pg_control_system), so that a re-created source is noticed
 --   timeline      the source's timeline, which a promotion or a restore changes; 0: not known yet
---   copy_request  the last onetimecopy request that this target has answered
+--   copy_request  the last onetimecopy request that this target has answered; negative: the one that it is being copied
+--                 for, piece by piece: see copy_job
 --   quarantine    counts up whenever the tables in quarantine become others
 CREATE SCHEMA IF NOT EXISTS bucardo;
 CREATE TABLE IF NOT EXISTS bucardo.position (

@@ -111,6 +111,23 @@ pub enum DeleteMethod {
     TruncateCascade,
 }
 
+/// How initial copies are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CopyLimits {
+    /// Pairs of connections that one copy uses at most (`copy_workers`).
+    pub workers: usize,
+    /// Tables from about twice this size on are copied in pieces of about this size (`copy_chunk_mb`).
+    pub chunk_bytes: i64,
+    /// Copies of less than this are made in one transaction (`copy_atomic_mb`).
+    pub atomic_bytes: i64,
+}
+
+impl Default for CopyLimits {
+    fn default() -> Self {
+        Self { workers: 4, chunk_bytes: 128 << 20, atomic_bytes: 64 << 20 }
+    }
+}
+
 /// A sync as the engine sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SyncDetail {
@@ -166,6 +183,8 @@ pub struct SyncDetail {
     pub lock: Option<LockMode>,
     /// Rows that one round takes at most, whole transactions (`batch_rows_max`).
     pub batch_rows_max: i64,
+    /// How initial copies are made.
+    pub copy: CopyLimits,
     /// Something in its rows that keeps it from running, in words; the rest of the value is then incomplete.
     pub problem: Option<String>,
 }

@@ -10,7 +10,7 @@ use tokio_postgres::{GenericClient, Row};
 use super::dbs::{self, DbRow};
 use super::query::{Query, query};
 use super::{
-    CatalogError, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member, Role, SyncDetail, settings,
+    CatalogError, CopyLimits, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member, Role, SyncDetail, settings,
 };
 use crate::pg::{Access, RelationName};
 
@@ -48,6 +48,7 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
         strategy: strategy.unwrap_or(CONFLICT_STRATEGY),
         isolation_level: settings.text("isolation_level").unwrap_or_default().to_lowercase(),
     };
+    let copy = copy_limits(&settings)?;
     let rows = dbs::rows(client, None).await?;
     let dbs: Databases = rows.iter().map(|row| (row.name.clone(), database(row))).collect();
     let members = by_sync(MEMBERS.rows(client, &[&name]).await?);
@@ -56,7 +57,7 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
     let mut syncs = Vec::new();
     for row in SYNCS.rows(client, &[&name]).await? {
         let sync: String = row.get("name");
-        let mut detail = sync_of(&row, &usual);
+        let mut detail = SyncDetail { copy, ..sync_of(&row, &usual) };
         for row in members.get(&sync).into_iter().flatten() {
             add_member(&mut detail, row, &dbs);
         }
@@ -73,6 +74,19 @@ struct Usual<'a> {
     batch_rows_max: i64,
     strategy: &'a str,
     isolation_level: String,
+}
+
+fn copy_limits(settings: &settings::Settings) -> Result<CopyLimits, CatalogError> {
+    let shipped = CopyLimits::default();
+    let bytes = |name: &str, shipped: i64| {
+        let megabytes = settings.number::<u32>(name)?;
+        Ok::<i64, CatalogError>(megabytes.map_or(shipped, |megabytes| i64::from(megabytes) << 20))
+    };
+    Ok(CopyLimits {
+        workers: settings.number("copy_workers")?.unwrap_or(shipped.workers).max(1),
+        chunk_bytes: bytes("copy_chunk_mb", shipped.chunk_bytes)?.max(1 << 20),
+        atomic_bytes: bytes("copy_atomic_mb", shipped.atomic_bytes)?,
+    })
 }
 
 fn by_sync(rows: Vec<Row>) -> BTreeMap<String, Vec<Row>> {
@@ -149,6 +163,7 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
         serializable: isolation_level == "serializable",
         lock,
         batch_rows_max: usual.batch_rows_max,
+        copy: CopyLimits::default(),
         problem,
     }
 }

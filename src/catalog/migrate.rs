@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: [Migration; 8] = [
+pub const MIGRATIONS: [Migration; 9] = [
     Migration { level: 1, name: "tables", sql: include_str!("../../sql/control/0001_tables.sql") },
     Migration { level: 2, name: "keys and copies", sql: include_str!("../../sql/control/0002_keys_and_copies.sql") },
     Migration { level: 3, name: "settings", sql: include_str!("../../sql/control/0003_settings.sql") },
@@ -38,6 +38,7 @@ pub const MIGRATIONS: [Migration; 8] = [
         sql: include_str!("../../sql/control/0007_listening_and_limits.sql"),
     },
     Migration { level: 8, name: "makedelta", sql: include_str!("../../sql/control/0008_makedelta.sql") },
+    Migration { level: 9, name: "copies", sql: include_str!("../../sql/control/0009_copies.sql") },
 ];
 
 /// The level of a catalog that has them all.

@@ -26,7 +26,7 @@ use std::ops::{Deref, DerefMut};
 
 pub use columns::{Column, Table, columns, write};
 pub use conflicts::{Conflict, ConflictStore};
-pub use detail::{Db, DeleteMethod, Goat, GoatKind, Mapping, Member, Role, SyncDetail};
+pub use detail::{CopyLimits, Db, DeleteMethod, Goat, GoatKind, Mapping, Member, Role, SyncDetail};
 pub use error::CatalogError;
 pub use load::{load_sync, load_syncs};
 pub use options::{LockMode, MakeDelta};

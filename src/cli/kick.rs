@@ -6,12 +6,15 @@ use tokio::time::Instant;
 
 use super::chosen::choose;
 use super::ear::Ear;
+use super::targets::copies_under_way;
 use super::{CliError, Context, Outcome};
-use crate::catalog::runs;
+use crate::catalog::{load_sync, runs};
 
 /// How long the daemon may take to show that it is there.
 const PRESENT_WITHIN: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_secs(1);
+/// How often a terminal is told how far the initial copies are.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 const TIMED_OUT: u8 = 1;
 const KILLED: u8 = 2;
 const OTHER: u8 = 3;
@@ -89,6 +92,7 @@ async fn kick(ctx: &Context, ear: &mut Ear, name: &str, limit: Option<Duration>)
     if counts {
         ctx.out.part(head(Duration::ZERO));
     }
+    let (mut looked, mut copies) = (began, Vec::new());
     let answer = loop {
         let tick = Instant::now() + TICK;
         let until = deadline.map_or(tick, |deadline| deadline.min(tick));
@@ -99,11 +103,20 @@ async fn kick(ctx: &Context, ear: &mut Ear, name: &str, limit: Option<Duration>)
             break Answer::TimedOut;
         }
         if counts {
-            ctx.out.part(format!("\r{}", head(began.elapsed())));
+            if looked.elapsed() >= LOOK_EVERY {
+                let sync = load_sync(ear.control().client(), &name.into()).await?;
+                copies = match &sync {
+                    Some(sync) => copies_under_way(sync).await,
+                    None => Vec::new(),
+                };
+                looked = Instant::now();
+            }
+            // The rest of a longer line before is cleared (ECMA-48, "erase in line").
+            ctx.out.part(format!("\r{}{}\x1b[K", head(began.elapsed()), copies.join("; ")));
         }
     };
     let head = match (counts, ctx.options.notimer) {
-        (true, _) => format!("\r{}", head(began.elapsed())),
+        (true, _) => format!("\r{}\x1b[K", head(began.elapsed())),
         (false, true) => format!("Kick {name}: "),
         (false, false) => head(began.elapsed()),
     };

@@ -8,6 +8,7 @@ mod catalog_verbs;
 mod choose;
 mod chosen;
 mod conflict;
+mod copying;
 mod db;
 mod dbgroup;
 mod demo;

@@ -180,7 +180,10 @@ pub(super) async fn join(
     );
     if !now.is_empty() {
         let all = groups::relgroups(transaction).await?;
-        all.iter().filter(|group| group.name == relgroup).for_each(|group| note_syncs(ctx, group));
+        for group in all.iter().filter(|group| group.name == relgroup) {
+            note_syncs(ctx, group);
+            note_rows(ctx, group);
+        }
     }
     Ok(())
 }
@@ -193,6 +196,20 @@ pub(super) fn note_syncs(ctx: &Context, group: &Relgroup) {
     let syncs = group.syncs.join(" ");
     ctx.out.say(format!(
         "Note: \"bucardo validate {syncs}\" and \"bucardo reload\" make this take effect in the syncs that use it"
+    ));
+}
+
+/// What is in a table that joins a sync stays where it is, until somebody asks for a copy.
+fn note_rows(ctx: &Context, group: &Relgroup) {
+    if group.syncs.is_empty() {
+        return;
+    }
+    let commands: Vec<String> =
+        group.syncs.iter().map(|sync| format!("bucardo update sync {sync} onetimecopy=2")).collect();
+    ctx.out.say(format!(
+        "Note: from then on changes are replicated; rows that the tables have already are not copied. To have them copied \
+         where a target's table is empty, run before the reload: {}",
+        commands.join(" && ")
     ));
 }
 
@@ -252,11 +269,20 @@ pub(super) async fn add_everything(
         if groups::add_relgroup(transaction, relgroup).await? {
             ctx.out.say(format!("Creating relgroup: {relgroup}"));
         }
+        let mut joined = false;
         for (one, relation) in added.iter().zip(&relations) {
             let keyless = filter.pkonly && !sequences && relation.key_columns.is_empty();
             if !keyless && groups::put_relation(transaction, relgroup, one.id).await? {
                 let kind = if sequences { "sequence" } else { "table" };
                 ctx.out.say(format!("Added {kind} {} to relgroup {relgroup}", one.full_name));
+                joined = true;
+            }
+        }
+        if joined {
+            let all = groups::relgroups(transaction).await?;
+            for group in all.iter().filter(|group| group.name == *relgroup) {
+                note_syncs(ctx, group);
+                note_rows(ctx, group);
             }
         }
     }

@@ -100,14 +100,17 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
             &value.replace(['_', '-'], " "),
             words::Kind::OneOf(&["serializable", "repeatable read"]),
         ),
-        "batch_rows_max" => match value.parse::<i64>() {
-            Ok(rows) if rows > 0 => Ok(value.to_owned()),
+        "batch_rows_max" | "copy_workers" | "copy_chunk_mb" => match value.parse::<u32>() {
+            Ok(number) if number > 0 => Ok(value.to_owned()),
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number above 0"))),
         },
         "conflict_keep" => match value.parse::<f64>() {
             Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(value.to_owned()),
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
         },
+        "copy_atomic_mb" if value.parse::<u32>().is_err() => {
+            Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number")))
+        }
         _ if is_number(&setting.default) && !is_number(value) => {
             Err(CliError::refuse(format!("Invalid value for '{name}': must be numeric")))
         }

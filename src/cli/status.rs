@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::chosen::choose;
+use super::copying::Copying;
 use super::process::Process;
 use super::status_detail;
 use super::status_merge::Merge;
@@ -114,7 +115,9 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     let detailed = !ctx.words.is_empty();
     let mut all = Vec::new();
     for sync in listings {
-        let with_targets = detailed || ctx.out.is_json() || ctx.out.verbosity() > 0;
+        // How far a copy is, only the targets know.
+        let is_copied = sync.columns.get("onetimecopy").and_then(serde_json::Value::as_i64) > Some(0);
+        let with_targets = detailed || ctx.out.is_json() || ctx.out.verbosity() > 0 || is_copied;
         let detail = load_sync(control.client(), &sync.name.as_str().into()).await?.filter(|_| with_targets);
         let (targets, merge) = match &detail {
             Some(detail) => (targets(detail, &troubles).await, Merge::of(detail, &troubles)),
@@ -122,7 +125,9 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         };
         let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name && !trouble.is_away());
         let conflicts = Conflicts::of(&sync.name, &totals);
-        all.push(SyncStatus { targets, merge, ..status(sync, &history, in_trouble, conflicts) });
+        let mut told = SyncStatus { targets, merge, ..status(sync, &history, in_trouble, conflicts) };
+        told.note_copy(in_trouble);
+        all.push(told);
     }
     sort(&mut all, ctx.options.sort.as_deref())?;
     if ctx.out.is_json() {
@@ -144,6 +149,16 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         }
     }
     Ok(0)
+}
+
+impl SyncStatus {
+    /// A sync whose targets are still being filled is not well yet.
+    fn note_copy(&mut self, in_trouble: bool) {
+        let copies = self.targets.iter().filter_map(|target| target.copying.as_ref());
+        if let Some(percent) = copies.map(Copying::percent).min().filter(|_| !in_trouble) {
+            self.state = format!("Copying {percent} %");
+        }
+    }
 }
 
 fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Conflicts) -> SyncStatus {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Local, Utc};
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use super::copying::{Copying, copying};
 use super::status::{duration, when};
 use crate::catalog::trouble::Trouble;
 use crate::catalog::{Db, Role, SyncDetail};
@@ -36,6 +37,8 @@ pub(super) struct Target {
     copied: Option<DateTime<Local>>,
     /// Age of the oldest of them.
     lag_seconds: Option<f64>,
+    /// An initial copy is under way.
+    pub(super) copying: Option<Copying>,
     /// Why nothing is known.
     problem: Option<String>,
     /// Its last round failed.
@@ -54,9 +57,10 @@ impl Target {
             let last = self.copied.map(|at| format!(", last at {}", when(at))).unwrap_or_default();
             return format!("{head}: copied whole {copies} times, {} rows in all{last}{trouble}", self.inserts);
         }
+        let copying = self.copying.as_ref().map(|copying| format!("; {}", copying.line())).unwrap_or_default();
         let lag = self.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok());
         format!(
-            "{head}: {} rows inserted, {} deleted, {} waiting, lag {}{trouble}",
+            "{head}: {} rows inserted, {} deleted, {} waiting, lag {}{copying}{trouble}",
             self.inserts,
             self.deletes,
             self.waiting.unwrap_or(0),
@@ -130,6 +134,12 @@ pub(super) async fn targets(sync: &SyncDetail, troubles: &[Trouble]) -> Vec<Targ
         }
     }
     found.extend(followed.into_values().map(|(_, target)| target));
+    for target in &mut found {
+        let source = sync.sources().find(|source| source.name.as_str() == target.source);
+        if let (Some(source), Some(db)) = (source, sync.db(&target.target.as_str().into())) {
+            target.copying = copying(sync, source, db).await;
+        }
+    }
     found
 }
 
@@ -170,6 +180,7 @@ fn blank(sync: &SyncDetail, troubles: &[Trouble], source: &Db, target: &DbName, 
         copies: None,
         copied: None,
         lag_seconds: None,
+        copying: None,
         problem,
         trouble: troubles.iter().find(is_own).cloned(),
     }
@@ -187,6 +198,18 @@ async fn ask(sync: &SyncDetail, source: &Db) -> Result<Vec<TargetState>, String>
         })
     };
     tokio::time::timeout(WITHIN, ask).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+}
+
+/// How far the initial copies of a sync are: one line for each that is under way.
+pub(super) async fn copies_under_way(sync: &SyncDetail) -> Vec<String> {
+    let mut lines = Vec::new();
+    for source in sync.sources() {
+        for target in sync.members.iter().map(|member| &member.db).filter(|db| db.active && db.name != source.name) {
+            let told = copying(sync, source, target).await;
+            lines.extend(told.map(|copying| format!("{}: {}", target.name, copying.line())));
+        }
+    }
+    lines
 }
 
 /// What a database that is copied whole knows of its copies.

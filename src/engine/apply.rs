@@ -6,13 +6,13 @@ use postgres_types::Oid;
 use tokio_postgres::Row;
 
 use super::batch::{Batch, Truncated};
+use super::copy::{covers, together};
 use super::error::RoundError;
 use super::onward;
 use super::pair::{Round, step};
 use super::site::{Site, pour};
 use super::step::Step;
 use super::table::{FEW, Ready, Table};
-use super::whole::{covers, together};
 use crate::pg::{Sql, SqlFile};
 
 const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));

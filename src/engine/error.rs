@@ -137,6 +137,22 @@ pub enum RoundError {
         /// Why the others cannot.
         away: String,
     },
+    /// The session that holds a copy's snapshot is gone, and the snapshot with it.
+    #[error("the snapshot of the copy is lost on database \"{db}\"")]
+    SnapshotLost {
+        /// The source.
+        db: DbName,
+        /// What the server said.
+        source: tokio_postgres::Error,
+    },
+    /// The journal of a copy that is under way is gone.
+    #[error("the journal of the copy of sync \"{sync}\" is missing in database \"{db}\"")]
+    NoJournal {
+        /// The sync.
+        sync: String,
+        /// The target.
+        db: DbName,
+    },
     /// A test asked for it.
     #[error("{0}")]
     Injected(Fault),
@@ -150,9 +166,14 @@ impl RoundError {
             Self::Connect { source, .. } => source.failure(),
             Self::Sql { source, .. } => classify(source),
             Self::Join { source, .. } => source.failure(),
-            Self::Fenced { .. } | Self::Restless { .. } | Self::Spool { .. } | Self::Alone { .. } => Failure::Transient,
+            Self::Fenced { .. }
+            | Self::Restless { .. }
+            | Self::SnapshotLost { .. }
+            | Self::Spool { .. }
+            | Self::Alone { .. } => Failure::Transient,
             Self::NotInstalled { .. }
             | Self::NoPosition { .. }
+            | Self::NoJournal { .. }
             | Self::WentBack { .. }
             | Self::Table { .. }
             | Self::Log { .. }
@@ -200,6 +221,8 @@ impl RoundError {
             | Self::Fenced { db }
             | Self::NotInstalled { db, .. }
             | Self::NoPosition { db, .. }
+            | Self::NoJournal { db, .. }
+            | Self::SnapshotLost { db, .. }
             | Self::WentBack { db, .. }
             | Self::Table { db, .. }
             | Self::Join { db, .. }
@@ -222,7 +245,7 @@ impl RoundError {
             Self::NoPosition { .. } => Some(format!(
                 "run: bucardo validate {sync}; if the database was made anew, have it copied: bucardo update sync {sync} onetimecopy=1 && bucardo validate {sync} && bucardo reload sync {sync}"
             )),
-            Self::WentBack { .. } | Self::Position { .. } => Some(format!(
+            Self::WentBack { .. } | Self::Position { .. } | Self::NoJournal { .. } => Some(format!(
                 "compare the databases; to copy everything anew run: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
             )),
             Self::OfTable { error, .. } => error.hint(sync),
@@ -241,9 +264,12 @@ impl RoundError {
                 Some("see whether the folder for temporary files (TMPDIR) is full or missing".to_owned())
             }
             Self::Log { .. } => Some(format!("see who writes to the delta tables; then run: bucardo kick {sync}")),
-            Self::Sql { .. } | Self::Fenced { .. } | Self::Restless { .. } | Self::Alone { .. } | Self::Injected(_) => {
-                None
-            }
+            Self::Sql { .. }
+            | Self::Fenced { .. }
+            | Self::Restless { .. }
+            | Self::SnapshotLost { .. }
+            | Self::Alone { .. }
+            | Self::Injected(_) => None,
         }
     }
 

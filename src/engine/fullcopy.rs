@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::begin::Begin;
+use super::copy::{Copied, Copier};
 use super::error::RoundError;
 use super::onward;
 use super::pair::{Held, fence, step};
@@ -21,7 +22,6 @@ use super::sequences::Sequences;
 use super::session::{ADVANCE, FENCE, check_places, release};
 use super::site::Site;
 use super::step::Step;
-use super::whole::{Copied, Copier};
 use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{Sql, SqlFile};
 
@@ -71,7 +71,7 @@ impl CopySession {
         let snapshot = source.conn.query_one(SNAPSHOT.text(), &[]).await.map_err(source.failed("taking a snapshot"))?;
         step(watch, Step::Snapshot).await?;
         let copier = Copier { sync, source, target, watch };
-        let copied = copier.run(false).await?;
+        let copied = copier.run().await?;
         let tables = sync.tables().filter(|goat| copied.has(goat)).map(|goat| (goat, copied.had_rows(goat)));
         onward::whole(target, sync, &id.source, tables).await?;
         self.sequences(source, target).await?;

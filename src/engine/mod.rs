@@ -24,7 +24,6 @@ mod session;
 mod site;
 mod step;
 mod table;
-mod whole;
 
 pub use error::RoundError;
 pub use follow::FollowSession;

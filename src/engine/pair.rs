@@ -40,6 +40,7 @@ pub(super) struct Held {
     pub(super) round: i64,
     pub(super) system_id: i64,
     pub(super) timeline: i64,
+    /// The last request for a copy that was answered; negative: the one that is under way.
     pub(super) copy_request: i64,
     /// The count of changes to the list of tables in quarantine.
     pub(super) quarantine: i64,
@@ -79,7 +80,22 @@ impl PairSession {
         }
     }
 
+    /// Makes the whole copy that is asked for (`onetimecopy`) and not made yet, and nothing else; `None`: there is none
+    /// to make. For whoever replicates in another way between two databases: one source of a sync to another one.
+    ///
+    /// # Errors
+    ///
+    /// See [`RoundError`]; a copy in pieces goes on with the next call.
+    pub async fn copy_only(&mut self, watch: &Watch) -> Result<Option<RoundReport>, RoundError> {
+        let report = self.repeat(Reason::Request, watch, true).await?;
+        Ok((report.copied || report.more).then_some(report))
+    }
+
     pub(super) async fn run(&mut self, reason: Reason, watch: &Watch) -> Result<RoundReport, RoundError> {
+        self.repeat(reason, watch, false).await
+    }
+
+    async fn repeat(&mut self, reason: Reason, watch: &Watch, copy_only: bool) -> Result<RoundReport, RoundError> {
         let began = Instant::now();
         let mut uncut = false;
         let mut changed = String::new();
@@ -90,7 +106,9 @@ impl PairSession {
             let mut session = self.take_session(reason).await?;
             step(watch, Step::Connected).await?;
             let (sync, id, quarantine) = (&self.sync, &self.id, &mut self.quarantine);
-            let mut round = Round { sync, id, session: &mut session, quarantine, watch, uncut, is_cut: false, began };
+            let session_of = &mut session;
+            let mut round =
+                Round { sync, id, session: session_of, quarantine, watch, uncut, is_cut: false, copy_only, began };
             // What was asked for has been looked at, once.
             let error = match round.run(std::mem::replace(&mut reason, Reason::More)).await {
                 Ok(Ended::Done(report)) => {
@@ -216,6 +234,8 @@ pub(super) struct Round<'a> {
     uncut: bool,
     /// The batch was cut.
     is_cut: bool,
+    /// Nothing is done but a copy.
+    copy_only: bool,
     began: Instant,
 }
 
@@ -224,15 +244,14 @@ impl Round<'_> {
         self.check_tables(reason).await?;
         let held = self.fence().await?;
         step(self.watch, Step::Fenced).await?;
+        if self.copy_only && !copy::is_due(self.sync, &held) {
+            self.session.target.run("ending an empty round", "ROLLBACK").await?;
+            return Ok(Ended::Done(RoundReport::default()));
+        }
         self.hold(&held).await?;
         let look = self.look(&held.position).await?;
         step(self.watch, Step::Snapshot).await?;
-        let copying = self.sync.onetimecopy > 0 && held.copy_request < self.sync.copy_request;
-        if copying {
-            // What waits for the tables that are not copied must be known.
-            if self.sync.onetimecopy == 2 {
-                self.check_time(&held, &look)?;
-            }
+        if copy::is_due(self.sync, &held) {
             return match copy::run(self, &held, look).await? {
                 Ok(report) => Ok(Ended::Done(RoundReport { took: self.began.elapsed(), ..report })),
                 Err(table) => {
@@ -310,7 +329,8 @@ impl Round<'_> {
         Ok(returning::deliver(self, &mut applied).await?.map(|()| applied))
     }
 
-    async fn fence(&mut self) -> Result<Held, RoundError> {
+    /// Begins the target's transaction and locks the position in it.
+    pub(super) async fn fence(&mut self) -> Result<Held, RoundError> {
         let Session { target, begin, statements, .. } = &*self.session;
         fence(target, &begin.target, &statements.fence, self.id).await
     }
@@ -356,7 +376,7 @@ impl Round<'_> {
     }
 
     /// Neither side may have gone back in time since the last round: changes would be skipped in silence.
-    fn check_time(&self, held: &Held, look: &Look) -> Result<(), RoundError> {
+    pub(super) fn check_time(&self, held: &Held, look: &Look) -> Result<(), RoundError> {
         let (source, target) = (&self.session.source.db, &self.session.target.db);
         let back = |db: &bucardo_actors::model::DbName, how: String| Err(RoundError::WentBack { db: db.clone(), how });
         if held.system_id != self.session.system_id {

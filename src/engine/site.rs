@@ -60,17 +60,30 @@ pub(super) async fn pour(
     sink: CopyInSink<Bytes>,
     watch: &Watch,
 ) -> Result<u64, RoundError> {
+    pour_counted(table, source, rows, target, sink, &mut |rows, _| watch.moved(rows)).await
+}
+
+/// The same; `moved` is told of rows and bytes as they go.
+pub(super) async fn pour_counted(
+    table: &str,
+    source: &Site,
+    rows: CopyOutStream,
+    target: &Site,
+    sink: CopyInSink<Bytes>,
+    moved: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<u64, RoundError> {
     pin_mut!(rows);
     pin_mut!(sink);
     let writing = || target.failed(format!("writing rows of table \"{table}\""));
     let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-    let mut count = 0;
+    let (mut count, mut bytes) = (0, 0);
     while let Some(row) = rows.next().await {
         let mut row = row.map_err(source.failed(format!("reading rows of table \"{table}\"")))?;
         count += 1;
+        bytes += row.len() as u64;
         if piece.len() + row.len() > PIECE_BYTES && !piece.is_empty() {
-            watch.moved(count);
-            count = 0;
+            moved(count, bytes);
+            (count, bytes) = (0, 0);
             sink.feed(piece.split().freeze()).await.map_err(writing())?;
             piece.reserve(PIECE_BYTES);
         }
@@ -80,7 +93,7 @@ pub(super) async fn pour(
         }
         piece.extend_from_slice(&row);
     }
-    watch.moved(count);
+    moved(count, bytes);
     if !piece.is_empty() {
         sink.feed(piece.freeze()).await.map_err(writing())?;
     }

@@ -21,6 +21,14 @@ pub enum Step<'a> {
     Copied(&'a str),
     /// The dropped indexes of a table are made again.
     Indexed(&'a str),
+    /// A copy in pieces is planned and noted in the target's journal.
+    Planned,
+    /// The rows of a piece of a table are written, not yet committed.
+    Piece(&'a str, i32),
+    /// A piece of a table is committed.
+    PieceCommitted(&'a str, i32),
+    /// All pieces of all tables are there.
+    Complete,
     /// The new position is written, not yet committed.
     Positioned,
     /// The target has committed rows and position.
@@ -45,6 +53,10 @@ impl fmt::Display for Step<'_> {
             Self::Indexed(table) => write!(f, "indexes made of {table}"),
             Self::Tended(table) => write!(f, "tended {table}"),
             Self::Copied(table) => write!(f, "rows copied of {table}"),
+            Self::Planned => f.write_str("copy planned"),
+            Self::Piece(table, number) => write!(f, "piece {number} copied of {table}"),
+            Self::PieceCommitted(table, number) => write!(f, "piece {number} committed of {table}"),
+            Self::Complete => f.write_str("copy complete"),
             Self::Positioned => f.write_str("position written"),
             Self::TargetCommitted => f.write_str("target committed"),
             Self::Committed(db) => write!(f, "committed on {db}"),

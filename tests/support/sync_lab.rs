@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use bucardo::catalog::conflicts::{Conflict, ConflictStore};
-use bucardo::catalog::{Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
+use bucardo::catalog::{CopyLimits, Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
 use bucardo::engine::merge::MergeSession;
 use bucardo::engine::{CopySession, PairSession};
 use bucardo::pg::Access;
@@ -172,6 +172,12 @@ impl SyncLab {
         ended
     }
 
+    /// A KID of its own for a target.
+    pub(crate) fn pair(&self, target: &str) -> PairSession {
+        let id = Pair { sync: self.sync.name.clone(), source: "a".into(), target: target.into() };
+        PairSession::new(Arc::new(self.sync.clone()), id)
+    }
+
     /// Rounds until one finds nothing; returns rows written.
     pub(crate) async fn drain(&mut self, target: &str) -> u64 {
         let mut rows = 0;
@@ -224,6 +230,7 @@ pub(crate) fn empty_sync(name: &str) -> SyncDetail {
         serializable: false,
         lock: None,
         batch_rows_max: 500_000,
+        copy: CopyLimits::default(),
         problem: None,
     }
 }

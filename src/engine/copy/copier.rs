@@ -9,17 +9,18 @@ use std::time::Duration;
 use bucardo_actors::ports::Watch;
 use postgres_types::Oid;
 
-use super::error::RoundError;
-use super::pair::step;
-use super::site::{Site, pour};
-use super::step::Step;
-use super::table::{fit, mapped_rows, shared, unfit};
+use super::whole::Whole;
 use crate::catalog::{DeleteMethod, Goat, SyncDetail};
+use crate::engine::error::RoundError;
+use crate::engine::pair::step;
+use crate::engine::site::{Site, pour};
+use crate::engine::step::Step;
 use crate::pg::{Sql, SqlFile, causes};
-use crate::source::{Relation, relations};
+use crate::source::relations;
 
-const COVERS: SqlFile = SqlFile::new(include_str!("../../sql/engine/covers.sql"));
-const INDEXES: SqlFile = SqlFile::new(include_str!("../../sql/engine/indexes.sql"));
+const COVERS: SqlFile = SqlFile::new(include_str!("../../../sql/engine/covers.sql"));
+const INDEXES: SqlFile = SqlFile::new(include_str!("../../../sql/engine/indexes.sql"));
+const UNCHANGED: SqlFile = SqlFile::new(include_str!("../../../sql/copy/unchanged.sql"));
 
 /// A lock on a table that is not granted within this time ends the copy; it is tried again later.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1min'";
@@ -27,19 +28,19 @@ const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1min'";
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// Two databases in their transactions, and the sync whose tables are copied.
-pub(super) struct Copier<'a> {
-    pub(super) sync: &'a SyncDetail,
-    pub(super) source: &'a Site,
-    pub(super) target: &'a Site,
-    pub(super) watch: &'a Watch,
+pub(in crate::engine) struct Copier<'a> {
+    pub(in crate::engine) sync: &'a SyncDetail,
+    pub(in crate::engine) source: &'a Site,
+    pub(in crate::engine) target: &'a Site,
+    pub(in crate::engine) watch: &'a Watch,
 }
 
 /// What a copy did.
 #[derive(Default)]
-pub(super) struct Copied {
+pub(in crate::engine) struct Copied {
     /// Rows removed by `DELETE`; those that a `TRUNCATE` takes are not counted by anybody.
-    pub(super) deletes: u64,
-    pub(super) inserts: u64,
+    pub(in crate::engine) deletes: u64,
+    pub(in crate::engine) inserts: u64,
     /// Ids of the goats that were copied.
     goats: HashSet<i32>,
     /// Ids of those that had rows before.
@@ -50,35 +51,18 @@ pub(super) struct Copied {
 
 impl Copied {
     /// Whether this table was copied.
-    pub(super) fn has(&self, goat: &Goat) -> bool {
+    pub(in crate::engine) fn has(&self, goat: &Goat) -> bool {
         self.goats.contains(&goat.id)
     }
 
     /// Whether the target had rows of it before.
-    pub(super) fn had_rows(&self, goat: &Goat) -> bool {
+    pub(in crate::engine) fn had_rows(&self, goat: &Goat) -> bool {
         self.filled.contains(&goat.id)
     }
 }
 
-/// A table and its statements.
-struct Whole<'a> {
-    goat: &'a Goat,
-    /// `schema.table`, for people.
-    label: String,
-    /// On the target.
-    oid: Oid,
-    out: String,
-    into: String,
-    has_rows_there: String,
-    has_rows_here: String,
-    /// The target's, as `DELETE` and `TRUNCATE` name it.
-    table: Sql,
-    /// The target's with all that belongs to it.
-    name: Sql,
-}
-
 /// What emptying a table touches.
-pub(super) struct Covers {
+pub(in crate::engine) struct Covers {
     /// Itself and its partitions.
     covers: Vec<Oid>,
     /// Tables whose foreign keys point at these.
@@ -86,60 +70,85 @@ pub(super) struct Covers {
 }
 
 /// An index that waits to be made again.
-struct Index {
-    dropping: String,
-    making: String,
+#[derive(Clone)]
+pub(super) struct Index {
+    /// Quoted, with its schema.
+    pub(super) name: String,
+    pub(super) making: String,
+}
+
+/// What a copy begins with.
+pub(super) struct Begun {
+    /// The tables that shall be copied.
+    pub(super) tables: Vec<Whole>,
+    /// Which of them have rows on the target.
+    pub(super) filled: Vec<bool>,
 }
 
 impl Copier<'_> {
-    /// Copies every table of the sync but the ghosts; with `only_where_empty` those that have rows on the source and
-    /// none on the target. Changes nothing outside the two transactions.
-    pub(super) async fn run(&self, only_where_empty: bool) -> Result<Copied, RoundError> {
+    /// Copies every table of the sync but the ghosts. Changes nothing outside the two transactions.
+    pub(in crate::engine) async fn run(&self) -> Result<Copied, RoundError> {
+        let begun = self.begin(false).await?;
+        self.whole(&begun).await
+    }
+
+    /// Sees which tables are to be copied: all but the ghosts; with `only_where_empty` those that have rows on the
+    /// source and none on the target.
+    pub(super) async fn begin(&self, only_where_empty: bool) -> Result<Begun, RoundError> {
         let (source, target) = (self.source, self.target);
         tokio::try_join!(
             source.run("bounding waits for locks", LOCK_TIMEOUT),
             target.run("bounding waits for locks", LOCK_TIMEOUT),
         )?;
-        let mut tables = self.prepare().await?;
-        let mut filled = Vec::with_capacity(tables.len());
-        if only_where_empty {
-            let mut wanted = Vec::new();
-            for table in tables {
-                let is_empty = !self.has_rows(target, &table.has_rows_there, &table.label).await?;
-                if is_empty && self.has_rows(source, &table.has_rows_here, &table.label).await? {
-                    wanted.push(table);
-                }
+        let mut begun = Begun { tables: Vec::new(), filled: Vec::new() };
+        for table in self.prepare().await? {
+            let is_filled = self.has_rows(target, &table.has_rows_there, &table.label).await?;
+            if only_where_empty
+                && (is_filled || !self.has_rows(source, &table.has_rows_here, &table.label).await?)
+            {
+                continue;
             }
-            tables = wanted;
-        } else {
-            for table in &tables {
-                filled.push(self.has_rows(target, &table.has_rows_there, &table.label).await?);
-            }
+            begun.tables.push(table);
+            begun.filled.push(is_filled);
         }
-        let mut copied = Copied { deletes: self.empty(&tables, &filled).await?, ..Copied::default() };
-        let had_rows = tables.iter().zip(&filled).filter(|(_, filled)| **filled).map(|(table, _)| table.goat.id);
+        Ok(begun)
+    }
+
+    /// Copies these tables, one after the other.
+    pub(super) async fn whole(&self, begun: &Begun) -> Result<Copied, RoundError> {
+        let tables: Vec<&Whole> = begun.tables.iter().collect();
+        let deletes = self.empty(&tables, &begun.filled, self.sync.deletemethod).await?;
+        let mut copied = Copied { deletes, ..Copied::default() };
+        let had_rows = tables.iter().zip(&begun.filled).filter(|(_, filled)| **filled).map(|(table, _)| table.goat.id);
         copied.filled = had_rows.collect();
-        for table in &tables {
+        for table in &begun.tables {
             copied.inserts += self.fill(table).await?;
             copied.goats.insert(table.goat.id);
-            copied.aftercare.extend(self.aftercare(table));
+            copied.aftercare.extend(self.aftercare(table).map(|sql| (table.label.clone(), sql)));
         }
         Ok(copied)
     }
 
     /// Vacuums and analyzes, after the commit. That something there fails takes nothing back.
-    pub(super) async fn tend(&self, copied: &Copied) -> Result<(), RoundError> {
+    pub(in crate::engine) async fn tend(&self, copied: &Copied) -> Result<(), RoundError> {
         for (label, sql) in &copied.aftercare {
-            step(self.watch, Step::Tended(label)).await?;
-            if let Err(error) = self.patiently(self.target.conn.batch_execute(sql)).await {
-                let (db, cause) = (&self.target.db, causes(&error));
-                tracing::warn!(sync = %self.sync.name, %db, table = label, cause, "the copied table was not tended");
-            }
+            self.tend_one(label, sql).await?;
         }
         Ok(())
     }
 
-    async fn prepare(&self) -> Result<Vec<Whole<'_>>, RoundError> {
+    /// The same for one table.
+    pub(super) async fn tend_one(&self, label: &str, sql: &str) -> Result<(), RoundError> {
+        step(self.watch, Step::Tended(label)).await?;
+        if let Err(error) = self.patiently(self.target.conn.batch_execute(sql)).await {
+            let (db, cause) = (&self.target.db, causes(&error));
+            tracing::warn!(sync = %self.sync.name, %db, table = label, cause, "the copied table was not tended");
+        }
+        Ok(())
+    }
+
+    /// Every table but the ghosts, as both sides have it.
+    pub(super) async fn prepare(&self) -> Result<Vec<Whole>, RoundError> {
         let goats: Vec<&Goat> = self.sync.tables().filter(|goat| !goat.ghost).collect();
         let here: Vec<Goat> = goats.iter().map(|goat| (*goat).clone()).collect();
         let there: Vec<Goat> = goats.iter().map(|goat| self.sync.goat_on(goat, &self.target.db)).collect();
@@ -149,74 +158,29 @@ impl Copier<'_> {
         let (from, to) = tokio::try_join!(read(self.source, &here), read(self.target, &there))?;
         let mut tables = Vec::with_capacity(goats.len());
         for (place, goat) in goats.into_iter().enumerate() {
-            tables.push(self.whole(goat, &there[place], &from[place], &to[place]).await?);
+            let (from, to) = ((self.source, &from[place]), (self.target, &to[place]));
+            tables.push(Whole::of(self.sync, from, to, (goat, &there[place])).await?);
         }
         Ok(tables)
     }
 
-    async fn whole<'a>(
+    /// Empties the tables; returns how many rows `DELETE` removed.
+    pub(super) async fn empty(
         &self,
-        goat: &'a Goat,
-        there: &Goat,
-        from: &Relation,
-        to: &Relation,
-    ) -> Result<Whole<'a>, RoundError> {
-        let label = format!("{}.{}", goat.schema, goat.name);
-        for (site, relation) in [(self.source, from), (self.target, to)] {
-            if !relation.is_table() {
-                return Err(unfit(&label, site, "it does not exist there"));
-            }
-        }
-        let mapping = self.sync.mapping(goat, &self.target.db);
-        let offered = fit(goat, mapping, (self.source, from), (self.target, to)).await?;
-        let columns = shared(&label, &offered, to, self.target)?;
-        let generates = offered.iter().any(|(name, generated)| *generated && columns.contains(name));
-        let (name, target_name) =
-            (Sql::qualified(&goat.schema, &goat.name), Sql::qualified(&there.schema, &there.name));
-        // ONLY: an inheritance child is a goat of its own. A partitioned table has no rows but its partitions'.
-        let only = |relation: &Relation, name: &Sql| {
-            if relation.kind == "p" { name.clone() } else { Sql::trusted(format!("ONLY {name}")) }
-        };
-        let (source_table, table) = (only(from, &name), only(to, &target_name));
-        let mapped = mapped_rows(mapping, &source_table);
-        let list = Sql::idents(columns.iter().map(String::as_str));
-        let extra = &self.sync.copyextra;
-        let out = match &mapped {
-            Some(rows) => format!("COPY (SELECT {list} FROM {rows} AS t) TO STDOUT {extra}"),
-            None if from.kind == "p" || generates => {
-                format!("COPY (SELECT {list} FROM {source_table}) TO STDOUT {extra}")
-            }
-            // COPY of a plain table reads that table alone, as ONLY does; it refuses generated columns.
-            None => format!("COPY {name} ({list}) TO STDOUT {extra}"),
-        };
-        Ok(Whole {
-            goat,
-            oid: to.oid.unwrap_or_default(),
-            out,
-            into: format!("COPY {target_name} ({list}) FROM STDIN {extra}"),
-            has_rows_there: format!("SELECT EXISTS (SELECT FROM {table})"),
-            has_rows_here: match &mapped {
-                Some(rows) => format!("SELECT EXISTS (SELECT FROM {rows} AS t)"),
-                None => format!("SELECT EXISTS (SELECT FROM {source_table})"),
-            },
-            table,
-            name: target_name,
-            label,
-        })
-    }
-
-    /// Empties the tables as `deletemethod` says; returns how many rows `DELETE` removed.
-    async fn empty(&self, tables: &[Whole<'_>], filled: &[bool]) -> Result<u64, RoundError> {
+        tables: &[&Whole],
+        filled: &[bool],
+        method: DeleteMethod,
+    ) -> Result<u64, RoundError> {
         let mut deletes = 0;
         if !filled.contains(&true) {
             return Ok(deletes);
         }
-        let truncated = match self.sync.deletemethod {
+        let truncated = match method {
             DeleteMethod::Delete => vec![false; tables.len()],
             DeleteMethod::Truncate => together(&self.covers(tables).await?),
             DeleteMethod::TruncateCascade => vec![true; tables.len()],
         };
-        let cascade = if self.sync.deletemethod == DeleteMethod::TruncateCascade { " CASCADE" } else { "" };
+        let cascade = if method == DeleteMethod::TruncateCascade { " CASCADE" } else { "" };
         let chosen = tables.iter().zip(&truncated).filter(|(_, truncated)| **truncated);
         let chosen = Sql::join(chosen.map(|(table, _)| table.table.clone()), ", ");
         if !chosen.as_str().is_empty() {
@@ -236,22 +200,22 @@ impl Copier<'_> {
         Ok(deletes)
     }
 
-    async fn covers(&self, tables: &[Whole<'_>]) -> Result<Vec<Covers>, RoundError> {
+    async fn covers(&self, tables: &[&Whole]) -> Result<Vec<Covers>, RoundError> {
         let oids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
         covers(self.target, &oids).await
     }
 
     /// Fills an empty table; returns its rows.
-    async fn fill(&self, table: &Whole<'_>) -> Result<u64, RoundError> {
+    async fn fill(&self, table: &Whole) -> Result<u64, RoundError> {
         let (source, target, label) = (self.source, self.target, &table.label);
-        let rebuild = table.goat.rebuild_index.unwrap_or(self.sync.rebuild_index);
-        let indexes = if rebuild { self.drop_indexes(table).await? } else { Vec::new() };
+        let indexes = self.drop_indexes(table).await?;
         // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
         let sink = target.conn.copy_in(&table.into).await;
         let sink = sink.map_err(target.failed(format!("writing table \"{label}\"")))?;
         let rows = source.conn.copy_out(&table.out).await;
         let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
         let copied = pour(label, source, rows, target, sink, self.watch).await?;
+        self.check_unchanged(table).await?;
         step(self.watch, Step::Copied(label)).await?;
         for index in &indexes {
             let done = self.patiently(target.conn.batch_execute(&index.making)).await;
@@ -263,25 +227,36 @@ impl Copier<'_> {
         Ok(copied)
     }
 
-    /// Drops what is faster made anew than kept up row by row. Until the commit nobody else sees it gone.
-    async fn drop_indexes(&self, table: &Whole<'_>) -> Result<Vec<Index>, RoundError> {
+    /// Sees, after its rows were read, that the source's table was not written anew since the snapshot was taken: what
+    /// rewrites a table is seen by older snapshots as an empty one (manual, section "Caveats" of "Concurrency Control").
+    pub(super) async fn check_unchanged(&self, table: &Whole) -> Result<(), RoundError> {
+        let row = self.source.conn.query_one(UNCHANGED.text(), &[&table.from]).await;
+        let row = row.map_err(self.source.failed(format!("looking at the files of table \"{}\"", table.label)))?;
+        if row.get("unchanged") { Ok(()) } else { Err(RoundError::Restless { table: table.label.clone() }) }
+    }
+
+    /// Drops what is faster made anew than kept up row by row, where that is wanted. Until the commit nobody else sees
+    /// it gone.
+    pub(super) async fn drop_indexes(&self, table: &Whole) -> Result<Vec<Index>, RoundError> {
+        if !table.goat.rebuild_index.unwrap_or(self.sync.rebuild_index) {
+            return Ok(Vec::new());
+        }
         let (target, label) = (self.target, &table.label);
         let rows = target.conn.query(INDEXES.text(), &[&table.oid]).await;
         let rows = rows.map_err(target.failed(format!("reading the indexes of table \"{label}\"")))?;
-        let index = |row: &tokio_postgres::Row| Index { dropping: row.get("dropping"), making: row.get("making") };
-        let indexes: Vec<Index> = rows.iter().map(index).collect();
-        for index in &indexes {
-            let done = self.patiently(target.conn.batch_execute(&index.dropping)).await;
+        for row in &rows {
+            let done = self.patiently(target.conn.batch_execute(row.get("dropping"))).await;
             done.map_err(target.failed(format!("dropping an index of table \"{label}\"")))?;
         }
-        if !indexes.is_empty() {
+        if !rows.is_empty() {
             step(self.watch, Step::Unindexed(label)).await?;
         }
-        Ok(indexes)
+        Ok(rows.iter().map(|row| Index { name: row.get("name"), making: row.get("making") }).collect())
     }
 
-    fn aftercare(&self, table: &Whole<'_>) -> Option<(String, String)> {
-        let (sync, goat) = (self.sync, table.goat);
+    /// What follows a table's copy, if anything.
+    pub(super) fn aftercare(&self, table: &Whole) -> Option<String> {
+        let (sync, goat) = (self.sync, &table.goat);
         let vacuum = sync.vacuum_after_copy && goat.vacuum_after_copy;
         let words = match (vacuum, sync.analyze_after_copy && goat.analyze_after_copy) {
             (true, true) => "VACUUM (ANALYZE)",
@@ -289,17 +264,18 @@ impl Copier<'_> {
             (false, true) => "ANALYZE",
             (false, false) => return None,
         };
-        Some((table.label.clone(), format!("{words} {}", table.name)))
+        Some(format!("{words} {}", table.name))
     }
 
-    async fn has_rows(&self, site: &Site, sql: &str, table: &str) -> Result<bool, RoundError> {
+    /// Whether a table has rows.
+    pub(super) async fn has_rows(&self, site: &Site, sql: &str, table: &str) -> Result<bool, RoundError> {
         let row = site.conn.query_one(sql, &[]).await;
         Ok(row.map_err(site.failed(format!("looking into table \"{table}\"")))?.get(0))
     }
 
     /// Waits for a statement that works on the server alone, and says meanwhile that work goes on: how long it may
     /// wait for others the server bounds, and how long it works depends on the table.
-    async fn patiently<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn patiently<T>(&self, work: impl Future<Output = T>) -> T {
         let mut signs = tokio::time::interval(SIGN_OF_LIFE);
         tokio::pin!(work);
         loop {
@@ -312,7 +288,7 @@ impl Copier<'_> {
 }
 
 /// What emptying these tables of the target touches, in their order.
-pub(super) async fn covers(target: &Site, tables: &[Oid]) -> Result<Vec<Covers>, RoundError> {
+pub(in crate::engine) async fn covers(target: &Site, tables: &[Oid]) -> Result<Vec<Covers>, RoundError> {
     let rows = target.conn.query(COVERS.text(), &[&tables]).await;
     let rows = rows.map_err(target.failed("reading the foreign keys of the tables"))?;
     let covers = |row: &tokio_postgres::Row| Covers { covers: row.get("covers"), referencing: row.get("referencing") };
@@ -320,7 +296,7 @@ pub(super) async fn covers(target: &Site, tables: &[Oid]) -> Result<Vec<Covers>,
 }
 
 /// Which of these tables one `TRUNCATE` may empty: those that no foreign key of any other table points at.
-pub(super) fn together(tables: &[Covers]) -> Vec<bool> {
+pub(in crate::engine) fn together(tables: &[Covers]) -> Vec<bool> {
     let mut inside = vec![true; tables.len()];
     loop {
         let present = tables.iter().zip(&inside).filter(|(_, inside)| **inside);
