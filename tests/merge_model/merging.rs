@@ -1,0 +1,212 @@
+//! Merges as the engine does them: snapshots, rulings, writes under locks, commits one after another.
+
+use bucardo::engine::merge::decide::{Entry, Fresh, Ruling, Take, Terms, decide};
+
+use super::servers::{Delta, KEYS, Past, Row, Server, Snapshot};
+use super::world::World;
+
+/// What a merge has in hand of one source.
+struct Part {
+    place: usize,
+    snapshot: Snapshot,
+    rows: [Row; KEYS],
+    past: [Past; KEYS],
+    /// Its positions.
+    read: Vec<Snapshot>,
+    log: Vec<Delta>,
+    /// The merge's own transaction there.
+    own: u64,
+}
+
+fn bit(place: usize) -> u64 {
+    1 << place
+}
+
+fn place(place: usize) -> u16 {
+    u16::try_from(place).unwrap()
+}
+
+impl World {
+    /// A merge among `up`, of which each loses its commit in so many of a hundred cases. Returns whether anything was
+    /// written.
+    pub(super) fn merge(&mut self, up: &[usize], lost: usize) -> bool {
+        let mut parts: Vec<Part> = Vec::new();
+        for place in up {
+            parts.push(self.servers[*place].open(*place, self.dice.percent(50)));
+            self.stir();
+        }
+        for part in &mut parts {
+            let server = &mut self.servers[part.place];
+            server.finish_truncates(&mut self.dice);
+            server.is_touched = true;
+            if server.truncated.is_some_and(|txid| !part.snapshot.sees(txid)) {
+                part.rows = [None; KEYS];
+            }
+        }
+        let takes = self.rule(&parts);
+        self.stir();
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        for end in (1..order.len()).rev() {
+            order.swap(end, self.dice.below(end + 1));
+        }
+        let mut ready = Vec::new();
+        for part in order {
+            if self.write(&parts, part, &takes) {
+                ready.push(part);
+            } else {
+                self.servers[parts[part].place].close();
+            }
+            self.stir();
+        }
+        let (mut wrote, mut committed) = (false, 0);
+        for part in ready {
+            if !self.dice.percent(lost) {
+                wrote |= self.commit(&parts, part, &takes);
+                committed |= bit(parts[part].place);
+            }
+            self.servers[parts[part].place].close();
+            self.stir();
+        }
+        let is_counted = |take: &Take| take.rivals != 0 && (take.write | take.record) & committed != 0;
+        self.conflicts += takes.iter().filter(|(_, take)| is_counted(take)).count();
+        for (reader, source) in up.iter().flat_map(|reader| up.iter().map(move |source| (*reader, *source))) {
+            if reader != source && self.dice.percent(70) {
+                self.servers[source].track[reader] = self.servers[reader].read[source].clone();
+            }
+        }
+        wrote
+    }
+
+    fn rule(&mut self, parts: &[Part]) -> Vec<(usize, Take)> {
+        let now = self.now + self.dice.between(-self.plan.skew, self.plan.skew);
+        let up = parts.iter().fold(0, |bits, part| bits | bit(part.place));
+        let leader = parts.iter().max_by_key(|part| part.newest()).map(|part| place(part.place));
+        let terms = Terms { up, strategy: &self.plan.strategy, now, leader };
+        let ruling = |key: usize| {
+            let entries = parts.iter().map(|part| (place(part.place), part.entry(key, parts)));
+            let present: Vec<(u16, Entry)> = entries.filter(|(_, entry)| entry.unread_by != 0).collect();
+            match decide(&present, &terms, &[u8::try_from(key).unwrap()])? {
+                Ruling::Take(take) => Some((key, take)),
+                Ruling::Abort { .. } => None,
+            }
+        };
+        (0..KEYS).filter_map(ruling).collect()
+    }
+
+    /// Writes at one source, under locks. False when the server refuses.
+    fn write(&mut self, parts: &[Part], part: usize, takes: &[(usize, Take)]) -> bool {
+        let part = &parts[part];
+        let server = &mut self.servers[part.place];
+        for (key, take) in takes.iter().filter(|(_, take)| take.write & bit(part.place) != 0) {
+            let (before, row) = (part.rows[*key], winner(parts, take).rows[*key]);
+            if before.is_none() && row.is_none() {
+                continue;
+            }
+            // It waits for whoever has the row.
+            while let Some(writer) = server.writer_in_flight(*key) {
+                let commits = self.dice.percent(60);
+                server.end(writer, commits);
+            }
+            if server.log.iter().any(|delta| delta.key == *key && !part.snapshot.sees(delta.txid)) {
+                // With 40001, or with a unique violation.
+                if server.writer[*key].is_some_and(|txid| !part.snapshot.sees(txid))
+                    && (before.is_some() || server.rows[*key].is_some())
+                {
+                    return false;
+                }
+                // Written and gone again, or truncated.
+                self.overtaken.insert(*key);
+            }
+            server.locked.insert(*key);
+        }
+        true
+    }
+
+    /// Commits at one source. Returns whether there was anything to.
+    fn commit(&mut self, parts: &[Part], part: usize, takes: &[(usize, Take)]) -> bool {
+        let part = &parts[part];
+        let server = &mut self.servers[part.place];
+        let mut wrote = false;
+        for (key, take) in takes.iter().filter(|(_, take)| (take.write | take.record) & bit(part.place) != 0) {
+            wrote = true;
+            if take.write & bit(part.place) != 0 {
+                let winner = winner(parts, take);
+                if server.locked.contains(key) {
+                    server.rows[*key] = winner.rows[*key];
+                    server.writer[*key] = Some(part.own);
+                }
+                server.past[*key].extend(&winner.past[*key]);
+            }
+            let (time, origin) = (take.version.time, Some(take.version));
+            server.log.push(Delta { key: *key, txid: part.own, time, origin });
+        }
+        for other in parts {
+            server.read[other.place] = other.snapshot.with(other.own);
+        }
+        wrote
+    }
+}
+
+fn winner<'a>(parts: &'a [Part], take: &Take) -> &'a Part {
+    parts.iter().find(|part| part.place == usize::from(take.winner)).unwrap()
+}
+
+impl Part {
+    fn newest(&self) -> Option<i64> {
+        self.log.iter().map(|delta| delta.time).max()
+    }
+
+    fn entry(&self, key: usize, parts: &[Self]) -> Entry {
+        let mut entry = Entry::default();
+        for delta in self.log.iter().filter(|delta| delta.key == key) {
+            for reader in parts.iter().filter(|it| it.place != self.place) {
+                if !reader.read[self.place].sees(delta.txid) {
+                    entry.unread_by |= bit(reader.place);
+                }
+            }
+            match delta.origin {
+                Some(version) => entry.recorded.push(version),
+                None if self.read[self.place].sees(delta.txid) => entry.settled = entry.settled.max(Some(delta.time)),
+                None => {
+                    let fresh = entry.fresh.get_or_insert(Fresh { count: 0, newest: i64::MIN });
+                    fresh.count += 1;
+                    fresh.newest = fresh.newest.max(delta.time);
+                }
+            }
+        }
+        entry
+    }
+}
+
+impl Server {
+    /// Begins a merge's transaction; its first write comes before its snapshot, or after.
+    fn open(&mut self, place: usize, is_early: bool) -> Part {
+        let early = is_early.then(|| self.txid());
+        self.merging = early;
+        let snapshot = self.snapshot();
+        let own = early.unwrap_or_else(|| self.txid());
+        self.merging = Some(own);
+        Part {
+            place,
+            rows: self.rows,
+            past: self.past.clone(),
+            read: self.read.clone(),
+            log: self.log.iter().filter(|delta| snapshot.sees(delta.txid)).cloned().collect(),
+            snapshot,
+            own,
+        }
+    }
+
+    /// Ends the truncates in flight: the merge waits for them before it reads the table.
+    fn finish_truncates(&mut self, dice: &mut super::dice::Dice) {
+        while let Some(place) = self.active.iter().position(|txn| txn.truncates) {
+            self.end(place, dice.percent(70));
+        }
+    }
+
+    fn close(&mut self) {
+        self.locked.clear();
+        self.is_touched = false;
+        self.merging = None;
+    }
+}
