@@ -1,5 +1,5 @@
 //! Every type, as data and, where PostgreSQL can order it, as a key, by each way that rows take: a copy, a small batch,
-//! a large one.
+//! a large one, a merge.
 
 use crate::support::{SyncLab, fresh_database};
 
@@ -122,6 +122,20 @@ const TYPES: &str = "CREATE SCHEMA \"Ext\"; CREATE EXTENSION citext SCHEMA \"Ext
     CREATE DOMAIN textlist AS text[];
     CREATE TYPE floatrange AS RANGE (subtype = float8); CREATE TYPE textrange AS RANGE (subtype = text, collation = \"C\");";
 
+/// Types with values that are equal and not the same.
+const SPELLED: &[(&str, &str, &str)] = &[
+    ("numeric", "1.10", "1.1"),
+    ("numeric[]", "{1.0}", "{1.00}"),
+    ("numrange", "[1.0,2)", "[1.00,2.0)"),
+    ("float8", "0", "-0"),
+    ("interval", "1 mon", "30 days"),
+    ("jsonb", "{\"a\": 1.0}", "{\"a\": 1.00}"),
+    ("amount", "(1.0)", "(1.00)"),
+    ("\"Ext\".citext", "foo", "FOO"),
+    ("\"Ext\".citext[]", "{foo}", "{FOO}"),
+    ("text COLLATE folds", "foo", "FOO"),
+];
+
 /// Changes of a table that make its batch a large one.
 const MANY: usize = 1001;
 
@@ -133,6 +147,11 @@ struct Zoo {
 
 impl Zoo {
     async fn open(way: &str) -> Self {
+        Self::open_as(way, false).await
+    }
+
+    /// The same; with two masters, `a` and `b`, or with `b` as the target of `a`.
+    async fn open_as(way: &str, masters: bool) -> Self {
         let version = "SELECT current_setting('server_version_num')::int / 10000";
         let version = fresh_database("version").await.number(version).await;
         let mut kinds: Vec<&Kind> = KINDS.iter().collect();
@@ -149,18 +168,26 @@ impl Zoo {
         }
         let goats: Vec<&str> = goats.iter().map(String::as_str).collect();
         println!("{way}: {} types, {} tables", kinds.len(), goats.len());
-        let lab = SyncLab::start(&["b"], &ddl, &goats).await;
+        let lab = if masters {
+            SyncLab::masters(&["a", "b"], &[], &ddl, &goats).await
+        } else {
+            SyncLab::start(&["b"], &ddl, &goats).await
+        };
         Self { kinds, lab }
     }
 
     /// Runs a statement made for each table: of its name, the column, the type, and its values as rows of text.
     async fn each(&self, sql: impl Fn(&str, &str, &str, &str) -> String) {
+        self.each_on("a", sql).await;
+    }
+
+    async fn each_on(&self, db: &str, sql: impl Fn(&str, &str, &str, &str) -> String) {
         for (number, Kind(name, is_key, values)) in self.kinds.iter().enumerate() {
             let literal = |value: &&str| format!("('{}')", value.replace('\'', "''"));
             let rows = values.iter().map(literal).collect::<Vec<_>>().join(", ");
-            self.lab.on("a").run(&sql(&format!("d{number}"), "v", name, &rows)).await;
+            self.lab.on(db).run(&sql(&format!("d{number}"), "v", name, &rows)).await;
             if *is_key {
-                self.lab.on("a").run(&sql(&format!("k{number}"), "k", name, &rows)).await;
+                self.lab.on(db).run(&sql(&format!("k{number}"), "k", name, &rows)).await;
             }
         }
     }
@@ -182,6 +209,16 @@ impl Zoo {
         assert_eq!(report.quarantined, Vec::<String>::new(), "{what}");
         assert!(report.keys > 0 || report.copied, "{what}: {report:?}");
         self.lab.assert_same().await;
+    }
+
+    /// Merges what changed, and sees that nothing comes back; returns how many conflicts there were.
+    async fn merge(&mut self, what: &str) -> u64 {
+        let report = self.lab.merge().await.unwrap();
+        assert!(report.keys > 0, "{what}: {report:?}");
+        self.lab.assert_same().await;
+        let echo = self.lab.merge().await.unwrap();
+        assert!(echo.is_empty(), "{what}: {echo:?}");
+        report.conflicts
     }
 }
 
@@ -275,44 +312,87 @@ async fn every_type_in_a_copy() {
     zoo.deliver("copy").await;
 }
 
+/// Two masters: rows go either way, and where both changed one, they agree. Then there is silence.
+#[tokio::test]
+async fn every_type_in_merges() {
+    let mut zoo = Zoo::open_as("merge", true).await;
+    zoo.fill().await;
+    zoo.merge("insert").await;
+    zoo.each_on("b", |table, _, _, _| format!("UPDATE {table} SET n = 2")).await;
+    zoo.merge("update").await;
+    zoo.each_on("a", |table, _, _, _| format!("UPDATE {table} SET n = 3")).await;
+    zoo.each_on("b", |table, _, _, _| format!("UPDATE {table} SET n = 4")).await;
+    let conflicts = zoo.merge("conflict").await;
+    let rows: usize =
+        zoo.kinds.iter().map(|Kind(_, is_key, values)| values.len() + 1 + usize::from(*is_key) * values.len()).sum();
+    assert_eq!(conflicts, u64::try_from(rows).unwrap());
+    let gone = |table: &str, _: &str, _: &str, _: &str| {
+        format!("DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table})")
+    };
+    zoo.each_on("b", gone).await;
+    zoo.merge("delete").await;
+    let often = |sql: String| format!("DO $do$ BEGIN FOR i IN 1..{MANY} LOOP {sql}; END LOOP; END $do$");
+    zoo.each_on("b", |table, _, _, _| often(format!("UPDATE {table} SET n = i"))).await;
+    zoo.merge("many updates").await;
+}
+
+/// Two masters spell one key differently: it is one key, and in the end one row.
+#[tokio::test]
+async fn masters_may_spell_keys_in_several_ways() {
+    let (mut lab, tables) = spelled(true).await;
+    for (table, first, second) in &tables {
+        lab.on("a").run(&format!("INSERT INTO {table} VALUES ('{first}', 1)")).await;
+        lab.on("b").run(&format!("INSERT INTO {table} VALUES ('{second}', 2)")).await;
+    }
+    let report = lab.merge().await.unwrap();
+    assert_eq!(report.conflicts, u64::try_from(tables.len()).unwrap());
+    lab.assert_same().await;
+    for (table, first, second) in &tables {
+        lab.on("a").run(&format!("UPDATE {table} SET k = '{first}', n = 3")).await;
+        lab.on("b").run(&format!("DELETE FROM {table}; INSERT INTO {table} VALUES ('{second}', 4)")).await;
+        assert_eq!(lab.on("a").number(&format!("SELECT count(*) FROM {table}")).await, 1, "{table}");
+    }
+    lab.settle().await;
+    lab.assert_same().await;
+}
+
+/// Tables `t…` with a key that has two spellings, and these.
+async fn spelled(masters: bool) -> (SyncLab, Vec<(String, &'static str, &'static str)>) {
+    let mut ddl = format!("{TYPES} CREATE TYPE amount AS (n numeric);");
+    let mut goats = Vec::new();
+    let mut tables = Vec::new();
+    for (number, (name, first, second)) in SPELLED.iter().enumerate() {
+        ddl += &format!("CREATE TABLE t{number} (k {name} PRIMARY KEY, n int);");
+        goats.push(format!("t{number}:k"));
+        tables.push((format!("t{number}"), *first, *second));
+    }
+    let goats: Vec<&str> = goats.iter().map(String::as_str).collect();
+    let lab = if masters {
+        SyncLab::masters(&["a", "b"], &[], &ddl, &goats).await
+    } else {
+        SyncLab::start(&["b"], &ddl, &goats).await
+    };
+    (lab, tables)
+}
+
 /// Two spellings that a type holds for equal are one key; the one that the source has at last arrives.
 #[tokio::test]
 async fn keys_may_be_spelled_in_several_ways() {
-    let spelled = [
-        ("numeric", "1.10", "1.1"),
-        ("numeric[]", "{1.0}", "{1.00}"),
-        ("numrange", "[1.0,2)", "[1.00,2.0)"),
-        ("float8", "0", "-0"),
-        ("interval", "1 mon", "30 days"),
-        ("jsonb", "{\"a\": 1.0}", "{\"a\": 1.00}"),
-        ("amount", "(1.0)", "(1.00)"),
-        ("\"Ext\".citext", "foo", "FOO"),
-        ("\"Ext\".citext[]", "{foo}", "{FOO}"),
-        ("text COLLATE folds", "foo", "FOO"),
-        ("\"Ext\".seg", "1.0", "1.00"),
-    ];
-    let mut ddl = format!("{TYPES} CREATE TYPE amount AS (n numeric);");
-    let mut goats = Vec::new();
-    for (number, (name, ..)) in spelled.iter().enumerate() {
-        ddl += &format!("CREATE TABLE t{number} (k {name} PRIMARY KEY, n int);");
-        goats.push(format!("t{number}:k"));
-    }
-    let goats: Vec<&str> = goats.iter().map(String::as_str).collect();
-    let mut lab = SyncLab::start(&["b"], &ddl, &goats).await;
+    let (mut lab, tables) = spelled(false).await;
     for size in [1, MANY] {
-        for (number, (_, first, second)) in spelled.iter().enumerate() {
-            lab.on("a").run(&format!("DELETE FROM t{number}; INSERT INTO t{number} VALUES ('{first}', 0)")).await;
+        for (table, first, second) in &tables {
+            lab.on("a").run(&format!("DELETE FROM {table}; INSERT INTO {table} VALUES ('{first}', 0)")).await;
             lab.drain("b").await;
             let change = format!(
-                "DO $$ BEGIN FOR i IN 1..{size} LOOP UPDATE t{number} SET n = i; END LOOP; UPDATE t{number} SET k = '{second}'; END $$"
+                "DO $$ BEGIN FOR i IN 1..{size} LOOP UPDATE {table} SET n = i; END LOOP; UPDATE {table} SET k = '{second}'; END $$"
             );
             lab.on("a").run(&change).await;
             lab.drain("b").await;
             lab.assert_same().await;
-            lab.on("a").run(&format!("DELETE FROM t{number}; INSERT INTO t{number} VALUES ('{first}', 1)")).await;
+            lab.on("a").run(&format!("DELETE FROM {table}; INSERT INTO {table} VALUES ('{first}', 1)")).await;
             lab.drain("b").await;
             lab.assert_same().await;
-            lab.on("a").run(&format!("DELETE FROM t{number}")).await;
+            lab.on("a").run(&format!("DELETE FROM {table}")).await;
             lab.drain("b").await;
             lab.assert_same().await;
         }

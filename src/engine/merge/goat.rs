@@ -10,7 +10,7 @@ use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
 use crate::engine::table::{SIGNATURE, shared, unfit};
 use crate::pg::{Sql, SqlFile};
-use crate::source::{Relation, delta_column, delta_columns, relations};
+use crate::source::{Column, Relation, delta_column, delta_columns, relations};
 
 const LOG_FEW: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_few.sql"));
 const LOG_MANY: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_many.sql"));
@@ -213,13 +213,10 @@ impl Texts<'_> {
         .await?;
         let cs = Sql::join((0..key.len()).map(|place| Sql::trusted(c(place))), ", ");
         let k_cs = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("k.c{place}"))), ", ");
-        let equals = |key: &str| {
-            let operator = self.relation.column(key).and_then(|column| column.equals.clone());
-            operator.unwrap_or_else(|| "=".to_owned())
-        };
-        let on = numbered
-            .clone()
-            .map(|(place, key)| Sql::trusted(format!("t.{} {} k.c{place}", Sql::ident(key), equals(key))));
+        let on = numbered.clone().map(|(place, key)| {
+            let (equals, cast) = self.equality(key);
+            Sql::trusted(format!("t.{}{cast} {equals} k.c{place}{cast}", Sql::ident(key)))
+        });
         let on = Sql::join(on, " AND ");
         let prepare = |sql: String| async move { site.conn.prepare(&sql).await.map_err(failed()) };
         let list = Sql::idents(self.columns.iter().map(String::as_str));
@@ -278,6 +275,15 @@ impl Texts<'_> {
         })
     }
 
+    /// The operator that compares values of a key column, and what both are cast to before.
+    fn equality(&self, key: &str) -> (&str, String) {
+        let column = self.relation.column(key);
+        (
+            column.and_then(|column| column.equals.as_deref()).unwrap_or("="),
+            column.map(Column::cast).unwrap_or_default(),
+        )
+    }
+
     /// `loose`: in no order, for a scratch table that has one.
     fn logs(&self, only: &Sql, loose: bool) -> LogTexts {
         let table = &self.arm.tables[self.place];
@@ -296,9 +302,9 @@ impl Texts<'_> {
             Order::Integers => (Sql::trusted("''"), keys.clone()),
         };
         let same = key.iter().zip(&delta_names).map(|(key, column)| {
-            let equals = self.relation.column(key).and_then(|column| column.equals.as_deref()).unwrap_or("=");
+            let (equals, cast) = self.equality(key);
             let column = Sql::ident(column);
-            Sql::trusted(format!("d.{column} {equals} u.{column}"))
+            Sql::trusted(format!("d.{column}{cast} {equals} u.{column}{cast}"))
         });
         let table_keys = key
             .iter()
