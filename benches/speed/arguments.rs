@@ -15,6 +15,8 @@ pub(crate) struct Arguments {
     pub(crate) scale: u32,
     /// Rows updated for the backlog and the bulk update.
     pub(crate) rows: u32,
+    /// Rows that each master changes, and that eight targets get.
+    pub(crate) changed: u32,
     /// One-row inserts for the latency.
     pub(crate) inserts: u32,
     /// Interleaved pairs of runs with and without capture.
@@ -28,8 +30,8 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) const USAGE: &str = "make bench ARGS=\"[latency] [backlog] [copy] [load] [idle] [--only bucardo,logical,perl] \
-         [--scale 10] [--rows 200000] [--inserts 200] [--pairs 5] [--seconds 8] [--repeats 3] [--json FILE]\"";
+    pub(crate) const USAGE: &str = "make bench ARGS=\"[latency] [backlog] [copy] [load] [idle] [merge] [targets] [wide] [tables] [--only bucardo,logical,perl] \
+         [--scale 10] [--rows 200000] [--changed 100000] [--inserts 200] [--pairs 5] [--seconds 8] [--repeats 3] [--json FILE]\"";
 
     pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut arguments = Self {
@@ -37,6 +39,7 @@ impl Arguments {
             systems: Kind::ALL.to_vec(),
             scale: 10,
             rows: 200_000,
+            changed: 100_000,
             inserts: 200,
             pairs: 5,
             seconds: 8,
@@ -55,6 +58,7 @@ impl Arguments {
                 "only" => arguments.systems = systems(&value)?,
                 "scale" => arguments.scale = number()?,
                 "rows" => arguments.rows = number()?,
+                "changed" => arguments.changed = number()?,
                 "inserts" => arguments.inserts = number()?,
                 "pairs" => arguments.pairs = number()?,
                 "seconds" => arguments.seconds = number()?,

@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bucardo::lab::{Cluster, Folder, Settings};
+use tokio::time::sleep;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 
 /// Database of the measured tables.
@@ -11,6 +13,9 @@ pub(crate) const DBNAME: &str = "bench";
 /// Tables that are replicated.
 pub(crate) const TABLES: [&str; 5] =
     ["pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history", "probe"];
+
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+const WITHIN: Duration = Duration::from_secs(300);
 
 const EXTRA: &str = "ALTER TABLE pgbench_history ADD COLUMN id bigserial PRIMARY KEY;
     CREATE TABLE probe (id int PRIMARY KEY, note text NOT NULL)";
@@ -83,6 +88,22 @@ pub(crate) fn settle(cluster: &Cluster) {
     cluster.sql(DBNAME, "CHECKPOINT").unwrap();
 }
 
+/// Panics when what the query tells of two databases differs.
+pub(crate) fn assert_same(one: (&Cluster, &str), other: (&Cluster, &str), query: &str) {
+    let told = |(cluster, dbname): (&Cluster, &str)| cluster.sql(dbname, query).unwrap();
+    assert_eq!(told(one), told(other), "the databases differ");
+}
+
+/// Waits until the query says `true`; asks every few milliseconds.
+pub(crate) async fn until(client: &Client, query: &str, parameters: &[&(dyn ToSql + Sync)]) {
+    let begun = Instant::now();
+    let query = client.prepare(query).await.unwrap();
+    while !client.query_one(&query, parameters).await.unwrap().get::<_, bool>(0) {
+        assert!(begun.elapsed() < WITHIN, "what was written did not arrive within {WITHIN:?}");
+        sleep(LOOK_EVERY).await;
+    }
+}
+
 /// A cluster with pgbench's tables and the table of the latency.
 pub(crate) fn filled(folder: &Folder, name: &str, settings: &Settings, scale: u32) -> Cluster {
     let cluster = cluster(folder, name, settings);
@@ -91,7 +112,8 @@ pub(crate) fn filled(folder: &Folder, name: &str, settings: &Settings, scale: u3
     cluster
 }
 
-fn cluster(folder: &Folder, name: &str, settings: &Settings) -> Cluster {
+/// A cluster with an empty database to measure in.
+pub(crate) fn cluster(folder: &Folder, name: &str, settings: &Settings) -> Cluster {
     let settings = settings
         .clone()
         // As servers have it; a writer that is made too cheap makes capture look dear.
@@ -108,7 +130,12 @@ fn cluster(folder: &Folder, name: &str, settings: &Settings) -> Cluster {
 
 /// A session.
 pub(crate) async fn client(cluster: &Cluster) -> Client {
-    let (client, connection) = tokio_postgres::connect(&cluster.conninfo(DBNAME), NoTls).await.unwrap();
+    client_of(cluster, DBNAME).await
+}
+
+/// A session in a database of this name.
+pub(crate) async fn client_of(cluster: &Cluster, dbname: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(&cluster.conninfo(dbname), NoTls).await.unwrap();
     tokio::spawn(connection);
     client
 }

@@ -38,12 +38,32 @@ async fn measure(arguments: &Arguments) -> Numbers {
             numbers.skip(kind.name(), reason);
             continue;
         }
-        if arguments.parts.iter().any(|part| *part != Part::Load) {
+        if arguments.parts.iter().any(|part| part.is_delivery()) {
             delivery(*kind, arguments, &mut numbers).await;
         }
         if arguments.parts.contains(&Part::Load) {
             eprintln!("{}: load on the source, with and without capture", kind.name());
             parts::load::measure(*kind, arguments, &mut numbers).await;
+        }
+        // The others are what only the Bucardos do, or do by the same words.
+        if *kind == Kind::Logical {
+            continue;
+        }
+        if arguments.parts.contains(&Part::Merge) {
+            eprintln!("{}: two masters with {} changed rows each", kind.name(), arguments.changed);
+            parts::merge::measure(*kind, arguments, &mut numbers).await;
+        }
+        if arguments.parts.contains(&Part::Targets) {
+            eprintln!("{}: eight targets", kind.name());
+            parts::targets::measure(*kind, arguments, &mut numbers).await;
+        }
+        if arguments.parts.contains(&Part::Wide) {
+            eprintln!("{}: a thousand idle tables", kind.name());
+            parts::wide::measure(*kind, arguments, &mut numbers).await;
+        }
+        if arguments.parts.contains(&Part::Tables) {
+            eprintln!("{}: initial copy of many tables", kind.name());
+            parts::tables::measure(*kind, arguments, &mut numbers).await;
         }
     }
     numbers

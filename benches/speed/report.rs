@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::numbers::Numbers;
 
 /// Measure, heading, decimals.
-const MEASURES: [(&str, &str, usize); 14] = [
+const MEASURES: [(&str, &str, usize); 27] = [
     ("latency_p50_ms", "one-row insert, commit to visible, p50 (ms)", 2),
     ("latency_p99_ms", "one-row insert, commit to visible, p99 (ms)", 2),
     ("backlog_rows_per_s", "backlog of updated rows (rows/s)", 0),
@@ -24,6 +24,19 @@ const MEASURES: [(&str, &str, usize); 14] = [
     ("copy_peak_mb", "peak memory in the copy (MB)", 1),
     ("idle_cpu_ms_per_s", "CPU when idle (ms per second)", 2),
     ("processes", "processes of the daemon", 0),
+    ("merge_rows_per_s", "two masters, changed rows until both are equal (rows/s)", 0),
+    ("merge_peak_mb", "peak memory in the merge (MB)", 1),
+    ("targets_one_s", "one target equal (s)", 2),
+    ("targets_eight_s", "eight targets equal (s)", 2),
+    ("targets_eight_per_one", "eight targets, times one", 2),
+    ("targets_peak_mb", "peak memory with eight targets (MB)", 1),
+    ("wide_latency_p50_ms", "one-row insert among 1,000 idle tables, p50 (ms)", 2),
+    ("wide_latency_per_narrow", "the same, times without them", 2),
+    ("wide_idle_cpu_ms_per_s", "CPU when all 1,001 are idle (ms per second)", 2),
+    ("wide_peak_mb", "peak memory with 1,000 idle tables (MB)", 1),
+    ("tables_copy_s", "initial copy of 200 tables (s)", 2),
+    ("tables_copy_per_pipe", "initial copy of 200 tables, times pg_dump | psql", 2),
+    ("tables_peak_mb", "peak memory in the copy of 200 tables (MB)", 1),
 ];
 const SYSTEMS: [&str; 4] = ["bucardo", "logical", "perl", "pipe"];
 
@@ -42,7 +55,7 @@ enum Bound {
     LeastTimes(f64, &'static str),
 }
 
-const WANTED: [Wanted; 11] = [
+const WANTED: [Wanted; 17] = [
     Wanted { measure: "latency_p50_ms", bound: Bound::Most(5.0) },
     Wanted { measure: "latency_p99_ms", bound: Bound::Most(20.0) },
     Wanted { measure: "backlog_rows_per_s", bound: Bound::LeastTimes(10.0, "perl") },
@@ -54,6 +67,12 @@ const WANTED: [Wanted; 11] = [
     Wanted { measure: "backlog_peak_mb", bound: Bound::Most(40.0) },
     Wanted { measure: "copy_peak_mb", bound: Bound::Most(40.0) },
     Wanted { measure: "idle_cpu_ms_per_s", bound: Bound::Most(2.0) },
+    Wanted { measure: "merge_rows_per_s", bound: Bound::LeastTimes(8.0, "perl") },
+    Wanted { measure: "merge_peak_mb", bound: Bound::Most(60.0) },
+    Wanted { measure: "targets_peak_mb", bound: Bound::Most(60.0) },
+    Wanted { measure: "wide_latency_per_narrow", bound: Bound::Most(2.0) },
+    Wanted { measure: "wide_peak_mb", bound: Bound::Most(60.0) },
+    Wanted { measure: "tables_peak_mb", bound: Bound::Most(60.0) },
 ];
 
 /// Prints both, and writes the JSON to the file of the arguments.
@@ -67,7 +86,7 @@ pub(crate) fn print(numbers: &Numbers, arguments: &Arguments) {
         json!({ "measure": goal.measure, "wanted": goal.wanted, "measured": goal.measured, "reached": goal.reached })
     }).collect();
     let json = json!({
-        "arguments": { "accounts": arguments.accounts(), "rows": arguments.rows, "inserts": arguments.inserts,
+        "arguments": { "accounts": arguments.accounts(), "rows": arguments.rows, "changed": arguments.changed, "inserts": arguments.inserts,
             "pairs": arguments.pairs, "seconds": arguments.seconds, "repeats": arguments.repeats },
         "cpus": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
         "measured": numbers.measured,

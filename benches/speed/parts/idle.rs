@@ -19,9 +19,14 @@ pub(crate) async fn measure(system: &dyn System, _: &Arguments, numbers: &mut Nu
         return;
     }
     sleep(CALM).await;
-    let (begun, before) = (Instant::now(), process::cpu_milliseconds(&processes));
-    sleep(LENGTH).await;
-    let spent = process::cpu_milliseconds(&processes) - before;
+    let spent = cpu_per_second(&processes).await;
     numbers.set(system.name(), "processes", f64::from(u32::try_from(processes.len()).unwrap()));
-    numbers.set(system.name(), "idle_cpu_ms_per_s", spent / begun.elapsed().as_secs_f64());
+    numbers.set(system.name(), "idle_cpu_ms_per_s", spent);
+}
+
+/// Milliseconds of CPU that the processes take in a second.
+pub(crate) async fn cpu_per_second(processes: &[u32]) -> f64 {
+    let (begun, before) = (Instant::now(), process::cpu_milliseconds(processes));
+    sleep(LENGTH).await;
+    (process::cpu_milliseconds(processes) - before) / begun.elapsed().as_secs_f64()
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use tokio_postgres::Client;
 
 use crate::arguments::Arguments;
 use crate::field::{self, Field};
@@ -17,10 +18,17 @@ const WARM_UP: i32 = 10;
 pub(crate) async fn measure(field: &Field, system: &dyn System, arguments: &Arguments, numbers: &mut Numbers) {
     field.settle();
     let (source, target) = (field::client(&field.source).await, field::client(&field.target).await);
+    let milliseconds = of_inserts(&source, &target, arguments.inserts).await;
+    numbers.set(system.name(), "latency_p50_ms", percentile(&milliseconds, 50));
+    numbers.set(system.name(), "latency_p99_ms", percentile(&milliseconds, 99));
+}
+
+/// How long each row of the table `probe` took, in milliseconds.
+pub(crate) async fn of_inserts(source: &Client, target: &Client, inserts: u32) -> Vec<f64> {
     let insert = source.prepare("INSERT INTO probe (id, note) VALUES ($1, 'new')").await.unwrap();
     let select = target.prepare("SELECT FROM probe WHERE id = $1").await.unwrap();
     let mut milliseconds = Vec::new();
-    for id in 1..=WARM_UP + i32::try_from(arguments.inserts).unwrap() {
+    for id in 1..=WARM_UP + i32::try_from(inserts).unwrap() {
         source.execute(&insert, &[&id]).await.unwrap();
         let committed = Instant::now();
         while target.query_opt(&select, &[&id]).await.unwrap().is_none() {
@@ -33,6 +41,5 @@ pub(crate) async fn measure(field: &Field, system: &dyn System, arguments: &Argu
         // Rows come apart, as from people; another pause each time meets every phase of a system that looks at times.
         sleep(Duration::from_millis(20 + u64::from(id.unsigned_abs()) * 7 % 30)).await;
     }
-    numbers.set(system.name(), "latency_p50_ms", percentile(&milliseconds, 50));
-    numbers.set(system.name(), "latency_p99_ms", percentile(&milliseconds, 99));
+    milliseconds
 }

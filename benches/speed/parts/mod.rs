@@ -5,6 +5,10 @@ pub(crate) mod copy;
 pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod load;
+pub(crate) mod merge;
+pub(crate) mod tables;
+pub(crate) mod targets;
+pub(crate) mod wide;
 
 /// One part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +23,33 @@ pub(crate) enum Part {
     Load,
     /// What the daemon takes with nothing to do.
     Idle,
+    /// Two masters that changed many rows each.
+    Merge,
+    /// Eight targets.
+    Targets,
+    /// A thousand idle tables.
+    Wide,
+    /// The first copy of many tables.
+    Tables,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 5] = [Self::Latency, Self::Backlog, Self::Copy, Self::Load, Self::Idle];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Latency,
+        Self::Backlog,
+        Self::Copy,
+        Self::Load,
+        Self::Idle,
+        Self::Merge,
+        Self::Targets,
+        Self::Wide,
+        Self::Tables,
+    ];
+
+    /// Takes place between the same two clusters as the others of its kind.
+    pub(crate) fn is_delivery(self) -> bool {
+        matches!(self, Self::Latency | Self::Backlog | Self::Copy | Self::Idle)
+    }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
@@ -31,6 +58,10 @@ impl Part {
             "copy" => Some(Self::Copy),
             "load" => Some(Self::Load),
             "idle" => Some(Self::Idle),
+            "merge" => Some(Self::Merge),
+            "targets" => Some(Self::Targets),
+            "wide" => Some(Self::Wide),
+            "tables" => Some(Self::Tables),
             _ => None,
         }
     }

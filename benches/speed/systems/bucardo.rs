@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::field::Field;
 
-use super::System;
-use super::command::Bucardo;
+use super::command::{Bucardo, Layout};
+use super::{Daemon, System};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -22,11 +22,13 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    pub(super) fn set_up(field: &Field) -> Self {
+    pub(super) fn set_up(layout: &Layout<'_>) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_bucardo"));
-        Self { bucardo: Bucardo::set_up(program, field), daemon: None }
+        Self { bucardo: Bucardo::set_up(program, layout), daemon: None }
     }
+}
 
+impl Daemon for Ours {
     fn launch(&mut self) {
         let log = File::create(self.bucardo.home().join("log")).unwrap();
         let mut start = self.bucardo.command(&["start", "--foreground"]);
@@ -34,26 +36,7 @@ impl Ours {
         self.daemon = Some(start.spawn().unwrap());
     }
 
-    fn end(&mut self) {
-        let Some(mut daemon) = self.daemon.take() else { return };
-        let pid = Pid::from_child(&daemon);
-        // It may have ended by itself.
-        let _ = kill_process(pid, Signal::TERM);
-        let deadline = Instant::now() + WITHIN;
-        while daemon.try_wait().unwrap().is_none() && Instant::now() < deadline {
-            sleep(LOOK_EVERY);
-        }
-        let _ = daemon.kill();
-        let _ = daemon.wait();
-    }
-}
-
-impl System for Ours {
-    fn name(&self) -> &'static str {
-        "bucardo"
-    }
-
-    fn start(&mut self, _: &Field) {
+    fn start(&mut self) {
         self.launch();
         let deadline = Instant::now() + WITHIN;
         while !self
@@ -71,6 +54,33 @@ impl System for Ours {
         self.bucardo.run(&["kick", "bench", "0"]);
     }
 
+    fn end(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else { return };
+        let pid = Pid::from_child(&daemon);
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::TERM);
+        let deadline = Instant::now() + WITHIN;
+        while daemon.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            sleep(LOOK_EVERY);
+        }
+        let _ = daemon.kill();
+        let _ = daemon.wait();
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        self.daemon.iter().map(Child::id).collect()
+    }
+}
+
+impl System for Ours {
+    fn name(&self) -> &'static str {
+        "bucardo"
+    }
+
+    fn start(&mut self, _: &Field) {
+        Daemon::start(self);
+    }
+
     fn prepare_copy(&mut self, field: &Field) {
         self.end();
         field.empty_target();
@@ -86,7 +96,7 @@ impl System for Ours {
     }
 
     fn processes(&self) -> Vec<u32> {
-        self.daemon.iter().map(Child::id).collect()
+        Daemon::processes(self)
     }
 }
 

@@ -6,7 +6,18 @@ use std::process::Command;
 
 use bucardo::lab::Cluster;
 
-use crate::field::{self, DBNAME, Field};
+use crate::field;
+
+/// What one of them is set up with: databases by the names that they get, each with its cluster and name there, and the
+/// sync `bench` of all tables of the first one.
+pub(crate) struct Layout<'a> {
+    /// Where its files go.
+    pub(crate) folder: &'a Path,
+    /// The control database goes to the cluster of the first one.
+    pub(crate) databases: Vec<(String, &'a Cluster, &'a str)>,
+    /// Which part each database plays, and what else the sync is told.
+    pub(crate) sync: Vec<String>,
+}
 
 /// One of the two programs with the options that reach its control database, on the source's cluster.
 pub(super) struct Bucardo {
@@ -16,19 +27,21 @@ pub(super) struct Bucardo {
 }
 
 impl Bucardo {
-    /// Installs the control database and adds dbs, tables and the sync `bench`, which copies when it first starts.
-    pub(super) fn set_up(program: &Path, field: &Field) -> Self {
-        let home = field.folder.path().join("home");
+    /// Installs the control database and adds dbs, tables and the sync `bench`.
+    pub(super) fn set_up(program: &Path, layout: &Layout<'_>) -> Self {
+        let home = layout.folder.join("home");
         fs::create_dir(&home).unwrap();
-        let source = &field.source;
+        let (first, source, _) = &layout.databases[0];
         let control = ["--dbhost", source.host(), "--dbport", &source.port().to_string(), "--dbuser", source.user()];
         let control = control.into_iter().map(str::to_owned).collect();
         let bucardo = Self { program: program.to_owned(), home, control };
         bucardo.run(&["install", "--batch", "--piddir", bucardo.home.to_str().unwrap()]);
-        bucardo.add_db("A", source);
-        bucardo.add_db("B", &field.target);
-        bucardo.run(&["add", "all", "tables", "db=A", "relgroup=bench"]);
-        bucardo.run(&["add", "sync", "bench", "relgroup=bench", "dbs=A:source,B:target"]);
+        for (name, cluster, dbname) in &layout.databases {
+            bucardo.add_db(name, cluster, dbname);
+        }
+        bucardo.run(&["add", "all", "tables", &format!("db={first}"), "relgroup=bench"]);
+        let sync = ["add", "sync", "bench", "relgroup=bench"].into_iter().chain(layout.sync.iter().map(String::as_str));
+        bucardo.run(&sync.collect::<Vec<_>>());
         bucardo
     }
 
@@ -54,8 +67,8 @@ impl Bucardo {
         &self.home
     }
 
-    fn add_db(&self, name: &str, cluster: &Cluster) {
-        let words = cluster.conninfo(DBNAME);
+    fn add_db(&self, name: &str, cluster: &Cluster, dbname: &str) {
+        let words = cluster.conninfo(dbname);
         let mut line = vec!["add", "db", name];
         line.extend(words.split(' '));
         self.run(&line);

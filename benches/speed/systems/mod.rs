@@ -7,7 +7,9 @@ mod perl;
 
 use ::bucardo::lab::Settings;
 
-use crate::field::Field;
+use crate::field::{DBNAME, Field};
+
+pub(crate) use command::Layout;
 
 /// One way to replicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +54,41 @@ impl Kind {
 
     /// Captures changes of the source from now on; nothing is delivered yet.
     pub(crate) fn set_up(self, field: &Field) -> Box<dyn System> {
+        let layout = Layout {
+            folder: field.folder.path(),
+            databases: vec![("A".to_owned(), &field.source, DBNAME), ("B".to_owned(), &field.target, DBNAME)],
+            sync: vec!["dbs=A:source,B:target".to_owned()],
+        };
         match self {
-            Self::Bucardo => Box::new(bucardo::Ours::set_up(field)),
+            Self::Bucardo => Box::new(bucardo::Ours::set_up(&layout)),
             Self::Logical => Box::new(logical::Logical::set_up(field)),
-            Self::Perl => Box::new(perl::Perl::set_up(field)),
+            Self::Perl => Box::new(perl::Perl::set_up(&layout)),
         }
     }
+
+    /// The daemon of a Bucardo that replicates otherwise than from one database to another.
+    pub(crate) fn daemon(self, layout: &Layout<'_>) -> Option<Box<dyn Daemon>> {
+        match self {
+            Self::Bucardo => Some(Box::new(bucardo::Ours::set_up(layout))),
+            Self::Perl => Some(Box::new(perl::Perl::set_up(layout))),
+            Self::Logical => None,
+        }
+    }
+}
+
+/// The daemon of one of the Bucardos.
+pub(crate) trait Daemon {
+    /// Starts it and returns without waiting.
+    fn launch(&mut self);
+
+    /// Starts it, and waits until it delivers.
+    fn start(&mut self);
+
+    /// Stops it, and waits for the end.
+    fn end(&mut self);
+
+    /// Its processes.
+    fn processes(&self) -> Vec<u32>;
 }
 
 /// A way to replicate that is set up.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::field::Field;
 use crate::process;
 
-use super::System;
-use super::command::Bucardo;
+use super::command::{Bucardo, Layout};
+use super::{Daemon, System};
 
 const PROGRAM: &str = "/usr/bin/bucardo";
 const WITHIN: Duration = Duration::from_secs(60);
@@ -32,8 +32,8 @@ pub(super) struct Perl {
 }
 
 impl Perl {
-    pub(super) fn set_up(field: &Field) -> Self {
-        Self { bucardo: Bucardo::set_up(Path::new(PROGRAM), field), session: None }
+    pub(super) fn set_up(layout: &Layout<'_>) -> Self {
+        Self { bucardo: Bucardo::set_up(Path::new(PROGRAM), layout), session: None }
     }
 
     fn mcp(&self) -> Option<u32> {
@@ -45,13 +45,33 @@ impl Perl {
     fn log(&self) -> String {
         fs::read_to_string(self.bucardo.home().join("log.bucardo")).unwrap_or_default()
     }
+}
 
+impl Daemon for Perl {
     fn launch(&mut self) {
         let home = self.bucardo.home().to_str().unwrap().to_owned();
         self.bucardo.run(&["start", "--log-destination", &home]);
         until("the MCP", || self.mcp().is_some());
         // It calls setsid and forks once more: its session is its parent's number, not its own.
         self.session = self.mcp().and_then(process::session_of);
+    }
+
+    fn start(&mut self) {
+        self.launch();
+        until("a KID", || self.log().contains("New kid"));
+        self.bucardo.run(&["kick", "bench", "0"]);
+    }
+
+    fn end(&mut self) {
+        if self.session.is_some() {
+            self.bucardo.run(&["stop"]);
+            until("the end of all its processes", || Daemon::processes(self).is_empty());
+            self.session = None;
+        }
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        self.session.map(process::of_session).unwrap_or_default()
     }
 }
 
@@ -61,13 +81,11 @@ impl System for Perl {
     }
 
     fn start(&mut self, _: &Field) {
-        self.launch();
-        until("a KID", || self.log().contains("New kid"));
-        self.bucardo.run(&["kick", "bench", "0"]);
+        Daemon::start(self);
     }
 
     fn prepare_copy(&mut self, field: &Field) {
-        self.stop(field);
+        self.end();
         field.empty_target();
         self.bucardo.run(&["update", "sync", "bench", "onetimecopy=1"]);
     }
@@ -77,15 +95,11 @@ impl System for Perl {
     }
 
     fn stop(&mut self, _: &Field) {
-        if self.session.is_some() {
-            self.bucardo.run(&["stop"]);
-            until("the end of all its processes", || self.processes().is_empty());
-            self.session = None;
-        }
+        self.end();
     }
 
     fn processes(&self) -> Vec<u32> {
-        self.session.map(process::of_session).unwrap_or_default()
+        Daemon::processes(self)
     }
 }
 
