@@ -65,16 +65,22 @@ impl Merge<'_> {
     pub(super) async fn run(&mut self) -> Result<Ended, RoundError> {
         let began = Instant::now();
         let sync = self.sync;
-        let looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
+        let mut looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
+        if self.check_times(&looks)? {
+            // Now, not with this merge's own: it may end like the one that left them behind, and a source that knows
+            // of none of two rounds looks like one that went back in time.
+            self.mend_tracks(&looks).await?;
+            looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
+            self.check_times(&looks)?;
+        }
         step(self.watch, Step::Snapshot).await?;
-        let untracked = self.check_times(&looks)?;
         let readers = self.readers(&looks)?;
         let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common))).await?;
         let mut report = RoundReport::default();
         let mut rows = vec![Rows::default(); self.arms.len()];
         let places = places(&self.arms, &news);
         let set = sequences::bring(&self.arms, &news, self.muted).await?;
-        if places.is_empty() && !untracked && !settles(&readers, &looks) {
+        if places.is_empty() && !settles(&readers, &looks) {
             let end = if set > 0 { "COMMIT" } else { "ROLLBACK" };
             try_join_all(self.arms.iter().map(|arm| arm.site.run("ending an empty merge", end))).await?;
             return Ok(Ended::Done(Box::new(Done { report, refused: Vec::new() })));
@@ -211,6 +217,24 @@ impl Merge<'_> {
             }
         }
         Ok(untracked)
+    }
+
+    /// Tells each source how far the others have read it, where a merge ended before it could.
+    async fn mend_tracks(&self, looks: &[Look]) -> Result<(), RoundError> {
+        try_join_all(self.arms.iter().map(|arm| arm.site.run("giving up a merge", "ROLLBACK"))).await?;
+        for (source, look) in self.arms.iter().zip(looks) {
+            for (reader, seen) in self.arms.iter().zip(looks) {
+                let (Some(held), Some(track)) = (seen.held.get(&source.site.db), look.tracks.get(&reader.site.db))
+                else {
+                    continue;
+                };
+                if reader.place != source.place && *track != held.round {
+                    let readers = [(reader.site.db.to_string(), held.round)];
+                    source.track(&self.sync.name, &held.position, &readers).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the table is at every source what its statements were made for. Its lock is held from here on.
