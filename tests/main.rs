@@ -33,6 +33,7 @@ mod failures_load;
 mod failures_network;
 mod failures_servers;
 mod lab;
+mod merge_chaos;
 mod merge_model;
 mod merge_rounds;
 mod merge_traps;
