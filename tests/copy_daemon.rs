@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::support::{Town, Writer, wait};
 
 const SOON: Duration = Duration::from_secs(90);
-const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text); CREATE TABLE items (id int PRIMARY KEY, body text)";
+const ORDERS: &str =
+    "CREATE TABLE orders (id int PRIMARY KEY, note text); CREATE TABLE items (id int PRIMARY KEY, body text)";
 const DONE: &str = "SELECT count(*) FROM bucardo.copy_chunk WHERE state = 'done'";
 
 /// SIGKILL again and again while two targets are filled and an application writes: every attempt keeps the pieces of

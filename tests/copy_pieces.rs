@@ -164,7 +164,8 @@ async fn a_panic_in_the_middle_of_a_piece_is_recovered_from() {
     let lab = lab().await;
     let died = tokio::spawn(async move {
         let mut lab = lab;
-        let died = std::panic::AssertUnwindSafe(lab.round_failing("b", "piece 3 copied of public.big", Accident::Panic));
+        let died =
+            std::panic::AssertUnwindSafe(lab.round_failing("b", "piece 3 copied of public.big", Accident::Panic));
         assert!(died.catch_unwind().await.is_err());
         lab
     });
@@ -213,7 +214,9 @@ async fn a_former_attempt_is_fenced_off() {
 async fn filled_tables_are_never_wiped_by_a_copy_of_empty_ones() {
     let mut lab = lab().await;
     lab.sync.onetimecopy = 2;
-    lab.on("b").run("TRUNCATE big, small; INSERT INTO parted VALUES (-5, 'mine'); INSERT INTO small VALUES (-5, 0)").await;
+    lab.on("b")
+        .run("TRUNCATE big, small; INSERT INTO parted VALUES (-5, 'mine'); INSERT INTO small VALUES (-5, 0)")
+        .await;
     lab.on("a").run("UPDATE small SET twice = 5 WHERE id = 5").await;
     lab.round_failing("b", "piece 2 committed of public.big", Accident::Fault).await;
     assert_eq!(number(&lab, "SELECT count(*) FROM small WHERE id IN (-5, 5)").await, 2);
@@ -222,7 +225,9 @@ async fn filled_tables_are_never_wiped_by_a_copy_of_empty_ones() {
     lab.drain("b").await;
     assert_eq!(number(&lab, "SELECT count(*) FROM parted").await, 1);
     assert_eq!(number(&lab, "SELECT sum(twice) FROM small").await, 11);
-    lab.on("b").run("DELETE FROM parted; DELETE FROM small; INSERT INTO small SELECT * FROM (VALUES (1, 1)) v LIMIT 0").await;
+    lab.on("b")
+        .run("DELETE FROM parted; DELETE FROM small; INSERT INTO small SELECT * FROM (VALUES (1, 1)) v LIMIT 0")
+        .await;
     (lab.sync.copy_request, lab.sync.onetimecopy) = (2, 2);
     lab.renew();
     assert!(lab.round("b").await.unwrap().copied);
@@ -235,7 +240,12 @@ async fn filled_tables_are_never_wiped_by_a_copy_of_empty_ones() {
 async fn dropped_indexes_come_back() {
     let indexes = "SELECT indexdef || coalesce(obj_description(to_regclass(quote_ident(indexname))), '') FROM pg_indexes \
         WHERE schemaname = 'public' ORDER BY 1";
-    for (step, request) in [("piece 2 committed of public.big", 1), ("copy planned", 1), ("indexes made", 1), ("piece 2 committed of public.big", 2)] {
+    for (step, request) in [
+        ("piece 2 committed of public.big", 1),
+        ("copy planned", 1),
+        ("indexes made", 1),
+        ("piece 2 committed of public.big", 2),
+    ] {
         let mut lab = lab().await;
         let odd = "CREATE INDEX \"odd ' index\" ON big (note, (mail || 'x')) WHERE id > 5; COMMENT ON INDEX \"odd ' index\" IS 'it''s'";
         lab.on("b").run(&format!("{odd}; CREATE INDEX ON parted_1 (note); CREATE UNIQUE INDEX once ON big (md5(mail)); CREATE INDEX ON small (twice)")).await;
@@ -259,7 +269,8 @@ async fn dropped_indexes_come_back() {
 #[tokio::test]
 async fn a_table_that_is_rewritten_meanwhile_is_copied_again() {
     let mut lab = lab().await;
-    let watch = meanwhile(&lab, "piece 2 committed of public.big", "ALTER TABLE big ALTER note TYPE text USING note || '!'");
+    let watch =
+        meanwhile(&lab, "piece 2 committed of public.big", "ALTER TABLE big ALTER note TYPE text USING note || '!'");
     let fault = lab.round_watched("b", watch).await.unwrap_err();
     assert_eq!((fault.failure, fault.message.contains("public.big")), (Failure::Transient, true), "{fault}");
     assert!(lab.round("b").await.unwrap().copied);
@@ -307,7 +318,9 @@ async fn tables_may_join_and_leave_an_interrupted_copy() {
 #[tokio::test]
 async fn pieces_keep_mappings_and_options() {
     let mut lab = lab().await;
-    lab.on("b").run("CREATE SCHEMA other; ALTER TABLE small SET SCHEMA other; ALTER TABLE other.small RENAME TO little").await;
+    lab.on("b")
+        .run("CREATE SCHEMA other; ALTER TABLE small SET SCHEMA other; ALTER TABLE other.small RENAME TO little")
+        .await;
     let mapping = |goat, name: Option<&str>, columns: Option<&str>, filter: Option<&str>| Mapping {
         goat,
         db: "b".into(),

@@ -7,6 +7,7 @@ mod cascade_rounds;
 mod cascade_truncates;
 mod catalog_conflicts;
 mod catalog_runs;
+mod catalog_trouble;
 mod cli_bad_input;
 mod cli_conflicts;
 mod cli_db;

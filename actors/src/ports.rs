@@ -177,7 +177,7 @@ pub struct PurgeReport {
 
 /// Deletes what every target has read.
 pub trait Purger: Send + Sync + 'static {
-    /// Purges all active sources, in bounded batches; a source that cannot be reached is a fault
-    /// that names it, after the others have been purged.
+    /// Purges all active sources, in bounded batches. A source that cannot be reached is left out; if none can be, or
+    /// something else fails on one, that is a fault that names it, after the others have been purged.
     fn purge(&self, watch: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>>;
 }

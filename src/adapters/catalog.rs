@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bucardo_actors::model::{DbName, Fault, Intent, KidId, SyncName, SyncPlan, Work};
-use bucardo_actors::policy;
 use bucardo_actors::ports::{Catalog, Notice, RunRecord};
+use bucardo_actors::{plan, policy};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex as AsyncMutex;
@@ -90,9 +90,18 @@ impl Inner {
     }
 
     async fn load(&self) -> Result<Vec<SyncPlan>, Fault> {
-        let details = load_syncs(self.session.lock().await.control()?.client()).await?;
+        let mut session = self.session.lock().await;
+        let details = load_syncs(session.control()?.client()).await?;
         let details: Vec<Arc<SyncDetail>> = details.into_iter().map(Arc::new).collect();
         let plans: Vec<SyncPlan> = details.iter().map(|sync| plans::plan(sync)).collect();
+        let running = || plans.iter().filter(|plan| plan.intent != Intent::Inactive);
+        let kids: Vec<KidId> = running().filter_map(|plan| plan::kids(plan).ok()).flatten().collect();
+        let sources_of = |plan: &SyncPlan| {
+            plan.sources.iter().map(|db| (plan.name.clone(), db.clone())).collect::<Vec<(SyncName, DbName)>>()
+        };
+        let merged: Vec<(SyncName, DbName)> = running().flat_map(sources_of).collect();
+        trouble::retain(session.control()?.client(), &kids, &merged).await?;
+        drop(session);
         let names: BTreeSet<SyncName> = details.iter().map(|sync| sync.name.clone()).collect();
         let present = details.iter().map(|sync| &**sync);
         self.copies.lock().unwrap_or_else(PoisonError::into_inner).load(present, SystemTime::now());

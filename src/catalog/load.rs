@@ -10,7 +10,8 @@ use tokio_postgres::{GenericClient, Row};
 use super::dbs::{self, DbRow};
 use super::query::{Query, query};
 use super::{
-    CatalogError, CopyLimits, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member, Role, SyncDetail, settings,
+    CatalogError, CopyLimits, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member, Role, SyncDetail,
+    settings,
 };
 use crate::pg::{Access, RelationName};
 

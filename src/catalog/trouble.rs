@@ -16,6 +16,7 @@ const NOTE: Query = query!("note a trouble", "trouble_note");
 const ASIDE: Query = query!("note the tables that a pair has put aside", "trouble_aside");
 const OVER: Query = query!("note the end of a trouble", "trouble_over");
 const BACK: Query = query!("note which sources are back", "trouble_back");
+const RETAIN: Query = query!("forget the troubles of work that nobody does any more", "trouble_retain");
 const CLEAR: Query = query!("forget the troubles of a former daemon", "trouble_clear");
 const LIST: Query = query!("read the troubles", "trouble_list");
 
@@ -123,6 +124,26 @@ pub async fn note_away(
         NOTE.execute(client, &[&sync.as_str(), &db.as_str(), &"", &at, &no_time, why, &no_hint]).await?;
     }
     Ok(())
+}
+
+/// Forgets the troubles of KIDs that are not among `kids`, and of sources that none of them merges. `sources` are those
+/// of each sync.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn retain(
+    client: &impl GenericClient,
+    kids: &[KidId],
+    sources: &[(SyncName, DbName)],
+) -> Result<(), CatalogError> {
+    let merges = |sync: &SyncName| kids.iter().any(|kid| kid.work == Work::Merge && kid.sync == *sync);
+    let away = sources.iter().filter(|(sync, _)| merges(sync)).map(|(sync, db)| (sync.as_str(), db.as_str(), ""));
+    let places: Vec<(&str, &str, &str)> = kids.iter().map(place).chain(away).collect();
+    let syncs: Vec<&str> = places.iter().map(|place| place.0).collect();
+    let from: Vec<&str> = places.iter().map(|place| place.1).collect();
+    let to: Vec<&str> = places.iter().map(|place| place.2).collect();
+    RETAIN.execute(client, &[&syncs, &from, &to]).await.map(drop)
 }
 
 /// Forgets all troubles.

@@ -103,9 +103,7 @@ impl Copier<'_> {
         let mut begun = Begun { tables: Vec::new(), filled: Vec::new() };
         for table in self.prepare().await? {
             let is_filled = self.has_rows(target, &table.has_rows_there, &table.label).await?;
-            if only_where_empty
-                && (is_filled || !self.has_rows(source, &table.has_rows_here, &table.label).await?)
-            {
+            if only_where_empty && (is_filled || !self.has_rows(source, &table.has_rows_here, &table.label).await?) {
                 continue;
             }
             begun.tables.push(table);

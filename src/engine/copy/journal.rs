@@ -102,7 +102,8 @@ impl Journal<'_> {
     /// The copy that is under way.
     pub(super) async fn job(&self) -> Result<Option<Job>, RoundError> {
         let (sync, source) = self.key();
-        let row = self.target.conn.query_opt(JOB_READ.text(), &[&sync, &source]).await.map_err(self.failed("reading"))?;
+        let row =
+            self.target.conn.query_opt(JOB_READ.text(), &[&sync, &source]).await.map_err(self.failed("reading"))?;
         let job = |row: tokio_postgres::Row| Job {
             request: row.get("request"),
             mode: row.get("mode"),

@@ -24,8 +24,8 @@ use std::collections::HashMap;
 
 use bucardo_actors::model::RoundReport;
 
-pub(super) use copier::{Copied, Copier, covers, together};
 use copier::Begun;
+pub(super) use copier::{Copied, Copier, covers, together};
 use journal::{Job, Journal};
 use plan::{Size, Task};
 use workers::{Crew, Holder};
@@ -140,8 +140,7 @@ async fn advance(
     let (tables, quarantine) = (&round.session.tables, &mut *round.quarantine);
     tables.iter().filter(|table| is_copied(&table.goat)).for_each(|table| quarantine.done(&table.label));
     quarantine.wait();
-    let is_wanted =
-        |table: &Table| wanted(&table.goat) && (is_copied(&table.goat) || !quarantine.has(&table.label));
+    let is_wanted = |table: &Table| wanted(&table.goat) && (is_copied(&table.goat) || !quarantine.has(&table.label));
     let wanted: Vec<bool> = tables.iter().map(is_wanted).collect();
     let batch = Batch::uncut(round.session, look, |place| wanted[place]);
     match apply::batch(round, &batch).await? {

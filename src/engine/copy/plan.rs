@@ -235,7 +235,8 @@ mod tests {
 
     #[test]
     fn pieces_leave_no_gap() {
-        let ranges: Vec<_> = between(&texts(&["10", "20"])).into_iter().map(|it| (it.number, it.low, it.high)).collect();
+        let ranges: Vec<_> =
+            between(&texts(&["10", "20"])).into_iter().map(|it| (it.number, it.low, it.high)).collect();
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(ranges, [(1, None, text("10")), (2, text("10"), text("20")), (3, text("20"), None)]);
         assert_eq!(between(&[]).len(), 1);

@@ -172,7 +172,8 @@ fn split_column(
         let (here, there) = (from.column(key)?, to.column(key)?);
         let kind = here.bare_type.as_str();
         let is_collated = COLLATED.contains(&kind);
-        let fits = here.bare_type == there.bare_type && columns.contains(key) && (is_collated || ORDERED.contains(&kind));
+        let fits =
+            here.bare_type == there.bare_type && columns.contains(key) && (is_collated || ORDERED.contains(&kind));
         fits.then(|| (key.clone(), kind.to_owned(), is_collated))
     })
 }

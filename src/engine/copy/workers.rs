@@ -33,8 +33,7 @@ const EXISTS: SqlFile = SqlFile::new(include_str!("../../../sql/source/exists.sq
 
 /// Triggers and foreign keys stay quiet. Pieces need not be on disk before the commit that finishes the copy is, which
 /// comes after them: what a crash takes, the journal does not know either.
-const SESSION: &str =
-    "SET session_replication_role = replica; SET synchronous_commit = off; SET lock_timeout = '1min'";
+const SESSION: &str = "SET session_replication_role = replica; SET synchronous_commit = off; SET lock_timeout = '1min'";
 /// How often people are told how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
@@ -62,9 +61,11 @@ impl Holder {
 async fn import(site: &Site, snapshot: &Sql) -> Result<(), RoundError> {
     let sql = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {snapshot}");
     site.conn.batch_execute(&sql).await.map_err(|source| match source.code() {
-        Some(&(SqlState::INVALID_PARAMETER_VALUE | SqlState::UNDEFINED_OBJECT | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)) => {
-            RoundError::SnapshotLost { db: site.db.clone(), source }
-        }
+        Some(
+            &(SqlState::INVALID_PARAMETER_VALUE
+            | SqlState::UNDEFINED_OBJECT
+            | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE),
+        ) => RoundError::SnapshotLost { db: site.db.clone(), source },
         _ => site.failed("taking the snapshot of the copy")(source),
     })
 }
@@ -250,10 +251,8 @@ impl<'a> Crew<'a> {
     async fn begin(&self, hand: &Hand) -> Result<(), RoundError> {
         let (target, (sync, source)) = (&hand.target, self.key());
         let key: [&(dyn postgres_types::ToSql + Sync); 2] = [&sync, &source];
-        let (begun, row) = tokio::join!(
-            target.run("beginning a transaction", "BEGIN"),
-            target.conn.query_opt(&hand.alive, &key)
-        );
+        let (begun, row) =
+            tokio::join!(target.run("beginning a transaction", "BEGIN"), target.conn.query_opt(&hand.alive, &key));
         begun?;
         let row = row.map_err(target.failed("looking at the position"))?;
         if row.is_some_and(|row| row.get::<_, i64>("round") == self.round) {
@@ -306,10 +305,8 @@ impl<'a> Crew<'a> {
         if noted.map_err(target.failed("writing the journal of the copy"))? != 1 {
             return Err(RoundError::NoJournal { sync: sync.to_owned(), db: target.db.clone() });
         }
-        let (committed, ended) = tokio::join!(
-            target.run("committing", "COMMIT"),
-            source.run("ending the reading transaction", "COMMIT")
-        );
+        let (committed, ended) =
+            tokio::join!(target.run("committing", "COMMIT"), source.run("ending the reading transaction", "COMMIT"));
         committed?;
         ended?;
         counted.done();
