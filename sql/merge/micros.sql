@@ -1,1 +1,1 @@
-round(extract(epoch FROM d.txntime) * 1000000)::bigint
+round(date_part('epoch', d.txntime) * 1000000)::bigint

@@ -1,7 +1,8 @@
--- The conflicts of one table, with this source's row of each.
+-- The conflicts of one table, with this source's row of each; of a very wide one the beginning, as a string.
 --   {key} (pairs of name and text) {table} {clash} {on}
 DECLARE bucardo_sides NO SCROLL CURSOR FOR
 SELECT k.conflict, k.note, json_build_object({key})::text AS key,
-       (SELECT to_json(t)::text FROM {table} AS t WHERE {on}) AS side
+       (SELECT CASE WHEN length(j.side) > 65536 THEN to_json(left(j.side, 65536))::text ELSE j.side END
+        FROM (SELECT to_json(t)::text AS side FROM {table} AS t WHERE {on}) AS j) AS side
 FROM {clash} AS k
 ORDER BY k.conflict COLLATE "C"

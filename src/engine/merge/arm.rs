@@ -18,6 +18,7 @@ use crate::engine::session::{CAPTURED, SESSION_SOURCE, SINCE, SYSTEM_ID, check_p
 use crate::engine::site::Site;
 use crate::pg::{Sql, SqlFile};
 
+const SESSION: SqlFile = SqlFile::new(include_str!("../../../sql/merge/session.sql"));
 const FENCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/fence.sql"));
 const LOOK: SqlFile = SqlFile::new(include_str!("../../../sql/merge/look.sql"));
 const READABLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/readable.sql"));
@@ -123,7 +124,7 @@ impl Arm {
     pub(super) async fn open(sync: &SyncDetail, db: &DbName, place: u16) -> Result<Self, RoundError> {
         let name = format!("bucardo KID {} merge", sync.name);
         let site = Site::of(sync, db, &name).await?;
-        site.run("setting up the session", SESSION_SOURCE.text()).await?;
+        site.run("setting up the session", SESSION.text()).await?;
         let identity = site.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(site.failed("reading its identity"))?;
         let goats: Vec<&Goat> = sync.tables().collect();
         check_places(sync, &goats, db)?;

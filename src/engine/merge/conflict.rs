@@ -24,7 +24,7 @@ const KEPT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_ke
 const MOVED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_moved.sql"));
 
 /// How many conflicts are handled at once.
-const PIECE: usize = 500;
+const PIECE: usize = 200;
 
 /// A conflict, decided.
 pub(super) struct Clash<'a> {

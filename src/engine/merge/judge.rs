@@ -24,6 +24,9 @@ const SMALL_BYTES: i64 = 256 * 1024;
 /// Of a larger one only those keys are read of which somebody has not read a change.
 const VAST_BYTES: i64 = 32 * 1024 * 1024;
 
+/// For the rest of the transaction: what is read as a whole is read from end to end.
+const PLAN_WHOLE: &str = "SET LOCAL enable_seqscan = on";
+
 /// The rulings on a table. Lists are in the order of the arms.
 pub(super) struct Ruled {
     /// Keys that get a version at each source, and most of them a row.
@@ -109,6 +112,10 @@ pub(super) async fn table(
             (_, ..=VAST_BYTES) => Extent::Many,
             _ => Extent::Vast,
         };
+        let site = &bench.merge.arms[*arm].site;
+        if !matches!(extent, Extent::Few) && bytes > SMALL_BYTES {
+            site.run("planning to read a large delta table", PLAN_WHOLE).await?;
+        }
         let rows = log(bench.merge, goat, *arm, extent, meeting.is_some()).await?;
         Ok::<_, RoundError>((bench.merge.arms[*arm].place, rows))
     }));
