@@ -219,3 +219,43 @@ async fn hostile_rows_are_decided_and_listed_like_any_other() {
     );
     daemon.stop().await;
 }
+
+/// The control database takes no conflicts for a while, and the daemon is killed meanwhile: merging goes on, and every
+/// conflict is told in the end, once.
+#[tokio::test]
+async fn conflicts_wait_at_the_sources_until_they_can_be_kept() {
+    let town = Town::found("CREATE TABLE t (id int PRIMARY KEY, note text)").await;
+    for (name, database) in [("A", &town.a), ("B", &town.b)] {
+        town.bucardo.add_db(name, database);
+        database.run("INSERT INTO t SELECT n, 'before' FROM generate_series(1, 700) n").await;
+    }
+    town.bucardo.run("add sync s tables=t dbs=A:source,B:source autokick=0 conflict_strategy=source");
+    town.control.run("ALTER TABLE bucardo.conflict RENAME TO hidden").await;
+    let mut daemon = town.daemon().await;
+    for (database, note) in [(&town.a, "a"), (&town.b, "b")] {
+        database.run(&format!("UPDATE t SET note = '{note}'")).await;
+    }
+    town.bucardo.run("kick s 0");
+    assert_same("t", &[&town.a, &town.b]).await;
+    assert_eq!(town.b.value("SELECT DISTINCT note FROM t").await, "a", "decided");
+    daemon.logs("conflicts wait in the database", WITHIN).await;
+    daemon.announce("conflicts wait in the database");
+    daemon.announce("the history of conflicts is not pruned");
+    daemon.assert_quiet();
+    assert_eq!(told(&town), 0);
+    let waiting = "SELECT count(DISTINCT id) FROM bucardo.conflict";
+    assert_eq!(town.a.number(waiting).await, 700);
+    daemon.kill();
+
+    town.control.run("ALTER TABLE bucardo.hidden RENAME TO conflict").await;
+    let mut daemon = town.daemon().await;
+    daemon.announce("conflicts wait in the database");
+    daemon.announce("the history of conflicts is not pruned");
+    town.bucardo.run("kick s 0");
+    for database in [&town.a, &town.b] {
+        wait::until_equal("no conflict that waits", WITHIN, &0, async || database.number(waiting).await).await;
+    }
+    assert_eq!((told(&town), listed(&town).len()), (700, 700));
+    assert_eq!(town.control.number("SELECT sum(conflicts)::bigint FROM bucardo.syncrun WHERE sync = 's'").await, 700);
+    daemon.stop().await;
+}

@@ -86,7 +86,7 @@ impl ConflictHistory {
         Ok(())
     }
 
-    /// Deletes what was kept long enough, in batches of a transaction each. Does nothing when it was done lately.
+    /// Deletes what was kept long enough, in batches of a transaction each. Does nothing when it was tried lately.
     ///
     /// # Errors
     ///
@@ -94,9 +94,13 @@ impl ConflictHistory {
     pub(super) async fn prune(&self, watch: &Watch) -> Result<(), Fault> {
         let keep = Some(self.how().keep).filter(|keep| !keep.is_zero()).unwrap_or(COUNTED_KEEP);
         let every = (keep / 10).min(PRUNE_EVERY_MAX);
-        let last = *self.pruned.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < every) {
-            return Ok(());
+        {
+            let mut last = self.pruned.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.is_some_and(|last| last.elapsed() < every) {
+                return Ok(());
+            }
+            // One that fails is tried again no sooner.
+            *last = Some(Instant::now());
         }
         watch.at("pruning the history of conflicts").await?;
         let control = Box::pin(Control::open(&self.access, &application_name("VAC"))).await?;
@@ -105,7 +109,6 @@ impl ConflictHistory {
             let batch = conflict_history::prune(control.client(), keep, PRUNE_BATCH).await?;
             pruned += batch;
             if batch < u64::from(PRUNE_BATCH) {
-                *self.pruned.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 break;
             }
             watch.at("pruning the history of conflicts").await?;

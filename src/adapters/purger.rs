@@ -70,7 +70,8 @@ impl Purger for SourcePurger {
             if !watch.stop().is_cancelled()
                 && let Err(fault) = conflicts.prune(&watch).await
             {
-                faults.push(fault);
+                // The sources are purged nevertheless; the history only grows meanwhile.
+                warn!(error = %fault, hint = fault.hint, "the history of conflicts is not pruned");
             }
             let Some(last) = faults.pop() else { return Ok(report) };
             // The caller hears of one; the others are no less true.
