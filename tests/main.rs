@@ -48,6 +48,7 @@ mod round_rights;
 mod round_steps;
 mod round_traps;
 mod sources_follow;
+mod sources_positions;
 mod sources_validate;
 mod sql_files;
 mod types;

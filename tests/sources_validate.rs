@@ -260,7 +260,7 @@ async fn a_partition_beside_its_table_is_refused() {
 #[tokio::test]
 async fn an_older_installation_is_brought_up_to_date() {
     let mut lab = SyncLab::start(&["b"], ORDERS, &GOATS).await;
-    lab.on("a").run("DROP TABLE bucardo.conflict; ALTER TABLE bucardo.truncated DROP COLUMN origin").await;
+    lab.on("a").run("DROP TABLE bucardo.conflict, bucardo.quarantined, bucardo.adopted; ALTER TABLE bucardo.truncated DROP COLUMN origin").await;
     lab.on("a").run("TRUNCATE orders").await;
     lab.validate().await.unwrap();
     assert_eq!(lab.on("a").rows("SELECT origin FROM bucardo.truncated").await, [""]);

@@ -249,6 +249,9 @@ impl RoundError {
                 "compare the databases; to copy everything anew run: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
             )),
             Self::OfTable { error, .. } => error.hint(sync),
+            Self::Join { source, .. } => {
+                source.hint().or_else(|| Some(format!("mend the cause, then run: bucardo validate {sync}")))
+            }
             Self::Table { .. } => Some(format!("make the tables alike, then run: bucardo kick {sync}")),
             Self::Sql { .. } if self.failure() == Failure::Permanent => {
                 Some(format!("mend the cause, then run: bucardo kick {sync}"))
@@ -256,7 +259,6 @@ impl RoundError {
             Self::Conflict { .. } => Some(format!(
                 "change the row in one of the databases to what it shall be everywhere and set another strategy for a while: bucardo update sync {sync} conflict_strategy=bucardo_latest && bucardo reload sync {sync}"
             )),
-            Self::Join { source, .. } => source.hint(),
             Self::Strategy { .. } => {
                 Some(format!("see: bucardo help update sync; then run: bucardo reload sync {sync}"))
             }

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -14,17 +13,11 @@ use bucardo_actors::model::{DbName, Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
 use super::error::RoundError;
-use super::hearsay::{self, Merged};
+use super::hearsay;
 use super::pair::PairSession;
 use super::site::Site;
 use crate::catalog::{Role, SyncDetail};
 use crate::pg::causes;
-use crate::source;
-
-/// How often the other sources are told what the target has.
-const TELL_EVERY: Duration = Duration::from_secs(20);
-/// How long that may take.
-const TELL_WITHIN: Duration = Duration::from_secs(10);
 
 /// The rounds of one target. Keeps its connections from one round to the next.
 pub struct FollowSession {
@@ -35,9 +28,6 @@ pub struct FollowSession {
     pair: Option<PairSession>,
     /// It is known which whole copy the target has made.
     knows_copy: bool,
-    /// It was tried to make the target part of the sync.
-    has_joined: bool,
-    told: Option<Instant>,
 }
 
 impl FollowSession {
@@ -50,7 +40,7 @@ impl FollowSession {
         if let Some(place) = sources.iter().position(|source| Some(source) == before) {
             sources.rotate_left(place);
         }
-        Self { sync, target, sources, pair: None, knows_copy: false, has_joined: false, told: None }
+        Self { sync, target, sources, pair: None, knows_copy: false }
     }
 
     /// The source that the last round has read; `None`: no round went well yet.
@@ -62,16 +52,13 @@ impl FollowSession {
     async fn run(&mut self, reason: Reason, watch: &Watch) -> Result<RoundReport, RoundError> {
         self.look_for_copy().await?;
         let mut lost: Option<(DbName, RoundError)> = None;
-        let mut tries = self.sources.len();
-        while tries > 0 {
-            tries -= 1;
+        for _ in 0..self.sources.len() {
             let Some(source) = self.sources.front().cloned() else { break };
             let (sync, target) = (self.sync.name.clone(), self.target.clone());
             let pair = Pair { sync, source: source.clone(), target };
             let session = self.pair.get_or_insert_with(|| PairSession::new(Arc::clone(&self.sync), pair));
-            let ended = Self::round(session, &self.sync, self.told, (reason, watch)).await;
-            match ended {
-                Ok((report, merged)) => {
+            match session.run(reason, watch).await {
+                Ok(report) => {
                     if let Some((away, error)) = &lost {
                         let (sync, target, error) = (&self.sync.name, &self.target, causes(error));
                         tracing::warn!(%sync, db = %target, %away, %source, error, "the database follows another source");
@@ -79,18 +66,7 @@ impl FollowSession {
                     if report.copied {
                         self.has_copied();
                     }
-                    // What lacks changes of one table has not got everything.
-                    let has_all = !report.more && report.quarantined.is_empty();
-                    if let Some(merged) = merged.filter(|_| has_all) {
-                        self.tell(merged, watch).await;
-                    }
                     return Ok(report);
-                }
-                // It was away when the sync was validated; everything waits for it.
-                Err(RoundError::NoPosition { .. }) if !self.has_joined => {
-                    self.pair = None;
-                    self.join().await?;
-                    tries += 1;
                 }
                 Err(error) if error.is_loss_of(&source) => {
                     self.pair = None;
@@ -103,46 +79,6 @@ impl FollowSession {
         }
         let missing = || RoundError::NotInstalled { what: "an active source".to_owned(), db: self.target.clone() };
         Err(lost.map_or_else(missing, |(_, error)| error))
-    }
-
-    /// A round of the pair, and what its source had merged before.
-    async fn round(
-        pair: &mut PairSession,
-        sync: &SyncDetail,
-        told: Option<Instant>,
-        (reason, watch): (Reason, &Watch),
-    ) -> Result<(RoundReport, Option<Vec<Merged>>), RoundError> {
-        let merged = match pair.session() {
-            Some(session) if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) => {
-                Some(hearsay::ask(session, sync).await?)
-            }
-            _ => None,
-        };
-        Ok((pair.run(reason, watch).await?, merged))
-    }
-
-    /// Tells the other sources what the target has by now. That may fail: they keep their changes for longer then.
-    async fn tell(&mut self, merged: Vec<Merged>, watch: &Watch) {
-        self.told = Some(Instant::now());
-        watch.moved(1);
-        let Some(session) = self.pair.as_ref().and_then(PairSession::session) else { return };
-        let why = match tokio::time::timeout(TELL_WITHIN, hearsay::believe(session, &self.sync, merged)).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => causes(&error),
-            Err(_) => format!("not done within {} s", TELL_WITHIN.as_secs()),
-        };
-        let (sync, db) = (&self.sync.name, &self.target);
-        tracing::debug!(%sync, %db, error = why, "the other sources were not told what the database has");
-        // A transaction may be open: the next round begins with new sessions.
-        if let Some(pair) = &mut self.pair {
-            pair.close().await;
-        }
-    }
-
-    async fn join(&mut self) -> Result<(), RoundError> {
-        self.has_joined = true;
-        let joined = Box::pin(source::join(&self.sync, &self.target)).await;
-        joined.map(drop).map_err(|error| RoundError::Join { db: self.target.clone(), source: error })
     }
 
     /// A whole copy that the target has from one source is not asked of another.

@@ -1,44 +1,129 @@
 //! What a followed source says of the others: how far it has merged them. A target that has everything of the followed
-//! one has that much of the others too, so they need not keep their changes for it, and a target that moves on to one
-//! of them does not begin where it was long ago.
+//! one has that much of the others, so they need not keep their changes for it.
 //!
-//! The order makes it safe: the source is asked before the round, and is believed after it. What it had merged by then
-//! was committed there together with the rows, so the round has seen them.
+//! It also has no more of them for sure: a round may bring an older row over what was read from another source before.
+//! So the positions of the others are set to what the followed one says, forwards and backwards, in the transaction
+//! that brings the rows. Whatever source is followed next, what differs from it is unread there.
 
-use std::time::Duration;
-
-use bucardo_actors::model::{DbName, Pair};
+use bucardo_actors::model::DbName;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Row, Statement};
 
 use super::error::RoundError;
-use super::pair::fence;
 use super::position::Position;
-use super::session::{SYSTEM_ID, Session};
 use super::site::Site;
 use crate::catalog::SyncDetail;
 use crate::pg::SqlFile;
 
 const MERGED: SqlFile = SqlFile::new(include_str!("../../sql/engine/merged.sql"));
 const POSITIONS: SqlFile = SqlFile::new(include_str!("../../sql/engine/positions.sql"));
-const TRACK_ROUND: SqlFile = SqlFile::new(include_str!("../../sql/engine/track_round.sql"));
-const TRACK_SKIP: SqlFile = SqlFile::new(include_str!("../../sql/engine/track_skip.sql"));
+const BELIEVE: SqlFile = SqlFile::new(include_str!("../../sql/engine/believe.sql"));
 
-/// So long a round waits for another source that does not answer.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-
-/// How far a source has merged another.
-pub(super) struct Merged {
-    source: DbName,
+/// How far a database has read a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    source: String,
     position: Position,
+    system_id: i64,
+    timeline: i64,
 }
 
-/// Asks the source of `session` how far it has merged the others.
-pub(super) async fn ask(session: &Session, sync: &SyncDetail) -> Result<Vec<Merged>, RoundError> {
-    let site = &session.source;
-    positions(site, site.conn.query(MERGED.text(), &[&sync.name.as_str(), &site.db.as_str()]).await)
+/// What a round brought of what its source had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All that was unread.
+    Whole,
+    /// The older part.
+    Part,
+    /// There was nothing unread.
+    Nothing,
 }
 
-/// What a target has read of each source, and the last whole copy that it has made from any of `sources`.
+/// What the rounds of a target that follows ask and write beside its own position.
+pub(super) struct Hearsay {
+    merged: Statement,
+    positions: Statement,
+    believe: Statement,
+}
+
+impl Hearsay {
+    /// Prepares the statements on both sides.
+    pub(super) async fn prepare(source: &Site, target: &Site) -> Result<Self, RoundError> {
+        let on = |site: &'static str| format!("preparing a round ({site} positions)");
+        let (merged, positions, believe) = tokio::join!(
+            source.conn.prepare(MERGED.text()),
+            target.conn.prepare(POSITIONS.text()),
+            target.conn.prepare(BELIEVE.text()),
+        );
+        let merged = merged.map_err(|error| match error.code() {
+            Some(&SqlState::UNDEFINED_TABLE) => {
+                RoundError::NotInstalled { what: "table bucardo.position".to_owned(), db: source.db.clone() }
+            }
+            _ => source.failed(on("source"))(error),
+        })?;
+        let positions = positions.map_err(target.failed(on("target")))?;
+        let believe = believe.map_err(target.failed(on("target")))?;
+        Ok(Self { merged, positions, believe })
+    }
+
+    /// How far `source` has merged the others, in the snapshot of the round.
+    pub(super) async fn merged(&self, source: &Site, sync: &str) -> Result<Vec<Read>, RoundError> {
+        let rows = source.conn.query(&self.merged, &[&sync, &source.db.as_str()]).await;
+        read(source, &rows.map_err(source.failed("reading how far the sources are merged"))?)
+    }
+
+    /// How far `target` has read every source.
+    pub(super) async fn known(&self, target: &Site, sync: &str) -> Result<Vec<Read>, RoundError> {
+        let rows = target.conn.query(&self.positions, &[&sync]).await;
+        read(target, &rows.map_err(target.failed("reading the positions"))?)
+    }
+
+    /// Writes positions of sources that were not read, in the transaction that writes the rows.
+    pub(super) async fn write(&self, target: &Site, sync: &str, believed: &[Read]) -> Result<(), RoundError> {
+        for Read { source, position, system_id, timeline } in believed {
+            let text = position.to_string();
+            let args: [&(dyn postgres_types::ToSql + Sync); 5] = [&sync, source, &text, system_id, timeline];
+            let written = target.conn.execute(&self.believe, &args).await;
+            written.map_err(target.failed("writing the positions of the other sources"))?;
+        }
+        Ok(())
+    }
+}
+
+fn read(site: &Site, rows: &[Row]) -> Result<Vec<Read>, RoundError> {
+    let read = |row: &Row| {
+        let position = row.get::<_, &str>("snapshot").parse();
+        Ok(Read {
+            source: row.get("source"),
+            position: position.map_err(|source| RoundError::Position { db: site.db.clone(), source })?,
+            system_id: row.get("system_id"),
+            timeline: row.get("timeline"),
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The positions that are others than `known` after a round, by what the followed source has `merged`.
+pub(super) fn believed(known: &[Read], merged: &[Read], extent: Extent) -> Vec<Read> {
+    let mut changed = Vec::new();
+    for news in merged {
+        let Some(held) = known.iter().find(|held| held.source == news.source) else { continue };
+        let position = match extent {
+            Extent::Whole => news.position.clone(),
+            // Rows of this round may be older than what was there; and what it left out may have come from the other.
+            Extent::Part => held.position.meet(&news.position),
+            // Nothing was overwritten: what was known stays known.
+            Extent::Nothing if news.position.covers(&held.position) => news.position.clone(),
+            Extent::Nothing => continue,
+        };
+        if !position.covers(&held.position) || !held.position.covers(&position) {
+            changed.push(Read { position, ..news.clone() });
+        }
+    }
+    changed
+}
+
+/// The last whole copy that a target has made from any of `sources`.
 pub(super) async fn copied(target: &Site, sync: &SyncDetail, sources: &[DbName]) -> Result<i64, RoundError> {
     let rows = match target.conn.query(POSITIONS.text(), &[&sync.name.as_str()]).await {
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(0),
@@ -48,91 +133,34 @@ pub(super) async fn copied(target: &Site, sync: &SyncDetail, sources: &[DbName])
     Ok(known.map(|row| row.get("copy_request")).max().unwrap_or(0))
 }
 
-fn positions(
-    site: &Site,
-    rows: Result<Vec<tokio_postgres::Row>, tokio_postgres::Error>,
-) -> Result<Vec<Merged>, RoundError> {
-    let rows = match rows {
-        // Nothing was merged there yet.
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(Vec::new()),
-        rows => rows.map_err(site.failed("reading how far the sources are merged"))?,
-    };
-    let read = |row: &tokio_postgres::Row| {
-        let position = row.get::<_, &str>("snapshot").parse();
-        let position = position.map_err(|source| RoundError::Position { db: site.db.clone(), source })?;
-        Ok(Merged { source: row.get::<_, &str>("source").into(), position })
-    };
-    rows.iter().map(read).collect()
-}
-
-/// Moves the target's positions of the other sources on to what was `merged` before its last round.
-///
-/// A source that cannot be reached, or that is not where the target left it, is left for the day when it is followed.
-pub(super) async fn believe(session: &Session, sync: &SyncDetail, merged: Vec<Merged>) -> Result<(), RoundError> {
-    let target = &session.target;
-    let known = positions(target, target.conn.query(POSITIONS.text(), &[&sync.name.as_str()]).await)?;
-    for Merged { source, position } in merged {
-        let is_news = known.iter().any(|held| held.source == source && is_beyond(&position, &held.position));
-        if !is_news || sync.db(&source).is_none_or(|db| !db.active) {
-            continue;
-        }
-        let name = format!("bucardo KID {} ->{}", sync.name, target.db);
-        let other = match tokio::time::timeout(CONNECT_WITHIN, Site::of(sync, &source, &name)).await {
-            Ok(Ok(other)) => other,
-            Ok(Err(error)) => {
-                tracing::debug!(db = %source, error = %crate::pg::causes(&error), "the source is not told what its target has");
-                continue;
-            }
-            Err(_) => continue,
-        };
-        let pair = Pair { sync: sync.name.clone(), source, target: target.db.clone() };
-        skip_to(session, &other, &pair, &position).await?;
-    }
-    Ok(())
-}
-
-/// Whether everything that is visible in `held` is visible in `position` too, and perhaps more.
-fn is_beyond(position: &Position, held: &Position) -> bool {
-    position != held && position.xmin() >= held.xmax()
-}
-
-/// A round without rows: the position, committed at the target, then the track at the source.
-async fn skip_to(session: &Session, source: &Site, pair: &Pair, position: &Position) -> Result<(), RoundError> {
-    let target = &session.target;
-    let (sync, to) = (pair.sync.as_str(), pair.target.as_str());
-    let of_target: [&(dyn postgres_types::ToSql + Sync); 2] = [&sync, &to];
-    let asked = tokio::try_join!(
-        source.conn.query_one(SYSTEM_ID.text(), &[]),
-        source.conn.query_opt(TRACK_ROUND.text(), &of_target),
-    );
-    let (identity, track) = asked.map_err(source.failed("reading what it knows of its target"))?;
-    let (system_id, timeline): (i64, i64) = (identity.get("system_id"), identity.get("timeline"));
-    let Some(track) = track.map(|row| row.get::<_, i64>("round")) else { return Ok(()) };
-    let held = fence(target, &session.begin.target, &session.statements.fence, pair).await?;
-    // One round more than the source knows of is what a crash leaves.
-    let in_step = track == held.round || (track + 1 == held.round && held.timeline == timeline);
-    if !in_step || held.system_id != system_id || !is_beyond(position, &held.position) {
-        return target.run("leaving a position as it is", "ROLLBACK").await;
-    }
-    let (text, round) = (position.to_string(), held.round + 1);
-    let args: [&(dyn postgres_types::ToSql + Sync); 9] =
-        [&sync, &pair.source.as_str(), &text, &round, &0_i64, &0_i64, &held.copy_request, &system_id, &timeline];
-    let advanced = target.conn.query_one(&session.statements.advance, &args).await;
-    advanced.map_err(target.failed("writing the position"))?;
-    target.run("committing", "COMMIT").await?;
-    let tracked = source.conn.execute(TRACK_SKIP.text(), &[&sync, &to, &text, &round]).await;
-    tracked.map_err(source.failed("writing the track"))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    fn at(source: &str, position: &str) -> Read {
+        Read { source: source.to_owned(), position: position.parse().unwrap(), system_id: 1, timeline: 1 }
+    }
+
     #[test]
-    fn only_what_is_surely_newer_is_believed() {
-        let is_beyond = |new: &str, held: &str| super::is_beyond(&new.parse().unwrap(), &held.parse().unwrap());
-        assert!(is_beyond("20:25:20", "10:20:15"));
-        assert!(!is_beyond("10:20:15", "10:20:15"));
-        // 18 was seen before, and is not seen in the new one.
-        assert!(!is_beyond("18:30:18", "10:20:10"));
+    fn a_whole_round_sets_the_others_forwards_and_backwards() {
+        let known = [at("a", "50:50:"), at("b", "10:20:15"), at("c", "30:30:")];
+        let merged = [at("b", "20:25:20"), at("c", "20:30:20,25"), at("d", "7:7:")];
+        assert_eq!(believed(&known, &merged, Extent::Whole), merged[..2]);
+        assert_eq!(believed(&known, &known, Extent::Whole), []);
+    }
+
+    #[test]
+    fn a_part_of_a_backlog_only_sets_back() {
+        let known = [at("b", "10:20:15"), at("c", "30:30:")];
+        let merged = [at("b", "20:25:20"), at("c", "20:30:20,25")];
+        assert_eq!(believed(&known, &merged, Extent::Part), merged[1..]);
+        assert_eq!(believed(&known[..1], &[at("b", "17:30:17")], Extent::Part), [at("b", "15:20:15,17")]);
+    }
+
+    #[test]
+    fn without_changes_nothing_is_forgotten() {
+        let known = [at("b", "10:20:15"), at("c", "30:30:")];
+        let merged = [at("b", "20:25:20"), at("c", "20:30:20,25")];
+        assert_eq!(believed(&known, &merged, Extent::Nothing), merged[..1]);
     }
 }

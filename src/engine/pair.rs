@@ -20,6 +20,8 @@ use super::apply::Applied;
 use super::batch::{Batch, Look, Truncated};
 use super::drift::Drift;
 use super::error::RoundError;
+use super::hearsay::{self, Extent};
+use super::join::join;
 use super::position::Position;
 use super::quarantine::Quarantine;
 use super::session::Session;
@@ -68,18 +70,6 @@ impl PairSession {
         Self { sync, id, session: None, quarantine: Quarantine::default() }
     }
 
-    /// The open session, between two rounds.
-    pub(super) fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
-    }
-
-    /// Ends the session; the next round opens another.
-    pub(super) async fn close(&mut self) {
-        if let Some(session) = self.session.take() {
-            session.release().await;
-        }
-    }
-
     /// Makes the whole copy that is asked for (`onetimecopy`) and not made yet, and nothing else; `None`: there is none
     /// to make. For whoever replicates in another way between two databases: one source of a sync to another one.
     ///
@@ -102,13 +92,22 @@ impl PairSession {
         let mut doubted = HashSet::new();
         let mut tries = 0;
         let mut reason = reason;
+        let mut joined = false;
         while tries < TRIES_MAX {
-            let mut session = self.take_session(reason).await?;
+            let mut session = match self.take_session(reason).await {
+                Ok(session) => session,
+                Err(missing) if !joined => {
+                    joined = true;
+                    join(&self.sync, missing).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             step(watch, Step::Connected).await?;
             let (sync, id, quarantine) = (&self.sync, &self.id, &mut self.quarantine);
-            let session_of = &mut session;
+            let (here, others) = (&mut session, Others::default());
             let mut round =
-                Round { sync, id, session: session_of, quarantine, watch, uncut, is_cut: false, copy_only, began };
+                Round { sync, id, session: here, quarantine, watch, uncut, is_cut: false, copy_only, others, began };
             // What was asked for has been looked at, once.
             let error = match round.run(std::mem::replace(&mut reason, Reason::More)).await {
                 Ok(Ended::Done(report)) => {
@@ -139,7 +138,11 @@ impl PairSession {
                 tries += 1;
                 tokio::time::sleep(SERIALIZATION_PAUSE * tries).await;
             } else if !self.goes_on_without(&error, &mut doubted) {
-                return Err(error);
+                if joined {
+                    return Err(error);
+                }
+                joined = true;
+                join(&self.sync, error).await?;
             }
         }
         Err(RoundError::Restless { table: changed })
@@ -223,6 +226,15 @@ pub(super) async fn fence(target: &Site, begin: &str, statement: &Statement, id:
     })
 }
 
+/// The other sources of the sync.
+#[derive(Default)]
+struct Others {
+    /// How far the target has read them.
+    known: Vec<hearsay::Read>,
+    /// How far the source has merged them.
+    merged: Vec<hearsay::Read>,
+}
+
 /// One round under way.
 pub(super) struct Round<'a> {
     pub(super) sync: &'a SyncDetail,
@@ -236,6 +248,7 @@ pub(super) struct Round<'a> {
     is_cut: bool,
     /// Nothing is done but a copy.
     copy_only: bool,
+    others: Others,
     began: Instant,
 }
 
@@ -282,7 +295,9 @@ impl Round<'_> {
             }
         };
         let (now, looked) = (batch.look.now, batch.look.at);
-        self.commit(&held, &batch.position, applied.deletes, applied.inserts, held.copy_request).await?;
+        let extent = if self.is_cut { Extent::Part } else { Extent::Whole };
+        let rows = (applied.deletes, applied.inserts);
+        self.commit(&held, &batch.position, rows, held.copy_request, extent).await?;
         let lag = applied.oldest.map(|oldest| age(oldest, now) + looked.elapsed());
         Ok(Ended::Done(RoundReport {
             deletes: applied.deletes,
@@ -331,8 +346,13 @@ impl Round<'_> {
 
     /// Begins the target's transaction and locks the position in it.
     pub(super) async fn fence(&mut self) -> Result<Held, RoundError> {
-        let Session { target, begin, statements, .. } = &*self.session;
-        fence(target, &begin.target, &statements.fence, self.id).await
+        let Session { target, begin, statements, hearsay, .. } = &*self.session;
+        let fencing = fence(target, &begin.target, &statements.fence, self.id);
+        let Some(hearsay) = hearsay else { return fencing.await };
+        let (held, known) = tokio::join!(fencing, hearsay.known(target, self.sync.name.as_str()));
+        let held = held?;
+        self.others.known = known?;
+        Ok(held)
     }
 
     /// Takes the source's snapshot and sees what is unread: one or two round trips however many tables there are.
@@ -341,12 +361,19 @@ impl Round<'_> {
         let (since_text, xmin) = (since.to_string(), since.xmin().to_string());
         let since: [&(dyn postgres_types::ToSql + Sync); 3] = [&since_text, &xmin, &true];
         let pair: [&(dyn postgres_types::ToSql + Sync); 2] = [&id.sync.as_str(), &id.target.as_str()];
-        let (began, set, looked, truncated, found) = tokio::join!(
+        let merged = async {
+            match &self.session.hearsay {
+                Some(hearsay) => hearsay.merged(source, id.sync.as_str()).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let (began, set, looked, truncated, found, merged) = tokio::join!(
             source.run("beginning a transaction", &self.session.begin.source),
             source.conn.query_one(&statements.since, &since),
             source.conn.query_one(&statements.look, &pair),
             source.conn.query(&statements.truncated, &[]),
             self.session.scout.here(source),
+            merged,
         );
         began?;
         let failed = || source.failed("looking for changes");
@@ -362,6 +389,7 @@ impl Round<'_> {
             let captured: i32 = row.get("captured");
             !row.get::<_, bool>("news") && self.session.tables.iter().any(|table| table.captured == captured)
         });
+        self.others.merged = merged?;
         let position: Result<Position, _> = looked.get::<_, &str>("snapshot").parse();
         Ok(Look {
             position: position.map_err(|error| RoundError::Position { db: source.db.clone(), source: error })?,
@@ -388,6 +416,10 @@ impl Round<'_> {
                 db: source.clone(),
             });
         };
+        if track < 0 {
+            // The source keeps changes for it; what position it has is from an earlier time.
+            return Err(RoundError::NoPosition { sync: self.sync.name.to_string(), db: target.clone() });
+        }
         if track > held.round {
             return back(target, format!("it is at round {}, the source has seen it at round {track}", held.round));
         }
@@ -422,9 +454,10 @@ impl Round<'_> {
         let settled =
             !held.position.is_settled() && batch.position.is_settled() && batch.position.xmin() >= held.position.xmax();
         let untracked = batch.look.track_round != Some(held.round);
+        let has_news = !self.believed(Extent::Nothing).is_empty();
         // What is no news must be behind us before it can be purged.
-        if settled || untracked || batch.look.passed_over {
-            self.commit(held, &batch.position, 0, 0, held.copy_request).await?;
+        if settled || untracked || has_news || batch.look.passed_over {
+            self.commit(held, &batch.position, (0, 0), held.copy_request, Extent::Nothing).await?;
         } else {
             let end = if sequences > 0 { "COMMIT" } else { "ROLLBACK" };
             let (source, target) = (&self.session.source, &self.session.target);
@@ -439,14 +472,27 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Writes the new position and commits it with the rows; then tells the source.
+    fn believed(&self, extent: Extent) -> Vec<hearsay::Read> {
+        if self.others.merged.is_empty() {
+            return Vec::new();
+        }
+        // What lacks changes of one table has a part only.
+        let lacks_some = !self.quarantine.told().is_empty();
+        let extent = if lacks_some && extent == Extent::Whole { Extent::Part } else { extent };
+        if lacks_some && extent == Extent::Nothing {
+            return Vec::new();
+        }
+        hearsay::believed(&self.others.known, &self.others.merged, extent)
+    }
+
+    /// Writes the new position and commits it with the rows (deleted, written); then tells the source.
     pub(super) async fn commit(
         &mut self,
         held: &Held,
         position: &Position,
-        deletes: u64,
-        inserts: u64,
+        (deletes, inserts): (u64, u64),
         copy_request: i64,
+        extent: Extent,
     ) -> Result<(), RoundError> {
         let (source, target, id) = (&self.session.source, &self.session.target, self.id);
         let (text, round) = (position.to_string(), held.round + 1);
@@ -469,6 +515,9 @@ impl Round<'_> {
             .query_one(&self.session.statements.advance, &args)
             .await
             .map_err(target.failed("writing the position"))?;
+        if let Some(hearsay) = &self.session.hearsay {
+            hearsay.write(target, id.sync.as_str(), &self.believed(extent)).await?;
+        }
         step(self.watch, Step::Positioned).await?;
         if self.sync.serializable {
             // What a serializable transaction has read counts only when it could commit.

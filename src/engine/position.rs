@@ -81,6 +81,26 @@ impl Position {
         let xmin = xip.first().copied().unwrap_or(xmax);
         Self { xmin, xmax, xip }
     }
+
+    /// Whether everything that is visible in `other` is visible in this one.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        // What lies above this one's end must be unseen there, too.
+        let above = other.xmax.saturating_sub(self.xmax.min(other.xmax));
+        let running_above = other.xip.iter().filter(|running| **running >= self.xmax).count();
+        usize::try_from(above) == Ok(running_above)
+            && self.xip.iter().filter(|running| **running < other.xmax).all(|running| other.xip.contains(running))
+    }
+
+    /// What is visible in both.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        let xmax = self.xmax.min(other.xmax);
+        let mut xip: Vec<u64> = self.xip.iter().chain(&other.xip).copied().filter(|running| *running < xmax).collect();
+        xip.sort_unstable();
+        xip.dedup();
+        Self { xmin: xip.first().copied().unwrap_or(xmax), xmax, xip }
+    }
 }
 
 impl FromStr for Position {
@@ -156,6 +176,32 @@ mod tests {
         assert_eq!(cut("5:5:", "10:20:10,14,19", 15), "10:15:10,14");
         assert_eq!(cut("5:5:", "10:20:14,19", 12), "12:12:");
         assert_eq!(cut("5:5:", "10:20:10,14", 99), "10:20:10,14");
+    }
+
+    #[test]
+    fn what_covers_what_is_told_exactly() {
+        let covers = |this: &str, other: &str| position(this).covers(&position(other));
+        assert!(covers("10:20:15", "10:20:15"));
+        assert!(covers("20:25:20", "10:20:15"));
+        assert!(covers("10:20:14", "10:20:14,15"));
+        assert!(!covers("10:20:14,15", "10:20:14"));
+        // 18 was seen before, and is not seen in the other one.
+        assert!(!covers("18:30:18", "10:20:10"));
+        assert!(!covers("10:20:10", "18:30:18"));
+        // 20 and 21 had begun, and were seen by neither.
+        assert!(covers("20:20:", "20:22:20,21"));
+        assert!(!covers("20:20:", "20:22:20"));
+    }
+
+    #[test]
+    fn both_see_what_their_meet_sees() {
+        let meet = |this: &str, other: &str| position(this).meet(&position(other)).to_string();
+        assert_eq!(meet("10:20:15", "17:30:17,25"), "15:20:15,17");
+        assert_eq!(meet("20:20:", "30:30:"), "20:20:");
+        for (this, other) in [("10:20:15", "17:30:17,25"), ("5:9:5,7", "6:8:6"), ("1:1:", "3:9:3")] {
+            let both = position(this).meet(&position(other));
+            assert!(position(this).covers(&both) && position(other).covers(&both), "{both}");
+        }
     }
 
     #[test]

@@ -11,12 +11,14 @@ use bucardo_actors::model::{DbName, Pair};
 use super::begin::Begin;
 use super::drift::Drift;
 use super::error::RoundError;
+use super::hearsay::Hearsay;
+use super::join::check_settled;
 use super::onward::{Questions, via};
 use super::scout::{PIECE, Scout};
 use super::sequences::{self, Sequences};
 use super::site::Site;
 use super::table::Table;
-use crate::catalog::{Goat, SyncDetail};
+use crate::catalog::{Goat, Role, SyncDetail};
 use crate::pg::{Sql, SqlFile};
 use crate::source::{handed_on, news_for};
 
@@ -58,6 +60,8 @@ pub(super) struct Session {
     /// Asked when changes are handed on; `None`: no sync reads the target.
     pub(super) questions: Option<Questions>,
     pub(super) statements: Statements,
+    /// Of a sync with several sources: what the source says of the others.
+    pub(super) hearsay: Option<Hearsay>,
     /// Sequences that cannot be read or set, and why.
     pub(super) unfit_sequences: Vec<Drift>,
     /// When the tables were last looked at.
@@ -75,6 +79,9 @@ impl Session {
             target.run("setting up the session", SESSION_SOURCE.text()),
         )?;
         let row = source.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(source.failed("reading its identity"))?;
+        if sync.is_merging() {
+            check_settled(&source, &id.sync).await?;
+        }
         let tables = tables(sync, id, &source).await?;
         let sequences: Vec<(&Goat, Goat)> =
             sync.sequences().map(|goat| (goat, sync.goat_on(goat, &id.target))).collect();
@@ -94,6 +101,8 @@ impl Session {
             false => None,
         };
         let statements = Statements::prepare(sync, id, &source, &target).await?;
+        let follows = sync.is_merging() && sync.role(&id.target) == Some(Role::Target);
+        let hearsay = if follows { Some(Hearsay::prepare(&source, &target).await?) } else { None };
         Ok(Self {
             begin: Begin::changes(sync, &id.target),
             system_id: row.get("system_id"),
@@ -106,6 +115,7 @@ impl Session {
             questions,
             statements,
             unfit_sequences,
+            hearsay,
             checked: None,
         })
     }

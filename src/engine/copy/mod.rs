@@ -33,6 +33,7 @@ use workers::{Crew, Holder};
 use super::apply::{self, Applied};
 use super::batch::{Batch, Look};
 use super::error::RoundError;
+use super::hearsay::Extent;
 use super::onward;
 use super::pair::{Held, Round, step};
 use super::step::Step;
@@ -152,7 +153,9 @@ async fn advance(
         apply::Ended::Changed(table) => return Ok(Err(table)),
     }
     let held = Held { round: known, position: held.position.clone(), ..*held };
-    round.commit(&held, &batch.position, report.deletes, report.inserts, copy_request).await?;
+    // A copy that goes on in pieces has nothing whole yet.
+    let extent = if copy_request < 0 { Extent::Part } else { Extent::Whole };
+    round.commit(&held, &batch.position, (report.deletes, report.inserts), copy_request, extent).await?;
     Ok(Ok(known + 1))
 }
 
@@ -260,7 +263,7 @@ async fn finish(round: &mut Round<'_>, job: &Job, number: i64, tasks: &[Task]) -
     onward::whole(&round.session.target, round.sync, &round.id.source, tables).await?;
     let rows = Journal { target: &round.session.target, id: round.id }.finish().await?;
     let position = held.position.clone();
-    round.commit(&held, &position, 0, rows, job.request).await
+    round.commit(&held, &position, (0, rows), job.request, Extent::Part).await
 }
 
 fn copier<'a>(round: &'a Round<'_>) -> Copier<'a> {
