@@ -25,6 +25,7 @@ mod copy_pieces;
 mod daemon;
 mod daemon_conflicts;
 mod daemon_fullcopy;
+mod daemon_four_masters;
 mod daemon_hush;
 mod daemon_masters;
 mod daemon_settings;

@@ -21,7 +21,7 @@ fn strategies() -> [Strategy; 7] {
     [Latest, First, Last, Listed(vec![1, 0]), Random, LatestAllTables, Skip]
 }
 
-fn number(variable: &str, default: u64) -> u64 {
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
