@@ -50,7 +50,12 @@ async fn changes_of_every_source_arrive_everywhere() {
         assert_eq!((town.a.number(rows).await, town.b.number(rows).await), before, "nothing comes back");
         assert!(told["targets"].as_array().unwrap().iter().all(|target| target["waiting"] == 0), "{told}");
     }
+    // Each source tells of its changes while somebody listens, and not after that.
+    let gate = "SELECT last_value FROM bucardo.gate_s";
+    let gates = async || (town.a.number(gate).await, town.b.number(gate).await);
+    wait::until_equal("the gates to open", AT_ONCE, &(1, 1), gates).await;
     daemon.stop().await;
+    assert_eq!(gates().await, (2, 2));
 }
 
 /// One of three sources is away: the others are merged, the sync is well and says who is missing since when; and what
