@@ -273,6 +273,24 @@ async fn a_partition_attached_later_is_taken_up() {
     lab.assert_same().await;
 }
 
+/// The type of a key is changed as the manual says: the table waits for the validation, and is not copied for it.
+#[tokio::test]
+async fn a_key_gets_another_type() {
+    let mut lab = two().await;
+    lab.on("a").run("INSERT INTO t VALUES (1, 'x'), (2, 'x')").await;
+    lab.drain("b").await;
+    lab.on("b").run("ALTER TABLE t ALTER id TYPE bigint; UPDATE t SET v = 'left alone' WHERE id = 2").await;
+    lab.on("a").run("BEGIN; DROP TRIGGER bucardo_delta_key ON t; ALTER TABLE t ALTER id TYPE bigint; COMMIT").await;
+    lab.on("a").run("UPDATE t SET v = 'y' WHERE id = 1; INSERT INTO u VALUES (1, 'x')").await;
+    lab.renew();
+    says(&mut lab, "\"bucardo_delta_key\" is missing").await;
+    assert_eq!(lab.on("b").rows("SELECT v FROM u").await, ["x"]);
+    lab.validate().await.unwrap();
+    lab.on("a").run("INSERT INTO t VALUES (5000000000, 'z')").await;
+    assert_eq!(told(&mut lab).await, "");
+    assert_eq!(lab.on("b").rows("SELECT * FROM t ORDER BY 1").await, ["1|y", "2|left alone", "5000000000|z"]);
+}
+
 /// A column is added on the source first, or on the target first; a type is widened in both orders.
 #[tokio::test]
 async fn migrations_in_either_order() {

@@ -3,6 +3,7 @@
 --   anew      another table has its name
 --   renamed   it has another name; its changes are captured
 --   triggers  its triggers are not there, or do not fire
+--   key       only the one that sees keys change is not there
 -- and, with its name, the first partition that came later: not captured when it is written to directly, or captured
 -- since, but its earlier rows have to be told.
 --   $1 int[] captured tables
@@ -17,13 +18,16 @@ CROSS JOIN LATERAL (
         JOIN pg_inherits AS i ON i.inhparent = t.oid
         JOIN pg_class AS parent ON parent.oid = t.oid AND parent.relkind = 'p'
     )
-    SELECT CASE WHEN t.oid <> c.relation THEN t.oid::regclass::text END AS partition, 'triggers' AS why, 2 AS weight
+    SELECT CASE WHEN t.oid <> c.relation THEN t.oid::regclass::text END AS partition,
+           CASE WHEN own.others < 4 THEN 'triggers' ELSE 'key' END AS why, 2 AS weight
     FROM tree AS t
     JOIN pg_class AS r ON r.oid = t.oid
-    WHERE r.relkind IN ('r', 'p')
-      AND (SELECT count(*) FROM pg_trigger AS g
-           WHERE g.tgrelid = t.oid AND left(g.tgname::text, 14) = 'bucardo_delta_' AND g.tgenabled IN ('O', 'A'))
-          < CASE r.relkind WHEN 'p' THEN 4 ELSE 5 END
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS triggers, count(*) FILTER (WHERE g.tgname <> 'bucardo_delta_key') AS others
+        FROM pg_trigger AS g
+        WHERE g.tgrelid = t.oid AND left(g.tgname::text, 14) = 'bucardo_delta_' AND g.tgenabled IN ('O', 'A')
+    ) AS own
+    WHERE r.relkind IN ('r', 'p') AND own.triggers < CASE r.relkind WHEN 'p' THEN 4 ELSE 5 END
     UNION ALL
     SELECT NULL,
            CASE WHEN named.oid IS NOT NULL THEN 'anew' WHEN own.oid IS NOT NULL THEN 'renamed' ELSE 'gone' END,

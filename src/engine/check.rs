@@ -68,6 +68,10 @@ impl Session {
             let db = &source.db;
             let (why, whole) = match row.get("why") {
                 "gone" => (format!("it does not exist on database \"{db}\""), true),
+                "key" => (
+                    format!("its trigger \"bucardo_delta_key\" is missing on database \"{db}\": run bucardo validate"),
+                    false,
+                ),
                 "renamed" => (format!("it has another name on database \"{db}\""), false),
                 "anew" => (
                     format!(
