@@ -249,3 +249,23 @@ async fn skip_leaves_and_abort_stops() {
     lab.settle().await;
     lab.assert_same().await;
 }
+
+/// `onetimecopy` brings the first source to the others, once, and what is written afterwards is merged.
+#[tokio::test]
+async fn the_first_source_is_copied_to_the_others() {
+    let mut lab = lab(&["a", "b", "c"]).await;
+    lab.on("a").run("SET session_replication_role = replica").await;
+    lab.on("a").run("INSERT INTO orders SELECT n, 'old' FROM generate_series(1, 10) n").await;
+    lab.on("a").run("SET session_replication_role = origin").await;
+    assert!(lab.merge().await.unwrap().is_empty());
+    (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
+    lab.renew();
+    let report = lab.merge().await.unwrap();
+    assert!(report.copied && report.more, "{report:?}");
+    lab.assert_same().await;
+    lab.on("c").run("UPDATE orders SET note = 'c' WHERE id = 1").await;
+    lab.on("a").run("DELETE FROM orders WHERE id = 2").await;
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM orders WHERE note = 'old'").await, "8");
+}

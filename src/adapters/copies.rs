@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
-use bucardo_actors::model::{DbName, KidId, SyncName};
+use bucardo_actors::model::{DbName, KidId, SyncName, Work};
 
 use crate::catalog::{Role, SyncDetail};
 use crate::pg::{SqlFile, causes, connect};
@@ -16,6 +16,8 @@ struct Open {
     request: i64,
     since: SystemTime,
     waiting: HashSet<DbName>,
+    /// Those among them that merges copy to.
+    merging: HashSet<DbName>,
 }
 
 /// The open requests of all syncs.
@@ -33,7 +35,10 @@ impl Copies {
                     open.waiting.retain(|target| targets.contains(target));
                     open
                 }
-                _ => Open { request: sync.copy_request, since: now, waiting: targets },
+                _ => {
+                    let merging = later_sources(sync).map(|db| db.name.clone()).collect();
+                    Open { request: sync.copy_request, since: now, waiting: targets, merging }
+                }
             };
             self.0.insert(sync.name.clone(), open);
         }
@@ -44,6 +49,10 @@ impl Copies {
         let open = self.0.get_mut(&kid.sync)?;
         if let Some(target) = kid.target().filter(|_| started >= open.since) {
             open.waiting.remove(target);
+        }
+        // Of a merge, the sources tell themselves who has answered.
+        if kid.work == Work::Merge && started >= open.since {
+            open.waiting.retain(|db| !open.merging.contains(db));
         }
         open.waiting.is_empty().then_some(open.request)
     }
@@ -56,8 +65,13 @@ impl Copies {
     }
 }
 
+/// Who is copied to: the targets, and of several sources all but the first.
 fn targets(sync: &SyncDetail) -> impl Iterator<Item = &crate::catalog::Db> {
-    sync.dbs(Role::Target).filter(|db| db.active).map(|db| &**db)
+    sync.dbs(Role::Target).filter(|db| db.active).map(|db| &**db).chain(later_sources(sync))
+}
+
+fn later_sources(sync: &SyncDetail) -> impl Iterator<Item = &crate::catalog::Db> {
+    sync.dbs(Role::Source).filter(|db| db.active).skip(1).map(|db| &**db)
 }
 
 /// Asks the targets themselves whether they have answered `request`.

@@ -119,6 +119,14 @@ pub enum RoundError {
         /// Why.
         source: StrategyError,
     },
+    /// Merges failed again and again.
+    #[error("merging sync \"{sync}\" clashes again and again: {why}")]
+    Clashing {
+        /// The sync.
+        sync: String,
+        /// The last failure.
+        why: String,
+    },
     /// A database could not be put into the sync.
     #[error("putting database \"{db}\" into the sync failed")]
     Join {
@@ -170,7 +178,8 @@ impl RoundError {
             | Self::Restless { .. }
             | Self::SnapshotLost { .. }
             | Self::Spool { .. }
-            | Self::Alone { .. } => Failure::Transient,
+            | Self::Alone { .. }
+            | Self::Clashing { .. } => Failure::Transient,
             Self::NotInstalled { .. }
             | Self::NoPosition { .. }
             | Self::NoJournal { .. }
@@ -234,6 +243,7 @@ impl RoundError {
             | Self::Conflict { .. }
             | Self::Strategy { .. }
             | Self::Alone { .. }
+            | Self::Clashing { .. }
             | Self::Injected(_) => None,
         }
     }
@@ -271,6 +281,7 @@ impl RoundError {
             | Self::Restless { .. }
             | Self::SnapshotLost { .. }
             | Self::Alone { .. }
+            | Self::Clashing { .. }
             | Self::Injected(_) => None,
         }
     }

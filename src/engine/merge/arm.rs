@@ -61,6 +61,8 @@ pub(super) struct Held {
     pub(super) round: i64,
     pub(super) system_id: i64,
     pub(super) timeline: i64,
+    /// The request for a whole copy that was answered last; below zero: one is under way.
+    pub(super) copy_request: i64,
 }
 
 /// What was seen when the merge began.
@@ -227,6 +229,7 @@ impl Arm {
                 round: row.get("round"),
                 system_id: row.get("system_id"),
                 timeline: row.get("timeline"),
+                copy_request: row.get("copy_request"),
             };
             look.held.insert(row.get::<_, &str>("source").into(), held);
         }

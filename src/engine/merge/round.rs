@@ -9,7 +9,7 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use futures_util::future::{join_all, try_join_all};
 
-use bucardo_actors::model::RoundReport;
+use bucardo_actors::model::{DbName, RoundReport};
 use bucardo_actors::ports::Watch;
 
 use super::arm::{Advance, Arm, Look, News, Rows};
@@ -51,6 +51,8 @@ pub(super) enum Ended {
     Done(Box<Done>),
     /// A table's definition changed under it; nothing was done.
     Again(String),
+    /// The first source is to be copied to these before anything is merged; nothing was done.
+    Copy(Vec<DbName>),
 }
 
 /// A merge that went to its end.
@@ -74,6 +76,10 @@ impl Merge<'_> {
             self.check_times(&looks)?;
         }
         step(self.watch, Step::Snapshot).await?;
+        let empty = self.uncopied(&looks);
+        if !empty.is_empty() {
+            return Ok(Ended::Copy(empty));
+        }
         let readers = self.readers(&looks)?;
         let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common))).await?;
         let mut report = RoundReport::default();
@@ -152,6 +158,17 @@ impl Merge<'_> {
         let name = format!("bucardo KID {} merge", self.sync.name);
         self.kept.scratch = Some(Site::of(self.sync, &self.arms[0].site.db, &name).await?);
         Ok(())
+    }
+
+    /// Sources that wait for a whole copy of the first one (`onetimecopy`).
+    fn uncopied(&self, looks: &[Look]) -> Vec<DbName> {
+        let Some(first) = self.names.first().map(|name| DbName::from(name.as_str())) else { return Vec::new() };
+        let others = self.arms.iter().zip(looks).filter(|(arm, _)| arm.site.db != first);
+        let waiting = others.filter(|(_, look)| {
+            let answered = look.held.get(&first).map_or(0, |held| held.copy_request);
+            answered < 0 || self.sync.onetimecopy > 0 && answered < self.sync.copy_request
+        });
+        waiting.map(|(arm, _)| arm.site.db.clone()).collect()
     }
 
     /// How the others have read each source.

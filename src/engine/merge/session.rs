@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tokio_util::task::AbortOnDropHandle;
 
-use bucardo_actors::model::{DbName, Fault, Reason, RoundReport};
+use bucardo_actors::model::{DbName, Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
 use super::arm::Arm;
@@ -19,7 +19,7 @@ use super::seat::{Seat, State};
 use crate::catalog::conflicts::ConflictStore;
 use crate::catalog::{Role, SyncDetail};
 use crate::engine::error::RoundError;
-use crate::engine::pair::step;
+use crate::engine::pair::{PairSession, step};
 use crate::engine::step::Step;
 use crate::pg::causes;
 use crate::source::join;
@@ -65,7 +65,7 @@ impl MergeSession {
     }
 
     async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
-        let mut changed = String::new();
+        let mut why = RoundError::Alone { sync: self.sync.name.to_string(), up: String::new(), away: String::new() };
         for _ in 0..TRIES_MAX {
             self.connect().await;
             step(watch, Step::Connected).await?;
@@ -77,16 +77,35 @@ impl MergeSession {
                 Ok(Ended::Again(table)) => {
                     tracing::info!(sync = %self.sync.name, table, "the definition of the table changed, the merge starts over");
                     self.release().await;
-                    changed = table;
+                    why = RoundError::Restless { table };
+                }
+                Ok(Ended::Copy(empty)) => {
+                    self.release().await;
+                    return self.copy(empty, watch).await;
                 }
                 Err(error) => {
                     self.release().await;
+                    why = RoundError::Clashing { sync: self.sync.name.to_string(), why: causes(&error) };
                     self.blame(error)?;
                     tokio::time::sleep(jitter()).await;
                 }
             }
         }
-        if changed.is_empty() { Err(self.alone()) } else { Err(RoundError::Restless { table: changed }) }
+        Err(why)
+    }
+
+    /// Copies the first source to others, one after the other: what a pair does for a target.
+    async fn copy(&self, empty: Vec<DbName>, watch: &Watch) -> Result<RoundReport, RoundError> {
+        let mut report = RoundReport { more: true, ..RoundReport::default() };
+        let Some(source) = self.seats.first().map(|seat| seat.db.clone()) else { return Ok(report) };
+        for target in empty {
+            tracing::info!(sync = %self.sync.name, %source, %target, "the first source is copied to another");
+            let pair = Pair { sync: self.sync.name.clone(), source: source.clone(), target };
+            let mut session = PairSession::new(self.sync.clone(), pair);
+            let copied = session.round(Reason::Request, watch.clone()).await.map_err(RoundError::Injected)?;
+            report.absorb(&RoundReport { more: true, ..copied });
+        }
+        Ok(report)
     }
 
     async fn merge(&mut self, watch: &Watch) -> Result<Ended, RoundError> {
