@@ -79,7 +79,7 @@ async fn assert_registered(lab: &SyncLab) {
 async fn two_and_three_sources_read_each_other() {
     for sources in [2, 3] {
         let mut lab = lab(sources, &["a", "b", "c", "d"][..=sources]).await;
-        assert_eq!(lab.validate().await.unwrap().warnings, [String::new(); 0]);
+        assert!(lab.validate().await.unwrap().warnings.is_empty());
         assert_registered(&lab).await;
         let mut places = Vec::new();
         for member in &lab.sync.members {
@@ -92,7 +92,7 @@ async fn two_and_three_sources_read_each_other() {
             }
         }
         // Again: nothing moves, although there are changes by now.
-        assert_eq!(lab.validate().await.unwrap().warnings, [String::new(); 0]);
+        assert!(lab.validate().await.unwrap().warnings.is_empty());
         for (member, before) in lab.sync.members.iter().zip(places) {
             let database = lab.on(member.db.name.as_str());
             assert_eq!(database.rows("SELECT source, snapshot FROM bucardo.position ORDER BY source").await, before);

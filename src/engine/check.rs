@@ -107,7 +107,7 @@ impl Session {
         };
         match adopted {
             Ok(rows) => {
-                tracing::info!(%db, partition, rows, "a partition that came later is captured; its rows are delivered")
+                tracing::info!(%db, partition, rows, "a partition that came later is captured; its rows are delivered");
             }
             Err(error) => {
                 let cause = causes(&error);

@@ -316,7 +316,7 @@ impl Quarantine {
             aside.is_reworded = false;
             match aside.state {
                 State::Done => {
-                    tracing::info!(kid = %pair, table, "the table left quarantine and has what the others have")
+                    tracing::info!(kid = %pair, table, "the table left quarantine and has what the others have");
                 }
                 State::New if aside.snapshot.is_some() => aside.state = State::Kept,
                 State::New | State::Kept | State::Returning => {}
