@@ -128,3 +128,33 @@ async fn every_statement_of_sources_and_rounds_prepares() {
     }
     assert!(count > 40, "only {count} files");
 }
+
+/// What the holes of the files of copies are filled with here.
+const COPY_HOLES: [(&str, &str); 3] = [("{value}", "t.id"), ("{table}", "public.t"), ("{percent}", "50.0")];
+
+#[tokio::test]
+async fn every_statement_of_copies_prepares() {
+    let lab = SyncLab::start(&["b"], "CREATE TABLE t (id int PRIMARY KEY)", &["t:id"]).await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/copy");
+    let journal = std::fs::read_to_string(format!("{folder}/journal.sql")).unwrap();
+    for _ in 0..2 {
+        lab.on("b").run(&journal).await;
+    }
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mut sql = std::fs::read_to_string(&path).unwrap();
+        assert!(sql.starts_with("-- "), "{} says what it is for", path.display());
+        for (hole, filling) in COPY_HOLES {
+            sql = sql.replace(hole, filling);
+        }
+        if path.ends_with("journal.sql") {
+            continue;
+        }
+        if let Err(error) = lab.on("b").client.prepare(&sql).await {
+            panic!("{}: {}", path.display(), causes(&error));
+        }
+        count += 1;
+    }
+    assert!(count > 15, "only {count} files");
+}

@@ -17,6 +17,7 @@ const TRACK_FIND: SqlFile = SqlFile::new(include_str!("../../sql/source/track_fi
 const TRACK_REGISTER: SqlFile = SqlFile::new(include_str!("../../sql/source/track_register.sql"));
 const TRACK_EXPECT: SqlFile = SqlFile::new(include_str!("../../sql/source/track_expect.sql"));
 const POSITION_REGISTER: SqlFile = SqlFile::new(include_str!("../../sql/source/position_register.sql"));
+const FORGET_COPIES: SqlFile = SqlFile::new(include_str!("../../sql/copy/forget.sql"));
 const FORGET_POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_position.sql"));
 const FORGET_QUARANTINE: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_quarantine.sql"));
 const CAPTURES: SqlFile = SqlFile::new(include_str!("../../sql/source/captures.sql"));
@@ -139,6 +140,9 @@ pub(super) async fn forget_positions(conn: &Connection, sync: &SyncName) -> Resu
     }
     if exists(conn, "bucardo.position").await? {
         conn.execute(FORGET_POSITION.text(), &[&sync.as_str()]).await?;
+    }
+    if exists(conn, "bucardo.copy_chunk").await? {
+        conn.execute(FORGET_COPIES.text(), &[&sync.as_str()]).await?;
     }
     Ok(())
 }

@@ -102,8 +102,10 @@ impl MergeSession {
             tracing::info!(sync = %self.sync.name, %source, %target, "the first source is copied to another");
             let pair = Pair { sync: self.sync.name.clone(), source: source.clone(), target };
             let mut session = PairSession::new(self.sync.clone(), pair);
-            let copied = session.round(Reason::Request, watch.clone()).await.map_err(RoundError::Injected)?;
-            report.absorb(&RoundReport { more: true, ..copied });
+            // The copy only: a round of the pair would bring changes that nobody has merged.
+            if let Some(copied) = session.copy_only(watch).await? {
+                report.absorb(&RoundReport { more: true, ..copied });
+            }
         }
         Ok(report)
     }
