@@ -50,6 +50,7 @@ mod round_steps;
 mod round_traps;
 mod sources_follow;
 mod sources_positions;
+mod sources_purge;
 mod sources_validate;
 mod sql_files;
 mod types;

@@ -44,7 +44,9 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 31] = [
+const ROUND_HOLES: [(&str, &str); 33] = [
+    ("{branches}", "SELECT now() AS oldest"),
+    ("{wanted}", "true"),
     ("{readable}", "true"),
     ("{handed_on}", "'s a 0 +'"),
     ("{origin}", "NULL::text"),

@@ -2,7 +2,7 @@
 -- read by all. Where a target has put it aside, also the one at which it stopped. A table that no sync wants any more
 -- has the present as its only position.
 --   ceiling: nothing from this transaction on can be visible in all
-SELECT c.deltaname,
+SELECT c.deltaname, coalesce(array_agg(DISTINCT s.sync) FILTER (WHERE s.sync IS NOT NULL), '{}') AS syncs,
        coalesce(array_agg(DISTINCT t.snapshot) FILTER (WHERE t.snapshot IS NOT NULL),
                 ARRAY[txid_current_snapshot()::text]) AS positions,
        coalesce(min(txid_snapshot_xmax(t.snapshot::txid_snapshot)),

@@ -5,6 +5,7 @@ mod channels;
 mod conflict_file;
 mod conflicts;
 mod copies;
+mod floors;
 mod hush;
 mod lease;
 mod listener;

@@ -9,11 +9,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tracing::{info, warn};
 
+use super::floors::{self, Open};
 use super::lease::application_name;
 use super::{ConflictHistory, SyncMap, unreachable};
-use crate::catalog::Role;
-use crate::pg::{Access, Connection, causes, classify, connect};
-use crate::source::purge::{PurgeLimits, Purged, purge};
+use crate::catalog::{Role, SyncDetail};
+use crate::pg::{Access, causes, classify, connect};
+use crate::source::floor::Looks;
+use crate::source::purge::{PurgeError, PurgeLimits, purge_within, survey};
 
 /// Deletes from the sources what every target has read.
 pub struct SourcePurger {
@@ -21,13 +23,20 @@ pub struct SourcePurger {
     conflicts: Arc<ConflictHistory>,
     /// Sources that could not be reached the last time.
     away: Arc<Mutex<BTreeSet<DbName>>>,
+    looks: Arc<tokio::sync::Mutex<Looks>>,
 }
 
 impl SourcePurger {
     /// A purger of the sources of these syncs, and of this history.
     #[must_use]
     pub fn new(syncs: SyncMap, conflicts: Arc<ConflictHistory>) -> Self {
-        Self { syncs, conflicts, away: Arc::default() }
+        Self { syncs, conflicts, away: Arc::default(), looks: Arc::default() }
+    }
+
+    /// The syncs with several sources, whatever becomes of them at present: what one of them has not read stays.
+    fn merging(&self) -> Vec<Arc<SyncDetail>> {
+        let syncs = self.syncs.all();
+        syncs.into_iter().filter(|sync| sync.dbs(Role::Source).nth(1).is_some()).collect()
     }
 
     fn sources(&self) -> BTreeMap<DbName, Access> {
@@ -42,20 +51,39 @@ impl SourcePurger {
 impl Purger for SourcePurger {
     fn purge(&self, watch: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
         let (sources, conflicts, away) = (self.sources(), Arc::clone(&self.conflicts), Arc::clone(&self.away));
+        let (merging, looks) = (self.merging(), Arc::clone(&self.looks));
         async move {
             let mut report = PurgeReport::default();
             let (mut faults, mut unreached) = (Vec::new(), Vec::new());
+            let mut open = Open::new();
             for (db, access) in &sources {
-                watch.at(&format!("purging {db}")).await?;
                 match Box::pin(connect(access, &application_name("VAC"))).await {
-                    Ok(source) => match purge_source(&source, db, &watch).await {
-                        Ok(purged) => {
-                            report.rows += purged.rows;
-                            report.held_back += purged.held_back;
-                        }
-                        Err(fault) => faults.push(fault),
-                    },
+                    Ok(source) => drop(open.insert(db.clone(), source)),
                     Err(error) => unreached.push(unreachable(db, &error)),
+                }
+                watch.moved(1);
+            }
+            watch.at("looking who has read what").await?;
+            for sync in &merging {
+                floors::carry(sync, &open, &watch).await;
+            }
+            // Who has read what comes first, what is unread second: a change is never both read by all and unknown.
+            let mut surveys = Vec::new();
+            for (db, source) in &open {
+                match survey(source, db).await {
+                    Ok(survey) => surveys.push((db, source, survey)),
+                    Err(error) => faults.push(told(&error)),
+                }
+            }
+            let bounds = floors::bounds(&merging, &open, &mut *looks.lock().await, &watch).await;
+            for (db, source, survey) in &surveys {
+                watch.at(&format!("purging {db}")).await?;
+                match purge_within(source, db, survey, &bounds, PurgeLimits::default(), &watch).await {
+                    Ok(purged) => {
+                        report.rows += purged.rows;
+                        report.held_back += purged.held_back;
+                    }
+                    Err(error) => faults.push(told(&error)),
                 }
                 if watch.stop().is_cancelled() {
                     break;
@@ -96,11 +124,6 @@ fn tell_away(known: &Mutex<BTreeSet<DbName>>, unreached: &[Fault]) {
     }
 }
 
-async fn purge_source(source: &Connection, db: &DbName, watch: &Watch) -> Result<Purged, Fault> {
-    purge(source, db, PurgeLimits::default(), watch).await.map_err(|error| Fault {
-        failure: classify(&error.source),
-        message: causes(&error),
-        hint: None,
-        db: Some(db.clone()),
-    })
+fn told(error: &PurgeError) -> Fault {
+    Fault { failure: classify(&error.source), message: causes(error), hint: None, db: Some(error.db.clone()) }
 }

@@ -154,12 +154,18 @@ async fn try_create_once(conn: &mut Connection, probe: &str, script: &str) -> Re
     txn.commit().await
 }
 
-async fn create_gate(conn: &Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
+async fn create_gate(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
     let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));
     if exists(conn, gate.as_str()).await? {
         return Ok(());
     }
-    conn.batch_execute(&GATE.fill(&[("gate", &gate), ("name", &Sql::literal(gate.as_str()))])).await
+    // Another session that installs the sync makes it meanwhile, and may have opened it by now.
+    let txn = conn.transaction().await?;
+    txn.batch_execute(LOCK.text()).await?;
+    if !txn.query_one(EXISTS.text(), &[&gate.as_str()]).await?.get::<_, bool>("exists") {
+        txn.batch_execute(&GATE.fill(&[("gate", &gate), ("name", &Sql::literal(gate.as_str()))])).await?;
+    }
+    txn.commit().await
 }
 
 async fn capture_with_retries(

@@ -3,6 +3,7 @@
 pub mod clause;
 mod compare;
 pub mod deltas;
+pub mod floor;
 mod gate;
 pub mod inspect;
 mod install;

@@ -1,16 +1,26 @@
-//! Deletes what every target has read.
+//! Deletes what every reader has read.
+//!
+//! Where several sources are merged that is not enough: a change that one source has forgotten and another has not
+//! delivered yet would look like a conflict. There only what is older than everything unread goes ([`super::floor`]).
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use bucardo_actors::model::DbName;
+use bucardo_actors::model::{DbName, SyncName};
 use bucardo_actors::ports::Watch;
+use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
 
 use super::install::exists;
 use crate::pg::{Connection, Sql, SqlFile};
 
 const FLOORS: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_floors.sql"));
 const BATCH: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_batch.sql"));
+const LATE: SqlFile = SqlFile::new(include_str!("../../sql/source/late_readers.sql"));
 const HELD_BACK: SqlFile = SqlFile::new(include_str!("../../sql/source/held_back.sql"));
+
+/// A backlog of one table is counted up to here.
+const HELD_ROWS_MAX: i64 = 1_000_000;
 
 /// How a purge goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +60,86 @@ pub struct PurgeError {
     pub source: tokio_postgres::Error,
 }
 
-/// Purges the delta tables of one source. A source without any is no fault.
+/// What everybody has read at a source, at the time of the look.
+#[derive(Debug, Default)]
+pub struct Survey {
+    tables: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    name: String,
+    syncs: Vec<SyncName>,
+    read: Read,
+}
+
+/// What has been read: visible in all positions, below the ceiling.
+#[derive(Debug)]
+struct Read {
+    positions: Vec<String>,
+    ceiling: i64,
+}
+
+/// How far the changes of a sync may be purged, beyond what its readers here have read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// All that they have read.
+    Free,
+    /// Only what is older than this.
+    Before(DateTime<Utc>),
+    /// Nothing: what others have to read is not known.
+    Unknown,
+}
+
+/// The bounds of syncs with several sources.
+pub type Bounds = HashMap<SyncName, Bound>;
+
+/// The strictest of the bounds of some syncs.
+fn strictest<'a>(bounds: &Bounds, syncs: impl IntoIterator<Item = &'a SyncName>) -> Bound {
+    syncs.into_iter().filter_map(|sync| bounds.get(sync)).fold(Bound::Free, |strictest, bound| {
+        match (strictest, *bound) {
+            (Bound::Unknown, _) | (_, Bound::Unknown) => Bound::Unknown,
+            (Bound::Before(one), Bound::Before(other)) => Bound::Before(one.min(other)),
+            (Bound::Free, other) | (other, Bound::Free) => other,
+        }
+    })
+}
+
+fn failed(db: &DbName, table: &str) -> impl FnOnce(tokio_postgres::Error) -> PurgeError {
+    let (db, table) = (db.clone(), table.to_owned());
+    move |source| PurgeError { db, table, source }
+}
+
+/// Looks who has read what at a source. One without any changes is no fault.
+///
+/// # Errors
+///
+/// [`PurgeError`].
+pub async fn survey(source: &Connection, db: &DbName) -> Result<Survey, PurgeError> {
+    if !exists(source, "bucardo.adopted").await.map_err(failed(db, "schema bucardo"))? {
+        return Ok(Survey::default());
+    }
+    let rows = source.query(FLOORS.text(), &[]).await.map_err(failed(db, "bucardo.captured"))?;
+    let known = |row: &Row| Known {
+        name: row.get("deltaname"),
+        syncs: row.get::<_, Vec<&str>>("syncs").into_iter().map(SyncName::from).collect(),
+        read: Read { positions: row.get("positions"), ceiling: row.get("ceiling") },
+    };
+    Ok(Survey { tables: rows.iter().map(known).collect() })
+}
+
+/// Purges the delta tables of one source of which only syncs with one source know.
+///
+/// # Errors
+///
+/// As [`purge_within`].
+pub async fn purge(source: &Connection, db: &DbName, limits: PurgeLimits, watch: &Watch) -> Result<Purged, PurgeError> {
+    let survey = survey(source, db).await?;
+    purge_within(source, db, &survey, &Bounds::new(), limits, watch).await
+}
+
+/// Purges the delta tables of one source, by an earlier look at who has read what and the `bounds` that were found
+/// after it.
 ///
 /// Each batch is a transaction of its own and takes no lock that a writer waits for. Stops between two batches when
 /// `watch` says so.
@@ -58,53 +147,60 @@ pub struct PurgeError {
 /// # Errors
 ///
 /// [`PurgeError`], with the table in hand.
-pub async fn purge(source: &Connection, db: &DbName, limits: PurgeLimits, watch: &Watch) -> Result<Purged, PurgeError> {
-    let failed = |table: &str| {
-        let (db, table) = (db.clone(), table.to_owned());
-        move |source| PurgeError { db, table, source }
-    };
+pub async fn purge_within(
+    source: &Connection,
+    db: &DbName,
+    survey: &Survey,
+    bounds: &Bounds,
+    limits: PurgeLimits,
+    watch: &Watch,
+) -> Result<Purged, PurgeError> {
     let mut purged = Purged::default();
-    if !exists(source, "bucardo.adopted").await.map_err(failed("schema bucardo"))? {
+    if survey.tables.is_empty() {
         return Ok(purged);
     }
-    let floors = source.query(FLOORS.text(), &[]).await.map_err(failed("bucardo.captured"))?;
-    let mut all = Read { positions: Vec::new(), ceiling: i64::MAX };
-    for row in &floors {
-        let name: &str = row.get("deltaname");
-        let read = Read { positions: row.get("positions"), ceiling: row.get("ceiling") };
+    let seconds = limits.held_after.as_secs_f64();
+    let late = source.query(LATE.text(), &[&seconds]).await.map_err(failed(db, "bucardo.track"))?;
+    let late: Vec<&str> = late.iter().map(|row| row.get("sync")).collect();
+    for Known { name, syncs, read } in &survey.tables {
         let table = Sql::qualified("bucardo", name);
-        purged.rows += purge_table(source, &table, &read, limits, watch).await.map_err(failed(name))?;
-        let seconds = limits.held_after.as_secs_f64();
-        let sql = HELD_BACK.fill(&[("delta", &table)]);
-        let held: i64 =
-            source.query_one(&sql, &[&read.positions, &seconds]).await.map_err(failed(name))?.get("changes");
-        purged.held_back += held.unsigned_abs();
-        all.ceiling = all.ceiling.min(read.ceiling);
-        all.positions.extend(read.positions);
+        let bound = strictest(bounds, syncs);
+        purged.rows += purge_table(source, &table, read, bound, limits, watch).await.map_err(failed(db, name))?;
+        if syncs.iter().any(|sync| late.contains(&sync.as_str())) {
+            let sql = HELD_BACK.fill(&[("delta", &table)]);
+            let args: [&(dyn postgres_types::ToSql + Sync); 3] = [&read.positions, &seconds, &HELD_ROWS_MAX];
+            let held: i64 = source.query_one(&sql, &args).await.map_err(failed(db, name))?.get("changes");
+            purged.held_back += held.unsigned_abs();
+        }
     }
+    let all = Read {
+        positions: survey.tables.iter().flat_map(|table| table.read.positions.iter().cloned()).collect(),
+        ceiling: survey.tables.iter().map(|table| table.read.ceiling).min().unwrap_or_default(),
+    };
+    let bound = strictest(bounds, survey.tables.iter().flat_map(|table| &table.syncs));
     let table = Sql::qualified("bucardo", "truncated");
-    purge_table(source, &table, &all, limits, watch).await.map_err(failed("truncated"))?;
+    purge_table(source, &table, &all, bound, limits, watch).await.map_err(failed(db, "truncated"))?;
     Ok(purged)
-}
-
-/// What has been read: visible in all positions, below the ceiling.
-struct Read {
-    positions: Vec<String>,
-    ceiling: i64,
 }
 
 async fn purge_table(
     source: &Connection,
     table: &Sql,
     read: &Read,
+    bound: Bound,
     limits: PurgeLimits,
     watch: &Watch,
 ) -> Result<u64, tokio_postgres::Error> {
+    let before = match bound {
+        Bound::Free => None,
+        Bound::Before(time) => Some(time),
+        Bound::Unknown => return Ok(0),
+    };
     let batch = source.prepare(&BATCH.fill(&[("delta", table)])).await?;
     let (keep, most) = (limits.keep.as_secs_f64(), i64::from(limits.batch_rows_max));
     let mut rows = 0;
     while !watch.stop().is_cancelled() {
-        let deleted = source.execute(&batch, &[&read.positions, &read.ceiling, &keep, &most]).await?;
+        let deleted = source.execute(&batch, &[&read.positions, &read.ceiling, &keep, &most, &before]).await?;
         watch.moved(1);
         rows += deleted;
         if deleted < u64::from(limits.batch_rows_max) {

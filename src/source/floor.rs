@@ -1,0 +1,104 @@
+//! What a sync with several sources may purge: only what is older than every change, of any source, that some reader
+//! has not read. And what tells it: positions that a target has learned from the source that it follows.
+
+use std::collections::HashMap;
+
+use bucardo_actors::model::{DbName, SyncName};
+use chrono::{DateTime, Utc};
+
+use crate::pg::{Connection, Sql, SqlFile};
+
+const READERS: SqlFile = SqlFile::new(include_str!("../../sql/source/readers.sql"));
+const SYNC_DELTAS: SqlFile = SqlFile::new(include_str!("../../sql/source/sync_deltas.sql"));
+const UNREAD: SqlFile = SqlFile::new(include_str!("../../sql/source/oldest_unread.sql"));
+const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/source/oldest_look.sql"));
+const POSITIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/positions_of.sql"));
+const CARRY: SqlFile = SqlFile::new(include_str!("../../sql/source/track_carry.sql"));
+
+/// A snapshot in which nothing is visible.
+const NOTHING: &str = "1:1:";
+
+/// What earlier looks have found. While a reader stands still, only what was written since is looked at: a backlog is
+/// gone through once.
+#[derive(Debug, Default)]
+pub struct Looks(HashMap<(SyncName, DbName, String), Look>);
+
+#[derive(Debug)]
+struct Look {
+    /// Where the reader was.
+    position: String,
+    /// What this look saw.
+    seen: String,
+    oldest: Option<DateTime<Utc>>,
+}
+
+impl Looks {
+    /// The time of the oldest change at `source` that some reader of `sync` has not read; `None`: all is read.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn oldest_unread(
+        &mut self,
+        source: &Connection,
+        db: &DbName,
+        sync: &SyncName,
+    ) -> Result<Option<DateTime<Utc>>, tokio_postgres::Error> {
+        let branches = branches(source, sync).await?;
+        let sql = LOOK.fill(&[("branches", &branches)]);
+        let mut oldest: Option<DateTime<Utc>> = None;
+        for row in source.query(READERS.text(), &[&sync.as_str()]).await? {
+            let (reader, position): (String, String) = (row.get("target"), row.get("snapshot"));
+            let key = (sync.clone(), db.clone(), reader);
+            let before = self.0.remove(&key).filter(|look| look.position == position);
+            let seen = before.as_ref().map_or(NOTHING, |look| look.seen.as_str());
+            let row = source.query_one(&sql, &[&position, &seen, &sync.as_str()]).await?;
+            let found = [before.and_then(|look| look.oldest), row.get("oldest")].into_iter().flatten().min();
+            self.0.insert(key, Look { position, seen: row.get("seen"), oldest: found });
+            oldest = [oldest, found].into_iter().flatten().min();
+        }
+        Ok(oldest)
+    }
+}
+
+async fn branches(source: &Connection, sync: &SyncName) -> Result<Sql, tokio_postgres::Error> {
+    let deltas = source.query(SYNC_DELTAS.text(), &[&sync.as_str()]).await?;
+    let branch = |delta: Sql, wanted: &str| {
+        Sql::trusted(UNREAD.fill(&[("delta", &delta), ("wanted", &Sql::trusted(wanted.to_owned()))]))
+    };
+    let deltas =
+        deltas.iter().map(|row| branch(Sql::qualified("bucardo", row.get("deltaname")), "$3::text IS NOT NULL"));
+    let events = branch(
+        Sql::qualified("bucardo", "truncated"),
+        "d.captured IN (SELECT s.captured FROM bucardo.captured_sync AS s WHERE s.sync = $3::text)",
+    );
+    Ok(Sql::join(deltas.chain([events]), " UNION ALL "))
+}
+
+/// How far a reader is at each source of a sync, and after how many rounds.
+///
+/// # Errors
+///
+/// The server's: `undefined_table` when the reader has never been installed.
+pub async fn positions(
+    reader: &Connection,
+    sync: &SyncName,
+) -> Result<Vec<(DbName, String, i64)>, tokio_postgres::Error> {
+    let rows = reader.query(POSITIONS.text(), &[&sync.as_str()]).await?;
+    Ok(rows.iter().map(|row| (row.get::<_, &str>("source").into(), row.get("snapshot"), row.get("round"))).collect())
+}
+
+/// Tells `source` how far `reader` is, by the reader's own account after `round` rounds with it.
+///
+/// # Errors
+///
+/// The server's.
+pub async fn carry(
+    source: &Connection,
+    sync: &SyncName,
+    reader: &DbName,
+    (position, round): (&str, i64),
+) -> Result<(), tokio_postgres::Error> {
+    source.execute(CARRY.text(), &[&sync.as_str(), &reader.as_str(), &position, &round]).await?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! What several sources purge: nothing that a lagging one would miss later.
+
+use std::time::Duration;
+
+use bucardo::catalog::Role;
+use bucardo::pg::{Access, Connection, connect};
+use bucardo::source::floor::{Looks, carry, positions};
+use bucardo::source::purge::{Bound, Bounds, PurgeLimits, purge_within, survey};
+use bucardo_actors::ports::Watch;
+
+use crate::support::SyncLab;
+
+const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
+const KEPT: &str = "SELECT id FROM bucardo.delta_public_orders ORDER BY id";
+
+/// Sources `a` and `b`, and the target `t`.
+async fn lab() -> SyncLab {
+    let mut lab = SyncLab::empty(&["b", "t"], ORDERS, &["orders:id"]).await;
+    lab.sync.members[1].role = Role::Source;
+    lab.validate().await.unwrap();
+    lab
+}
+
+async fn open(lab: &SyncLab, db: &str) -> Connection {
+    connect(&Access::parse(&lab.on(db).conninfo()).unwrap(), "test").await.unwrap()
+}
+
+/// Everybody has read everything of `source`.
+async fn all_read(lab: &SyncLab, source: &str) {
+    lab.on(source).run("UPDATE bucardo.track SET snapshot = txid_current_snapshot()").await;
+}
+
+async fn purge(lab: &SyncLab, db: &str, bound: Bound) -> u64 {
+    let source = open(lab, db).await;
+    let limits = PurgeLimits { keep: Duration::ZERO, ..PurgeLimits::default() };
+    let survey = survey(&source, &db.into()).await.unwrap();
+    let bounds = Bounds::from([(lab.sync.name.clone(), bound)]);
+    purge_within(&source, &db.into(), &survey, &bounds, limits, &Watch::default()).await.unwrap().rows
+}
+
+/// A change that all have read stays as long as an older one is unread at any source: forgotten, it would lose later
+/// against what it had won from.
+#[tokio::test]
+async fn what_is_newer_than_something_unread_stays() {
+    let lab = lab().await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'old'), (2, 'new')").await;
+    let older = "UPDATE bucardo.delta_public_orders SET txntime = now() - interval '2 hours' WHERE id = 1";
+    lab.on("a").run(older).await;
+    all_read(&lab, "a").await;
+    lab.on("b").run("INSERT INTO orders VALUES (3, 'unread')").await;
+    lab.on("b").run("UPDATE bucardo.delta_public_orders SET txntime = now() - interval '1 hour'").await;
+
+    let mut looks = Looks::default();
+    let (a, b) = (open(&lab, "a").await, open(&lab, "b").await);
+    assert_eq!(looks.oldest_unread(&a, &"a".into(), &lab.sync.name).await.unwrap(), None);
+    let oldest = looks.oldest_unread(&b, &"b".into(), &lab.sync.name).await.unwrap().unwrap();
+    assert_eq!(purge(&lab, "a", Bound::Unknown).await, 0);
+    assert_eq!(purge(&lab, "a", Bound::Before(oldest)).await, 1);
+    assert_eq!(lab.on("a").rows(KEPT).await, ["2"]);
+
+    // The same look again, and one more unread change, of a transaction that is older still.
+    assert_eq!(looks.oldest_unread(&b, &"b".into(), &lab.sync.name).await.unwrap(), Some(oldest));
+    lab.on("b")
+        .run("INSERT INTO bucardo.delta_public_orders (id, txntime) VALUES (4, now() - interval '3 hours')")
+        .await;
+    let older = looks.oldest_unread(&b, &"b".into(), &lab.sync.name).await.unwrap().unwrap();
+    assert!(older < oldest, "{older} {oldest}");
+    lab.on("b").run("TRUNCATE orders").await;
+    all_read(&lab, "b").await;
+    assert_eq!(looks.oldest_unread(&b, &"b".into(), &lab.sync.name).await.unwrap(), None);
+    assert_eq!(purge(&lab, "a", Bound::Free).await, 1);
+}
+
+/// A truncate that is unread counts as a change does.
+#[tokio::test]
+async fn an_unread_truncate_holds_back_too() {
+    let lab = lab().await;
+    lab.on("b").run("TRUNCATE orders").await;
+    let b = open(&lab, "b").await;
+    let at: String = lab.on("b").value("SELECT txntime::text FROM bucardo.truncated").await;
+    let oldest = Looks::default().oldest_unread(&b, &"b".into(), &lab.sync.name).await.unwrap().unwrap();
+    let same = format!("SELECT '{at}'::timestamptz = '{}'::timestamptz", oldest.to_rfc3339());
+    assert_eq!(lab.on("b").value(&same).await, "t");
+}
+
+/// What a target knows of a source that it does not follow is carried there, unless a round is about to tell itself.
+#[tokio::test]
+async fn what_a_target_has_learned_is_carried_to_the_sources() {
+    let lab = lab().await;
+    let (b, t) = (open(&lab, "b").await, open(&lab, "t").await);
+    lab.on("b").run("INSERT INTO orders VALUES (1, 'merged')").await;
+    let now = lab.on("b").value("SELECT txid_current_snapshot()").await;
+    lab.on("t").run(&format!("UPDATE bucardo.position SET snapshot = '{now}' WHERE source = 'b'")).await;
+    let track = "SELECT snapshot FROM bucardo.track WHERE target = 't'";
+    let learned = positions(&t, &lab.sync.name).await.unwrap();
+    let (_, position, round) = learned.iter().find(|(source, ..)| source.as_str() == "b").unwrap();
+    carry(&b, &lab.sync.name, &"t".into(), (position, round + 1)).await.unwrap();
+    assert_ne!(lab.on("b").value(track).await, now);
+    carry(&b, &lab.sync.name, &"t".into(), (position, *round)).await.unwrap();
+    assert_eq!(lab.on("b").value(track).await, now);
+}
