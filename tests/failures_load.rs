@@ -102,13 +102,12 @@ async fn a_kid_whose_session_is_ended_recovers_alone() {
             AND datname = current_database()";
         assert_eq!(town.b.rows(ended).await, ["t"]);
     }
-    let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'bucardo KID s A->_' \
-        AND datname = current_database()";
-    wait::until("KIDs on A", SOON, async || {
-        let rows = town.a.rows(ended).await;
-        if rows.len() == 2 { Ok(()) } else { Err(rows) }
-    })
-    .await;
+    // Both at once, and not one of them again and again while it waits for the other.
+    let kids =
+        "FROM pg_stat_activity WHERE application_name LIKE 'bucardo KID s A->_' AND datname = current_database()";
+    let present = format!("SELECT count(*) {kids}");
+    wait::until_equal("KIDs on A", SOON, &2, async || town.a.number(&present).await).await;
+    assert_eq!(town.a.rows(&format!("SELECT pg_terminate_backend(pid) {kids}")).await, ["t", "t"]);
     assert!(writer.stop().await > 10);
     town.settle(SOON).await;
     assert!(!daemon.log().contains("stalled"), "{}", daemon.log());
