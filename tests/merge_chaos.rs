@@ -20,7 +20,7 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 const DDL: &str = "CREATE TABLE orders (id int PRIMARY KEY, code int UNIQUE, note text)";
 const STRATEGIES: [&str; 5] =
     ["bucardo_latest", "c a b", "bucardo_random", "bucardo_latest_all_tables", "bucardo_source"];
-const STEPS: usize = 40;
+const STEPS: usize = 30;
 
 /// The applications: two sessions at each source, with or without an open transaction.
 struct Clients {

@@ -243,3 +243,6 @@ fn mixed_version(hash: u64, version: Version) -> u64 {
     let hash = mixed(mixed(hash, version.time.cast_unsigned()), u64::from(version.db));
     mixed(hash, version.serial.cast_unsigned())
 }
+
+#[cfg(test)]
+mod tests;

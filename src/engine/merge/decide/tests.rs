@@ -1,0 +1,172 @@
+use super::*;
+use crate::engine::merge::version::DECIDED_MAX;
+
+const ALL: u64 = 0b111;
+const NOW: i64 = 1000;
+
+fn version(time: i64, db: u16, serial: i64) -> Version {
+    Version { time, db, serial }
+}
+
+/// A change of its own that the others have not read, and no merge there has seen.
+fn written(place: u16, time: i64) -> (u16, Entry) {
+    let fresh = Some(Fresh { count: 1, newest: time });
+    (place, Entry { unread_by: ALL & !bit(place), fresh, ..Entry::default() })
+}
+
+/// What merges have recorded there, unread by some.
+fn recorded(place: u16, unread_by: u64, versions: &[Version]) -> (u16, Entry) {
+    (place, Entry { unread_by, recorded: versions.to_vec(), ..Entry::default() })
+}
+
+fn ruling(present: &[(u16, Entry)], strategy: &Strategy, leader: Option<u16>) -> Ruling {
+    let terms = Terms { up: ALL, strategy, now: NOW, leader };
+    decide(present, &terms, b"7").unwrap()
+}
+
+fn take(present: &[(u16, Entry)], strategy: &Strategy) -> Take {
+    match ruling(present, strategy, None) {
+        Ruling::Take(take) => take,
+        Ruling::Abort { rivals } => panic!("aborted: {rivals:b}"),
+    }
+}
+
+#[test]
+fn one_change_goes_to_all_others_with_its_version() {
+    let take = take(&[written(1, 100)], &Strategy::Abort);
+    assert_eq!(take, Take { winner: 1, version: version(100, 1, 0), rivals: 0, write: 0b101, record: 0 });
+    assert!(decide(&[], &Terms { up: ALL, strategy: &Strategy::Latest, now: NOW, leader: None }, b"").is_none());
+}
+
+#[test]
+fn every_strategy_has_its_winner_on_every_side() {
+    // The newest change is in turn that of the first, the second, the third.
+    for newest in 0..3 {
+        let present: Vec<_> = (0..3).map(|place| written(place, if place == newest { 200 } else { 100 })).collect();
+        for (strategy, winner) in [
+            (Strategy::First, 0),
+            (Strategy::Last, 2),
+            (Strategy::Listed(vec![1]), 1),
+            (Strategy::Listed(vec![9, 2, 0]), 2),
+            (Strategy::Latest, newest),
+            (Strategy::LatestAllTables, newest),
+        ] {
+            let take = take(&present, &strategy);
+            assert_eq!((take.winner, take.rivals), (winner, ALL), "{strategy:?}, newest {newest}");
+            assert_eq!(take.write, ALL & !bit(winner));
+            if strategy == Strategy::Latest {
+                assert_eq!((take.version, take.record), (version(200, winner, 0), 0));
+            } else {
+                assert!(take.version.is_decision() && take.version.time == NOW && take.version.db == winner);
+                assert_eq!(take.record, bit(winner), "the winner hears of it, too");
+            }
+        }
+        for leader in 0..3 {
+            let Ruling::Take(take) = ruling(&present, &Strategy::LatestAllTables, Some(leader)) else {
+                panic!("aborted")
+            };
+            assert_eq!(take.winner, leader);
+        }
+        assert_eq!(ruling(&present, &Strategy::Abort, None), Ruling::Abort { rivals: ALL });
+    }
+}
+
+#[test]
+fn ties_go_to_the_first_and_a_strategy_chooses_among_rivals_only() {
+    assert_eq!(take(&[written(0, 100), written(2, 100)], &Strategy::Latest).winner, 0);
+    assert_eq!(take(&[written(1, 100), written(2, 100)], &Strategy::First).winner, 1);
+    assert_eq!(take(&[written(1, 100), written(2, 100)], &Strategy::Listed(vec![0])).winner, 1);
+    let Ruling::Take(take) = ruling(&[written(1, 100), written(2, 200)], &Strategy::LatestAllTables, Some(0)) else {
+        panic!("aborted")
+    };
+    assert_eq!(take.winner, 2);
+}
+
+#[test]
+fn the_same_input_has_the_same_random_winner_and_other_keys_have_others() {
+    let present = [written(0, 100), written(1, 200), written(2, 300)];
+    let terms = Terms { up: ALL, strategy: &Strategy::Random, now: NOW, leader: None };
+    let winner = |key: u8| match decide(&present, &terms, &[key]) {
+        Some(Ruling::Take(take)) => take.winner,
+        other => panic!("{other:?}"),
+    };
+    let count = |place| (0..=u8::MAX).filter(|key| winner(*key) == place).count();
+    assert!((0..3).all(|place| count(place) > 50), "{:?}", [count(0), count(1), count(2)]);
+    assert!((0..=u8::MAX).all(|key| winner(key) == winner(key)));
+}
+
+#[test]
+fn a_decision_is_newer_than_all_that_was_seen() {
+    let take = take(&[written(0, 5000), written(1, 100)], &Strategy::Last);
+    assert_eq!((take.winner, take.version.time, take.version.db), (1, 5001, 1));
+    assert!(take.version.serial <= DECIDED_MAX);
+}
+
+#[test]
+fn a_skipped_key_stays_skipped_until_it_is_written_again() {
+    let skipped = take(&[written(0, 100), written(1, 200)], &Strategy::Skip);
+    assert!(skipped.version.is_skip());
+    assert_eq!((skipped.write, skipped.record, skipped.rivals), (0, ALL, 0b011));
+    // Only the first has committed.
+    let first = Entry { unread_by: 0b110, settled: Some(100), fresh: None, recorded: vec![skipped.version] };
+    let (_, mut second) = written(1, 200);
+    second.unread_by = 0b100;
+    let again = take(&[(0, first), (1, second)], &Strategy::Skip);
+    assert!(again.version == skipped.version && again.write == 0 && again.record == 0b110, "{again:?}");
+    let mut later = written(0, 300);
+    later.1.recorded.push(skipped.version);
+    let taken = take(&[later], &Strategy::Skip);
+    assert_eq!((taken.winner, taken.write, taken.rivals), (0, 0b110, 0));
+}
+
+#[test]
+fn a_change_on_top_of_what_was_merged_is_newer_whatever_its_clock_says() {
+    let (place, mut entry) = written(1, 100);
+    entry.recorded.push(version(5000, 0, 0));
+    let take = take(&[(place, entry)], &Strategy::Latest);
+    assert_eq!((take.version, take.write, take.record), (version(5001, 1, 0), 0b101, 0b010));
+}
+
+#[test]
+fn several_changes_are_one_version_that_only_grows() {
+    let of = |count, newest| Entry { fresh: Some(Fresh { count, newest }), ..Entry::default() }.version(1).unwrap();
+    assert!(of(1, 100) < of(2, 100) && of(2, 100) < of(3, 200));
+    let entry = Entry { unread_by: 0b101, fresh: Some(Fresh { count: 3, newest: 100 }), ..Entry::default() };
+    let take = take(&[(1, entry)], &Strategy::Latest);
+    assert_eq!(
+        (take.version, take.record),
+        (version(100, 1, 2), 0b010),
+        "what cannot be told from the log is recorded"
+    );
+}
+
+#[test]
+fn who_has_seen_the_other_is_no_rival() {
+    let seen = version(100, 0, 0);
+    // By its log, by what it has read, and because it is its own.
+    let by_log = [written(0, 100), (1, Entry { recorded: vec![seen], ..written(1, 50).1 })];
+    let mut by_reading = [written(0, 100), written(1, 200)];
+    by_reading[0].1.unread_by = 0b100;
+    let own = [written(0, 200), recorded(1, 0b101, &[seen])];
+    for (present, winner) in [(by_log, 1), (by_reading, 1), (own, 0)] {
+        let take = take(&present, &Strategy::Abort);
+        assert_eq!((take.winner, take.rivals), (winner, 0), "{present:?}");
+    }
+}
+
+#[test]
+fn what_was_written_since_a_lost_decision_came_after_it() {
+    // Decided for the first, whose commit was lost; it has written again, by a clock that is behind.
+    let decision = version(1000, 0, DECIDED_MAX);
+    let (_, mut first) = written(0, 900);
+    first.fresh = Some(Fresh { count: 2, newest: 900 });
+    let take = take(&[(0, first), recorded(1, 0b101, &[version(100, 1, 0), decision])], &Strategy::Last);
+    assert_eq!((take.winner, take.rivals, take.write), (0, 0, 0b110));
+    assert!(take.version > decision, "and nobody holds a newer version of it");
+}
+
+#[test]
+fn the_author_without_news_keeps_its_row_and_hears_of_its_version() {
+    let take = take(&[recorded(1, 0b101, &[version(5001, 0, 0)])], &Strategy::Latest);
+    assert_eq!((take.version, take.write, take.record), (version(5001, 0, 0), 0b100, 0b001));
+}
