@@ -31,6 +31,7 @@ const READERS: SqlFile = SqlFile::new(include_str!("../../sql/engine/onward.sql"
 const KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/onward_keys.sql"));
 const ALL: SqlFile = SqlFile::new(include_str!("../../sql/engine/onward_all.sql"));
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/engine/onward_truncated.sql"));
+const SYNCS: SqlFile = SqlFile::new(include_str!("../../sql/engine/onward_syncs.sql"));
 const KICK: SqlFile = SqlFile::new(include_str!("../../sql/engine/onward_kick.sql"));
 
 /// What other syncs read at a target is asked with these.
@@ -285,13 +286,28 @@ pub(super) async fn confirm(session: &mut Session, places: &[usize]) -> Result<O
 
 async fn kick(target: &Site, questions: &Questions, readers: impl Iterator<Item = &Reader>) -> Result<(), RoundError> {
     let syncs: BTreeSet<&str> = readers.flat_map(|reader| reader.kicks.iter().map(String::as_str)).collect();
+    wake(target, &questions.kick, &syncs).await
+}
+
+/// Wakes the other syncs that read a captured table of `site`, when the transaction there commits.
+pub(super) async fn wake_readers(site: &Site, sync: &SyncName, captured: i32) -> Result<(), RoundError> {
+    let rows = site.conn.query(SYNCS.text(), &[&captured, &sync.as_str()]).await;
+    let rows = rows.map_err(site.failed("looking for syncs that read what was merged"))?;
+    wake(site, KICK.text(), &rows.iter().map(|row| row.get("sync")).collect()).await
+}
+
+async fn wake<S: tokio_postgres::ToStatement + ?Sized>(
+    target: &Site,
+    statement: &S,
+    syncs: &BTreeSet<&str>,
+) -> Result<(), RoundError> {
     if syncs.is_empty() {
         return Ok(());
     }
     let gates: Vec<String> =
         syncs.iter().map(|sync| Sql::qualified("bucardo", &gate(sync)).as_str().to_owned()).collect();
     let payloads: Vec<String> = syncs.iter().map(|sync| format!("kick_sync_{sync}")).collect();
-    let told = target.conn.execute(&questions.kick, &[&gates, &payloads]).await;
+    let told = target.conn.execute(statement, &[&gates, &payloads]).await;
     told.map(drop).map_err(target.failed("waking the syncs that read the target"))
 }
 

@@ -93,6 +93,8 @@ pub(super) struct Truncation {
 pub(super) struct News {
     /// By place of the table: bytes of the delta table, and unread changes up to a limit.
     pub(super) tables: HashMap<usize, (i64, i64)>,
+    /// There are unread changes that are no news for this sync.
+    pub(super) passed_over: bool,
     pub(super) truncated: Vec<Truncation>,
     pub(super) sequences: Vec<Row>,
 }
@@ -258,7 +260,10 @@ impl Arm {
         let mut news = News { sequences, ..News::default() };
         for row in &tables {
             let place = usize::try_from(row.get::<_, i32>("place")).unwrap_or_default();
-            news.tables.insert(place, (row.get("bytes"), row.get("changes")));
+            match row.get("changes") {
+                0 => news.passed_over = true,
+                changes => drop(news.tables.insert(place, (row.get("bytes"), changes))),
+            }
         }
         for row in &truncated {
             news.truncated.push(Truncation {

@@ -11,7 +11,7 @@ use super::arm::{FEW, Look, News};
 use super::conflict::{Clash, describe};
 use super::decide::{Entry, Ruling, Take, Terms, decide};
 use super::goat::{Goat, Order};
-use super::log::{Change, Keys, Names, Readers, Stream, note};
+use super::log::{Change, Keys, Names, Readers, Stream, note, passed};
 use super::round::Merge;
 use super::spool::{Escaped, Spool};
 use super::strategy::Strategy;
@@ -99,7 +99,7 @@ pub(super) async fn table(
         names: Names { sync: merge.sync.name.as_str(), sources: merge.names },
         terms: Terms { up, strategy, now, leader },
         truncations,
-        shared: vec![false; merge.arms.len()],
+        shared: merge.shared(place),
     };
     // Equality by text needs one order at every source; any other needs one server that knows it.
     let meeting = merge.kept.scratch.as_ref().filter(|_| goat.order == Order::Ranks && changed.len() > 1);
@@ -232,7 +232,7 @@ impl Bench<'_> {
                 Some(Ruling::Take(take)) => {
                     let fresh = present.iter().filter_map(|(_, entry)| entry.fresh).map(|fresh| fresh.newest).min();
                     ruled.oldest = [ruled.oldest, fresh].into_iter().flatten().min();
-                    self.put(&mut ruled, &take, &present, &keys.keys).map_err(|source| RoundError::Spool { source })?;
+                    self.put(&mut ruled, &take, &present, keys).map_err(|source| RoundError::Spool { source })?;
                 }
             }
         }
@@ -240,7 +240,8 @@ impl Bench<'_> {
     }
 
     /// Notes what each source does.
-    fn put(&self, ruled: &mut Ruled, take: &Take, present: &[(u16, Entry)], keys: &[u8]) -> io::Result<()> {
+    fn put(&self, ruled: &mut Ruled, take: &Take, present: &[(u16, Entry)], log: &Keys<'_>) -> io::Result<()> {
+        let keys = log.keys.as_ref();
         ruled.keys += 1;
         let write = take.write & !self.merge.muted;
         let record = take.record & !self.merge.muted;
@@ -256,8 +257,11 @@ impl Bench<'_> {
             return Ok(());
         }
         let db = self.names.sources.get(usize::from(take.version.db)).map_or("", String::as_str);
-        let origin =
-            |is_shared| Origin { sync: self.names.sync, db, serial: take.version.serial, is_shared }.to_string();
+        let passed = self.passed(take, log);
+        let origin = |is_shared| {
+            let passed = passed.as_str();
+            Origin { sync: self.names.sync, db, passed, serial: take.version.serial, is_shared }.to_string()
+        };
         for (arm, readers) in self.readers.iter().enumerate() {
             let bit = 1 << readers.place;
             if (write | record) & bit != 0 {
@@ -275,6 +279,17 @@ impl Bench<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The databases that the winning state has been to on other syncs' roads; nobody asks unless other syncs see what
+    /// is written. A decision is a new change of its own, and so is a truncate.
+    fn passed(&self, take: &Take, log: &Keys<'_>) -> String {
+        let winner = self.readers.iter().position(|readers| readers.place == take.winner);
+        let Some(winner) = winner.filter(|winner| self.truncations[*winner].is_empty()) else { return String::new() };
+        if take.version.is_decision() || !self.shared.contains(&true) {
+            return String::new();
+        }
+        passed(&log.changes, take.version, &self.readers[winner], &self.names)
     }
 
     /// Whether the clocks differ by more than the two newest changes.

@@ -70,8 +70,8 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
     let mut unread = readers.unread_by(change.txid);
     let origin = change.origin.as_deref().and_then(|text| std::str::from_utf8(text).ok());
     if let Some(origin) = origin.and_then(|origin| Origin::parse(origin).ok()) {
-        let db = names.place(origin.db);
         if origin.sync == names.sync {
+            let db = names.place(origin.db);
             entry.unread_by |= unread;
             let version = Version { time: change.micros, db, serial: origin.serial };
             if !entry.recorded.contains(&version) {
@@ -82,9 +82,9 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
         if !origin.is_shared {
             return;
         }
-        // Another sync's row does not go back to where it came from.
-        if usize::from(db) < SOURCES_MAX {
-            unread &= !(1 << db);
+        // Another sync's row does not go back to where it has been.
+        for place in origin.dbs().map(|db| usize::from(names.place(db))).filter(|place| *place < SOURCES_MAX) {
+            unread &= !(1 << place);
         }
     }
     entry.unread_by |= unread;
@@ -95,6 +95,38 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
         fresh.count += 1;
         fresh.newest = fresh.newest.max(change.micros);
     }
+}
+
+/// The databases that the state of a key under `version` has been to besides, as far as other syncs brought it: what is
+/// recorded of it, or what all the changes have in common that made it at the source `readers` tell of.
+pub(super) fn passed(changes: &[(u16, Change)], version: Version, readers: &Readers, names: &Names<'_>) -> String {
+    let mut common: Option<Vec<&str>> = None;
+    let is_unsettled = |change: &Change| !readers.settled.sees(change.txid);
+    let is_fresh = changes.iter().any(|(place, change)| *place == readers.place && is_unsettled(change));
+    for (place, change) in changes {
+        let text = change.origin.as_deref().and_then(|text| std::str::from_utf8(text).ok());
+        let origin = text.and_then(|text| Origin::parse(text).ok());
+        if let Some(origin) = origin.filter(|origin| origin.sync == names.sync) {
+            let recorded = Version { time: change.micros, db: names.place(origin.db), serial: origin.serial };
+            if recorded == version {
+                return origin.passed.to_owned();
+            }
+            continue;
+        }
+        let counts = if is_fresh { is_unsettled(change) } else { change.micros == version.time };
+        if *place != readers.place || !counts || origin.is_some_and(|origin| !origin.is_shared) {
+            continue;
+        }
+        let been: Vec<&str> = origin.iter().flat_map(Origin::dbs).collect();
+        match &mut common {
+            None => common = Some(been),
+            Some(common) => common.retain(|db| been.contains(db)),
+        }
+    }
+    let own = names.sources.get(usize::from(readers.place)).map(String::as_str);
+    let mut passed = common.unwrap_or_default();
+    passed.retain(|db| Some(*db) != own);
+    passed.join(",")
 }
 
 /// Integers that a key has at most to be compared as such.

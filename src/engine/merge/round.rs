@@ -19,6 +19,7 @@ use super::strategy::{self, Strategy};
 use super::{judge, sequences, spread};
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
+use crate::engine::onward;
 use crate::engine::pair::step;
 use crate::engine::position::Position;
 use crate::engine::site::Site;
@@ -86,7 +87,9 @@ impl Merge<'_> {
         let mut rows = vec![Rows::default(); self.arms.len()];
         let places = places(&self.arms, &news);
         let set = sequences::bring(&self.arms, &news, self.muted).await?;
-        if places.is_empty() && !settles(&readers, &looks) {
+        // What is no news must be behind us before it can be purged.
+        let passed_over = news.iter().any(|news| news.passed_over);
+        if places.is_empty() && !passed_over && !settles(&readers, &looks) {
             let end = if set > 0 { "COMMIT" } else { "ROLLBACK" };
             try_join_all(self.arms.iter().map(|arm| arm.site.run("ending an empty merge", end))).await?;
             return Ok(Ended::Done(Box::new(Done { report, refused: Vec::new() })));
@@ -109,7 +112,9 @@ impl Merge<'_> {
             report.keys += ruled.keys;
             report.conflicts += ruled.conflicts;
             oldest = [oldest, ruled.oldest].into_iter().flatten().min();
+            let written: Vec<bool> = ruled.take.iter().map(|spool| spool.rows > 0).collect();
             spread::table(self, &goat, &looks, ruled, &mut rows).await?;
+            self.wake(place, &written).await?;
             self.kept.goats[place] = Some(goat);
         }
         for it in &rows {
@@ -120,6 +125,23 @@ impl Merge<'_> {
         report.lag = oldest.map(|micros: i64| lag(micros, &looks));
         report.took = began.elapsed();
         Ok(Ended::Done(Box::new(Done { report, refused })))
+    }
+
+    /// Whether other syncs at each source shall see what is written to a table there (`makedelta`).
+    pub(super) fn shared(&self, place: usize) -> Vec<bool> {
+        let goat = self.sync.tables().nth(place);
+        let shared = |arm: &&mut Arm| goat.is_some_and(|goat| self.sync.makes_delta(goat, &arm.site.db));
+        self.arms.iter().map(shared).collect()
+    }
+
+    /// Wakes the other syncs that shall see what was written to a table, when that commits.
+    async fn wake(&self, place: usize, written: &[bool]) -> Result<(), RoundError> {
+        let shared = self.shared(place);
+        let arms = self.arms.iter().zip(shared.iter().zip(written));
+        let told = arms.filter(|(arm, (shared, written))| **shared && **written && self.muted & arm.bit() == 0);
+        let readers = told.filter_map(|(arm, _)| Some((&arm.site, arm.tables.get(place)?.captured)));
+        let waking = readers.map(|(site, captured)| onward::wake_readers(site, &self.sync.name, captured));
+        try_join_all(waking).await.map(drop)
     }
 
     /// How conflicts of a table are decided.

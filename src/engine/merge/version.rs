@@ -50,13 +50,16 @@ impl PartialOrd for Version {
 }
 
 /// What a delta row that replication wrote says of where it came from: `<sync> <db> <serial>`, and ` +` at the end
-/// where other syncs shall see it. With the row's `txntime` it is a version.
+/// where other syncs shall see it. With the row's `txntime` it is a version. `<db>` may be followed, after commas, by other
+/// databases that the change has been to (see [`crate::source::origin`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Origin<'a> {
     /// The sync that wrote it.
     pub sync: &'a str,
     /// The database whose change it is.
     pub db: &'a str,
+    /// Those that it has been to besides, with commas between them.
+    pub passed: &'a str,
     /// As in [`Version`].
     pub serial: i64,
     /// Whether other syncs treat it like a change written there.
@@ -88,14 +91,21 @@ impl<'a> Origin<'a> {
         if sync.is_empty() || db.is_empty() {
             return Err(bad());
         }
-        Ok(Self { sync, db, serial: serial.parse().map_err(|_| bad())?, is_shared })
+        let (db, passed) = db.split_once(',').unwrap_or((db, ""));
+        Ok(Self { sync, db, passed, serial: serial.parse().map_err(|_| bad())?, is_shared })
+    }
+
+    /// All databases that the change has been to.
+    pub fn dbs(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        std::iter::once(self.db).chain(self.passed.split(',').filter(|name| !name.is_empty()))
     }
 }
 
 impl fmt::Display for Origin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sync, db, serial, is_shared } = self;
-        write!(f, "{sync} {db} {serial}{}", if *is_shared { " +" } else { "" })
+        let Self { sync, db, passed, serial, is_shared } = self;
+        let comma = if passed.is_empty() { "" } else { "," };
+        write!(f, "{sync} {db}{comma}{passed} {serial}{}", if *is_shared { " +" } else { "" })
     }
 }
 
@@ -114,11 +124,12 @@ mod tests {
 
     #[test]
     fn origins_go_both_ways() {
-        for text in ["orders a 0", "orders a -1 +", "s b 17 +"] {
+        for text in ["orders a 0", "orders a -1 +", "s b 17 +", "s b,c,d 0 +"] {
             assert_eq!(Origin::parse(text).unwrap().to_string(), text);
         }
         let origin = Origin::parse("orders a -1 +").unwrap();
-        assert_eq!(origin, Origin { sync: "orders", db: "a", serial: SKIPPED, is_shared: true });
+        assert_eq!(origin, Origin { sync: "orders", db: "a", passed: "", serial: SKIPPED, is_shared: true });
+        assert_eq!(Origin::parse("s b,c,d 0 +").unwrap().dbs().collect::<Vec<_>>(), ["b", "c", "d"]);
         for text in ["", "orders", "orders a", "orders a x", "orders  1", "orders a 1 2", "orders a 1 + +", " a 1"] {
             assert!(Origin::parse(text).is_err(), "{text}");
         }
