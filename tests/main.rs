@@ -3,6 +3,9 @@
 
 mod support;
 
+mod cascade_daemon;
+mod cascade_isolation;
+mod cascade_merges;
 mod cascade_rounds;
 mod cascade_truncates;
 mod catalog_conflicts;

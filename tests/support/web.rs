@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bucardo::catalog::{Role, SyncDetail};
-use bucardo::engine::PairSession;
+use bucardo::engine::merge::MergeSession;
+use bucardo::engine::{FollowSession, PairSession};
 use bucardo::source::validate_sync;
-use bucardo_actors::model::{Fault, Pair, Reason, RoundReport};
+use bucardo_actors::model::{DbName, Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
 use super::database::Database;
-use super::sync_lab::{empty_sync, goat, member};
+use super::sync_lab::{Told, empty_sync, goat, member};
 use super::{assert_same, fresh_database};
 
 /// Rounds that may be needed until nothing moves; more are a ring that never ends.
@@ -22,6 +23,8 @@ pub(crate) struct Web {
     goats: Vec<String>,
     pub(crate) syncs: Vec<SyncDetail>,
     sessions: HashMap<Pair, PairSession>,
+    merges: HashMap<String, MergeSession>,
+    follows: HashMap<(String, DbName), FollowSession>,
 }
 
 impl Web {
@@ -34,10 +37,18 @@ impl Web {
             databases.insert((*name).to_owned(), database);
         }
         let goats = goats.iter().map(|goat| (*goat).to_owned()).collect();
-        Self { databases, goats, syncs: Vec::new(), sessions: HashMap::new() }
+        Self {
+            databases,
+            goats,
+            syncs: Vec::new(),
+            sessions: HashMap::new(),
+            merges: HashMap::new(),
+            follows: HashMap::new(),
+        }
     }
 
-    /// Adds syncs with makedelta, each `name: source -> target target`, and validates them.
+    /// Adds syncs with makedelta, each `name: source -> target target` or `name: source source -> target`, and validates
+    /// them.
     pub(crate) async fn syncs(&mut self, lines: &[&str]) {
         for line in lines {
             let sync = self.sync(line, true);
@@ -56,11 +67,12 @@ impl Web {
     /// A sync that is not validated yet.
     pub(crate) fn sync(&self, line: &str, makedelta: bool) -> SyncDetail {
         let (name, way) = line.split_once(": ").unwrap();
-        let (source, targets) = way.split_once(" -> ").unwrap();
+        let (sources, targets) = way.split_once(" ->").unwrap();
         let mut sync = empty_sync(name);
         sync.goats = self.goats.iter().zip(1..).map(|(text, id)| goat(id, text)).collect();
         sync.makedelta = makedelta;
-        let roles = std::iter::once((source, Role::Source)).chain(targets.split(' ').map(|it| (it, Role::Target)));
+        let sources = sources.split(' ').map(|it| (it, Role::Source));
+        let roles = sources.chain(targets.split_whitespace().map(|it| (it, Role::Target)));
         for (db, role) in roles {
             let mut member = member(db, &self.databases[db].conninfo(), role);
             member.makedelta = makedelta;
@@ -76,12 +88,14 @@ impl Web {
     /// New sessions from now on, with the syncs as they are in `self.syncs`.
     pub(crate) fn renew(&mut self) {
         self.sessions.clear();
+        self.merges.clear();
+        self.follows.clear();
     }
 
-    /// Every pair, in the order of the syncs.
+    /// Every pair of the syncs with one source, in their order.
     pub(crate) fn pairs(&self) -> Vec<Pair> {
         let mut pairs = Vec::new();
-        for sync in &self.syncs {
+        for sync in self.syncs.iter().filter(|sync| sync.dbs(Role::Source).count() == 1) {
             let source = sync.dbs(Role::Source).next().unwrap().name.clone();
             for target in sync.dbs(Role::Target) {
                 pairs.push(Pair { sync: sync.name.clone(), source: source.clone(), target: target.name.clone() });
@@ -108,12 +122,37 @@ impl Web {
         ended
     }
 
+    /// A merge of every sync with several sources, and a round of each of their targets.
+    async fn merge_all(&mut self) -> Vec<(String, RoundReport)> {
+        let mut reports = Vec::new();
+        for sync in self.syncs.iter().filter(|sync| sync.dbs(Role::Source).count() > 1) {
+            let name = sync.name.to_string();
+            let whole = Arc::new(sync.clone());
+            let merge = self.merges.entry(name.clone());
+            let merge = merge.or_insert_with(|| MergeSession::new(whole.clone(), Arc::new(Told::default())));
+            reports.push((name.clone(), merge.round(Reason::Request, Watch::default()).await.unwrap()));
+            for target in sync.dbs(Role::Target) {
+                let follow = self.follows.entry((name.clone(), target.name.clone()));
+                let follow = follow.or_insert_with(|| FollowSession::new(whole.clone(), target.name.clone(), None));
+                let report = follow.round(Reason::Request, Watch::default()).await.unwrap();
+                reports.push((format!("{name}->{}", target.name), report));
+            }
+        }
+        reports
+    }
+
     /// Rounds of all pairs, one after the other, until none brings anything; returns rows written by pair, as
     /// `sync->target`.
     pub(crate) async fn settle(&mut self) -> BTreeMap<String, u64> {
         let mut written = BTreeMap::new();
         for _ in 0..ROUNDS_MAX {
             let mut moved = false;
+            for (name, report) in self.merge_all().await {
+                if report.inserts + report.deletes + report.keys > 0 {
+                    moved = true;
+                    *written.entry(name).or_default() += report.inserts;
+                }
+            }
             for pair in self.pairs() {
                 let report = self.round_of(&pair, Watch::default()).await.unwrap();
                 let changes = report.inserts + report.deletes + report.truncates + report.keys;
@@ -151,6 +190,9 @@ impl Web {
             for pair in self.pairs() {
                 let report = self.round_of(&pair, Watch::default()).await.unwrap();
                 assert!(report.is_empty(), "{pair:?}: {report:?}");
+            }
+            for (name, report) in self.merge_all().await {
+                assert!(report.is_empty(), "{name}: {report:?}");
             }
         }
         assert_eq!(self.traces().await, before);
