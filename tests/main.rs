@@ -45,6 +45,7 @@ mod merge_traps;
 mod migrations;
 mod quarantine;
 mod round_fullcopy;
+mod round_many;
 mod round_mappings;
 mod round_names;
 mod round_order;

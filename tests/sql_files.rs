@@ -44,7 +44,8 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 33] = [
+const ROUND_HOLES: [(&str, &str); 34] = [
+    ("{deltas}", "'bucardo.delta_public_t'"),
     ("{branches}", "SELECT now() AS oldest"),
     ("{wanted}", "true"),
     ("{readable}", "true"),

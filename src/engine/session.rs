@@ -95,7 +95,8 @@ impl Session {
             None
         };
         let pending: Vec<Sql> = tables.iter().enumerate().map(|(place, table)| table.pending(place)).collect();
-        let scout = Scout::open(&source, apart, &pending, &sequences.branches()).await?;
+        let deltas: Vec<Sql> = tables.iter().map(|table| table.delta.clone()).collect();
+        let scout = Scout::open(&source, apart, &deltas, &pending, &sequences.branches()).await?;
         let questions = match tables.iter().any(|table| table.handed_on.is_some()) {
             true => Questions::open(&target).await?,
             false => None,

@@ -169,7 +169,8 @@ impl Arm {
                 Sql::trusted(SEQUENCE.fill(&[("place", &place), ("sequence", name), ("literal", &literal)]))
             })
             .collect();
-        let scout = Scout::open(&site, apart, &pending, &branches).await?;
+        let deltas: Vec<Sql> = tables.iter().map(|table| table.delta.clone()).collect();
+        let scout = Scout::open(&site, apart, &deltas, &pending, &branches).await?;
         let statements = Statements::prepare(&site, &readable).await?;
         Ok(Self {
             place,
