@@ -1,6 +1,6 @@
 //! Several sources through the daemon: kicks from each, a source that is away, a target that follows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Database, Proxy, Town, wait};
 
@@ -117,6 +117,12 @@ async fn a_silent_source_is_told_of_once() {
         arrives(&town.a, &[&town.b], id, SOON).await;
     }
     daemon.logs("the others are merged without it", SOON).await;
+    // Long enough for another attempt to connect, which gets no answer either.
+    let (begun, mut id) = (Instant::now(), 40);
+    while begun.elapsed() < Duration::from_secs(4) {
+        arrives(&town.b, &[&town.a], id, SOON).await;
+        id += 1;
+    }
     let back = daemon.log().matches("the database is back").count();
     assert_eq!(back, 0, "it never was:\n{}", daemon.log());
     daemon.kill();

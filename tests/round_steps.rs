@@ -107,3 +107,18 @@ async fn death_in_a_copy_leaves_nothing_half() {
         assert!(report.is_empty(), "{step}: {report:?}");
     }
 }
+
+/// The power fails between the target's commit and the source's track, again and again: that looks like nobody going
+/// back in time.
+#[tokio::test]
+async fn rounds_that_never_tell_the_source_go_on() {
+    let mut lab = lab().await;
+    for number in 1..=4 {
+        lab.on("a").run(&format!("INSERT INTO orders VALUES ({number}, 'n')")).await;
+        let fault = lab.round_failing("b", "target committed", Accident::Fault).await;
+        assert!(fault.message.contains("target committed"), "{fault}");
+        lab.assert_same().await;
+    }
+    assert!(lab.round("b").await.unwrap().is_empty());
+    assert_eq!(lab.on("a").value("SELECT round FROM bucardo.track WHERE target = 'b'").await, "4");
+}

@@ -2,10 +2,10 @@
 -- it reads.
 --   $1 text sync   $2 text source
 WITH held AS (
-    SELECT source, snapshot, round, system_id, timeline, copy_request, quarantine
+    SELECT source, snapshot, round, system_id, timeline, copy_request, quarantine, deletes, inserts
     FROM bucardo.position
     WHERE sync = $1
     ORDER BY source
     FOR UPDATE NOWAIT
 )
-SELECT snapshot, round, system_id, timeline, copy_request, quarantine FROM held WHERE source = $2
+SELECT snapshot, round, system_id, timeline, copy_request, quarantine, deletes, inserts FROM held WHERE source = $2

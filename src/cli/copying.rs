@@ -128,8 +128,8 @@ mod tests {
             rows: 1_200_000,
             rows_total: 2_700_000,
             bytes: 1_288_490_188,
-            bytes_total: 2_899_102_924,
-            seconds_left: left((288_490_188, 1_288_490_188, 2_899_102_924), 100.0),
+            bytes_total: 2_899_102_925,
+            seconds_left: left((288_490_188, 1_288_490_188, 2_899_102_925), 100.0),
             attempt: 2,
             started: Local::now(),
         };

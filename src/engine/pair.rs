@@ -46,6 +46,8 @@ pub(super) struct Held {
     pub(super) copy_request: i64,
     /// The count of changes to the list of tables in quarantine.
     pub(super) quarantine: i64,
+    /// Rows deleted and written in all rounds so far.
+    pub(super) totals: (i64, i64),
 }
 
 /// The rounds of one KID. Keeps its connections from one round to the next.
@@ -61,6 +63,8 @@ enum Ended {
     Done(RoundReport),
     /// A table's definition changed under it; nothing was done.
     Again(String),
+    /// The source was told of the round before, which had ended before it could; nothing else was done.
+    Told,
 }
 
 impl PairSession {
@@ -109,7 +113,8 @@ impl PairSession {
             let mut round =
                 Round { sync, id, session: here, quarantine, watch, uncut, is_cut: false, copy_only, others, began };
             // What was asked for has been looked at, once.
-            let error = match round.run(std::mem::replace(&mut reason, Reason::More)).await {
+            let asked = std::mem::replace(&mut reason, Reason::More);
+            let error = match round.run(asked).await {
                 Ok(Ended::Done(report)) => {
                     self.session = Some(session);
                     return Ok(RoundReport { quarantined: self.quarantine.told(), ..report });
@@ -119,6 +124,13 @@ impl PairSession {
                     self.quarantine.unlearn();
                     changed = table;
                     self.session = Some(session);
+                    tries += 1;
+                    continue;
+                }
+                Ok(Ended::Told) => {
+                    self.quarantine.unlearn();
+                    self.session = Some(session);
+                    reason = asked;
                     tries += 1;
                     continue;
                 }
@@ -223,6 +235,7 @@ pub(super) async fn fence(target: &Site, begin: &str, statement: &Statement, id:
         timeline: row.get("timeline"),
         copy_request: row.get("copy_request"),
         quarantine: row.get("quarantine"),
+        totals: (row.get("deletes"), row.get("inserts")),
     })
 }
 
@@ -264,6 +277,10 @@ impl Round<'_> {
         self.hold(&held).await?;
         let look = self.look(&held.position).await?;
         step(self.watch, Step::Snapshot).await?;
+        if look.track_round.is_some_and(|track| track + 1 == held.round) && self.check_time(&held, &look).is_ok() {
+            self.tell(&held).await?;
+            return Ok(Ended::Told);
+        }
         if copy::is_due(self.sync, &held) {
             return match copy::run(self, &held, look).await? {
                 Ok(report) => Ok(Ended::Done(RoundReport { took: self.began.elapsed(), ..report })),
@@ -464,6 +481,19 @@ impl Round<'_> {
             tokio::try_join!(target.run("ending an empty round", end), source.run("ending an empty round", "COMMIT"),)?;
         }
         Ok(Ended::Done(RoundReport { took: self.began.elapsed(), ..RoundReport::default() }))
+    }
+
+    /// Writes the track of the round before, on its own: this round may end like that one, and a source that knows of
+    /// none of two rounds looks like one that went back in time.
+    async fn tell(&mut self, held: &Held) -> Result<(), RoundError> {
+        self.abandon().await?;
+        let (source, id, text) = (&self.session.source, self.id, held.position.to_string());
+        let (deletes, inserts) = held.totals;
+        let args: [&(dyn postgres_types::ToSql + Sync); 6] =
+            [&id.sync.as_str(), &id.target.as_str(), &text, &held.round, &deletes, &inserts];
+        let told = source.conn.execute(&self.session.statements.track, &args).await;
+        told.map_err(source.failed("writing the track"))?;
+        Ok(())
     }
 
     async fn abandon(&mut self) -> Result<(), RoundError> {

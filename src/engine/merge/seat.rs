@@ -29,7 +29,8 @@ pub(super) struct Seat {
 /// Whether a source can take part.
 pub(super) enum State {
     Open(Box<Arm>),
-    Dialing(AbortOnDropHandle<Result<Arm, RoundError>>),
+    /// Being connected, and why it was away before.
+    Dialing(AbortOnDropHandle<Result<Arm, RoundError>>, Option<RoundError>),
     /// Not before then.
     Away(Instant, Option<RoundError>),
 }
@@ -42,7 +43,7 @@ impl Seat {
     pub(super) fn arm(&mut self) -> Option<&mut Arm> {
         match &mut self.state {
             State::Open(arm) => Some(arm),
-            State::Dialing(_) | State::Away(..) => None,
+            State::Dialing(..) | State::Away(..) => None,
         }
     }
 
@@ -51,20 +52,36 @@ impl Seat {
     }
 
     pub(super) fn is_dialing(&self) -> bool {
-        matches!(self.state, State::Dialing(_))
+        matches!(self.state, State::Dialing(..))
     }
 
-    /// Why it does not take part.
+    /// Why it does not take part. One that gives no answer yet is away as before.
     pub(super) fn why_away(&self) -> Option<&RoundError> {
         match &self.state {
-            State::Away(_, why) => why.as_ref(),
-            State::Open(_) | State::Dialing(_) => None,
+            State::Away(_, why) | State::Dialing(_, why) => why.as_ref(),
+            State::Open(_) => None,
         }
+    }
+
+    /// It may be there again: it is tried without a pause.
+    pub(super) fn hurry(&mut self) {
+        if let State::Away(until, _) = &mut self.state {
+            *until = Instant::now();
+        }
+    }
+
+    /// It is being connected.
+    pub(super) fn dial(&mut self, attempt: AbortOnDropHandle<Result<Arm, RoundError>>) {
+        let why = match std::mem::replace(&mut self.state, State::Away(Instant::now(), None)) {
+            State::Away(_, why) => why,
+            State::Open(_) | State::Dialing(..) => None,
+        };
+        self.state = State::Dialing(attempt, why);
     }
 
     /// Takes what a finished attempt to connect came to.
     pub(super) async fn answer(&mut self) {
-        let State::Dialing(handle) = &mut self.state else { return };
+        let State::Dialing(handle, _) = &mut self.state else { return };
         match handle.await {
             Ok(Ok(arm)) => self.state = State::Open(Box::new(arm)),
             Ok(Err(error)) => self.leave(error),

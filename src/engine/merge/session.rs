@@ -152,7 +152,7 @@ impl MergeSession {
             if matches!(&seat.state, State::Away(until, _) if *until <= now) {
                 let (sync, db, place) = (self.sync.clone(), seat.db.clone(), seat.place);
                 let dial = async move { Box::pin(open(&sync, &db, place)).await };
-                seat.state = State::Dialing(AbortOnDropHandle::new(tokio::spawn(dial)));
+                seat.dial(AbortOnDropHandle::new(tokio::spawn(dial)));
             }
         }
         let all = async |seats: &mut Vec<Seat>| {
@@ -262,8 +262,11 @@ fn jitter() -> Duration {
 }
 
 impl Rounds for MergeSession {
-    fn round<'a>(&'a mut self, _: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+    fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         async move {
+            if matches!(reason, Reason::Back | Reason::Start | Reason::Request) {
+                self.seats.iter_mut().for_each(Seat::hurry);
+            }
             let ended = Box::pin(self.run(&watch)).await;
             ended.map_err(|error| error.into_fault(self.sync.name.as_str()))
         }
