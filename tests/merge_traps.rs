@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bucardo_actors::model::Fault;
 use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
 
-use crate::support::SyncLab;
+use crate::support::{SyncLab, wait};
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
 
@@ -89,6 +90,7 @@ async fn a_locked_row_keeps_back_only_its_own_database() {
     let mut lab = lab(&["a", "b", "c"]).await;
     lab.on("a").run("INSERT INTO orders VALUES (1, 'first'), (2, 'first')").await;
     lab.settle().await;
+    lab.renew();
     let other = lab.on("b").session().await;
     other.batch_execute("BEGIN; SELECT FROM orders WHERE id = 1 FOR UPDATE").await.unwrap();
     lab.on("a").run("UPDATE orders SET note = 'a' WHERE id = 1").await;
@@ -99,7 +101,13 @@ async fn a_locked_row_keeps_back_only_its_own_database() {
         assert_eq!(lab.on(name).rows("SELECT note FROM orders ORDER BY id").await, notes, "at {name}");
     }
     other.batch_execute("COMMIT").await.unwrap();
-    lab.renew();
+    // In the same session, in which what was only read has rolled back whatever was made there.
+    wait::until("b to take part again", Duration::from_secs(20), async || {
+        let report = lab.merge().await.unwrap();
+        assert!(report.away.iter().all(|(_, why)| !why.contains("does not exist")), "{report:?}");
+        if report.away.is_empty() { Ok(()) } else { Err(report) }
+    })
+    .await;
     lab.settle().await;
     lab.assert_same().await;
 }

@@ -1,11 +1,13 @@
--- What this merge does with the keys of one table on this source. Kept from merge to merge, empty between them.
+-- What this merge does with the keys of one table on this source. Kept from merge to merge, empty between
+-- them, and made anew when the table's definition may be another.
 --   {take}   keys that get a version here, and unless "record" says that it is all, the row of the winner
 --   {give}   keys whose row others get from here; "receivers" has a bit for each
 --   {clash}  conflicts
 --   {columns} (key column AS c0, ...) {table}
-CREATE TEMPORARY TABLE IF NOT EXISTS {take} ON COMMIT DELETE ROWS AS
+DROP TABLE IF EXISTS {take}, {give}, {clash};
+CREATE TEMPORARY TABLE {take} ON COMMIT DELETE ROWS AS
 SELECT {columns}, false AS record, 0::bigint AS micros, ''::text AS origin FROM {table} WITH NO DATA;
-CREATE TEMPORARY TABLE IF NOT EXISTS {give} ON COMMIT DELETE ROWS AS
+CREATE TEMPORARY TABLE {give} ON COMMIT DELETE ROWS AS
 SELECT {columns}, 0::bigint AS receivers FROM {table} WITH NO DATA;
-CREATE TEMPORARY TABLE IF NOT EXISTS {clash} ON COMMIT DELETE ROWS AS
+CREATE TEMPORARY TABLE {clash} ON COMMIT DELETE ROWS AS
 SELECT {columns}, ''::text AS conflict, ''::text AS note FROM {table} WITH NO DATA

@@ -66,6 +66,16 @@ impl Position {
         Self { xmin: xip.first().copied().unwrap_or(xmax), xmax, xip }
     }
 
+    /// This position, in which one transaction, the last that had begun, is not visible.
+    #[must_use]
+    pub fn without(&self, txid: u64) -> Self {
+        let mut xip = self.xip.clone();
+        xip.push(txid);
+        xip.sort_unstable();
+        xip.dedup();
+        Self { xmin: self.xmin.min(txid), xmax: self.xmax, xip }
+    }
+
     /// This position, moved on to `next`, a later one, by the transactions below `txid` only.
     ///
     /// What this position has seen stays seen, also from `txid` on: an old transaction that committed late may lie
@@ -168,6 +178,9 @@ mod tests {
         assert_eq!(with("10:20:10", 10), "20:20:");
         assert_eq!(with("20:20:", 20), "21:21:");
         assert_eq!(with("20:20:", 22), "20:23:20,21");
+        let without = |text: &str, txid| position(text).without(txid).to_string();
+        assert_eq!(without("20:23:20,21", 22), "20:23:20,21,22");
+        assert_eq!(without("21:21:", 20), "20:21:20");
     }
 
     #[test]

@@ -101,7 +101,12 @@ impl Goat {
         let key = here.key.clone();
         let columns = columns(&label, &key, arms, &definitions)?;
         let orders = try_join_all(arms.iter().map(|arm| order(arm, place, &key))).await?;
-        let order = orders.into_iter().min().unwrap_or(Order::Ranks);
+        let is_alike = orders.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        let order = match orders.into_iter().map(|(order, _)| order).min() {
+            Some(Order::Texts) if !is_alike => Order::Ranks,
+            Some(order) => order,
+            None => Order::Ranks,
+        };
         let at = arms.iter().zip(definitions);
         let at = try_join_all(at.map(|(arm, (signature, relation))| {
             let texts = Texts { sync, arm, place, relation, columns: &columns, order };
@@ -164,16 +169,17 @@ fn columns(
     Ok(columns)
 }
 
-/// How keys are compared.
-async fn order(arm: &Arm, place: usize, key: &[String]) -> Result<Order, RoundError> {
+/// How keys are compared, and what types they have.
+async fn order(arm: &Arm, place: usize, key: &[String]) -> Result<(Order, Option<String>), RoundError> {
     let oid = arm.tables[place].oid;
     let row = arm.site.conn.query_one(EXACT_KEYS.text(), &[&oid, &key]).await;
     let row = row.map_err(arm.site.failed("reading the types of keys"))?;
-    Ok(match (row.get("exact"), row.get("integers")) {
+    let order = match (row.get("exact"), row.get("integers")) {
         (false, _) => Order::Ranks,
         (true, true) if key.len() <= INTEGERS_MAX => Order::Integers,
         (true, _) => Order::Texts,
-    })
+    };
+    Ok((order, row.get("kinds")))
 }
 
 /// Makes the statements of a table at a source.

@@ -25,7 +25,15 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(place: u16, positions: Vec<(u64, Position)>, settled: Position) -> Option<Self> {
+    /// A merge's own transaction at the source stands in the readers' positions before it has committed there. If it never
+    /// did, and the server crashed, its number may come again: it counts only when the source itself has it.
+    pub(super) fn new(place: u16, mut positions: Vec<(u64, Position)>, settled: Position) -> Option<Self> {
+        for (_, position) in &mut positions {
+            let last = position.xmax().saturating_sub(1);
+            if position.sees(last) && !settled.sees(last) {
+                *position = position.without(last);
+            }
+        }
         let first = positions.first()?.1.clone();
         let common = positions.iter().skip(1).fold(first.clone(), |common, (_, position)| common.common(position));
         let is_uniform = positions.iter().all(|(_, position)| *position == first);
@@ -74,9 +82,7 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
             let db = names.place(origin.db);
             entry.unread_by |= unread;
             let version = Version { time: change.micros, db, serial: origin.serial };
-            if !entry.recorded.contains(&version) {
-                entry.recorded.push(version);
-            }
+            entry.recorded.push(version);
             return;
         }
         if !origin.is_shared {

@@ -28,6 +28,8 @@ use crate::engine::step::Step;
 /// What a merge keeps for the next one.
 #[derive(Default)]
 pub(super) struct Kept {
+    /// The sources for which it was made.
+    pub(super) places: Vec<u16>,
     /// By place of the table.
     pub(super) goats: Vec<Option<Goat>>,
     /// Where logs meet whose keys only a server can compare.
@@ -96,6 +98,7 @@ impl Merge<'_> {
         }
         self.kept.goats.resize_with(self.arms[0].tables.len(), || None);
         let mut oldest = None;
+        let mut leader = None;
         for place in places {
             if self.kept.goats[place].is_none() {
                 self.kept.goats[place] = Some(Goat::prepare(sync, &self.arms, place).await?);
@@ -106,7 +109,9 @@ impl Merge<'_> {
             }
             step(self.watch, Step::Keys(&goat.label)).await?;
             let strategy = self.strategy(place)?;
-            let leader = self.leader(&strategy, &news).await?;
+            if strategy == Strategy::LatestAllTables && leader.is_none() {
+                leader = self.leader(&news).await?;
+            }
             self.open_scratch(&goat).await?;
             let ruled = judge::table(self, &goat, place, (&readers, &looks, &news), &strategy, leader).await?;
             report.keys += ruled.keys;
@@ -121,7 +126,11 @@ impl Merge<'_> {
             report.deletes += it.deletes;
             report.inserts += it.inserts;
         }
-        let refused = self.commit(&looks, &rows).await?;
+        let (committed, refused) = self.commit(&looks, &rows).await?;
+        if committed == 0 {
+            // The next merge does, and counts, all of it.
+            (report.deletes, report.inserts, report.conflicts) = (0, 0, 0);
+        }
         report.lag = oldest.map(|micros: i64| lag(micros, &looks));
         report.took = began.elapsed();
         Ok(Ended::Done(Box::new(Done { report, refused })))
@@ -151,11 +160,8 @@ impl Merge<'_> {
         resolved.map_err(|source| RoundError::Strategy { source })
     }
 
-    /// The source with the newest change over all tables, where that counts.
-    async fn leader(&self, strategy: &Strategy, news: &[News]) -> Result<Option<u16>, RoundError> {
-        if *strategy != Strategy::LatestAllTables {
-            return Ok(None);
-        }
+    /// The source with the newest change over all tables.
+    async fn leader(&self, news: &[News]) -> Result<Option<u16>, RoundError> {
         let mut newest: Option<(i64, Reverse<u16>)> = None;
         for (arm, news) in self.arms.iter().zip(news) {
             let times = news.tables.keys().filter_map(|place| arm.tables.get(*place)).map(|table| {
@@ -287,9 +293,9 @@ impl Merge<'_> {
         Ok(try_join_all(looked).await?.into_iter().all(|same| same))
     }
 
-    /// Writes positions and commits, each source for itself; then tells each who has read it. Returns why sources
-    /// refused.
-    async fn commit(&mut self, looks: &[Look], rows: &[Rows]) -> Result<Vec<RoundError>, RoundError> {
+    /// Writes positions and commits, each source for itself; then tells each who has read it. Returns how many
+    /// committed, and why others refused.
+    async fn commit(&mut self, looks: &[Look], rows: &[Rows]) -> Result<(usize, Vec<RoundError>), RoundError> {
         let sync = &self.sync.name;
         let reached: Vec<Position> = looks.iter().map(|look| look.snapshot.with(look.txid)).collect();
         let mut to = Advance::default();
@@ -327,7 +333,7 @@ impl Merge<'_> {
         // A track that cannot be written lags; the next merge mends it.
         refused.extend(join_all(tracks).await.into_iter().filter_map(Result::err));
         step(self.watch, Step::Tracked).await?;
-        Ok(refused)
+        Ok((committed.len(), refused))
     }
 }
 

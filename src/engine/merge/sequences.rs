@@ -3,9 +3,9 @@
 
 use super::arm::{Arm, News};
 use crate::engine::error::RoundError;
-use crate::pg::SqlFile;
+use crate::pg::{Sql, SqlFile};
 
-const SET: SqlFile = SqlFile::new(include_str!("../../../sql/engine/set_sequence.sql"));
+const SET: SqlFile = SqlFile::new(include_str!("../../../sql/merge/set_sequence.sql"));
 
 /// Sets those that are behind; returns how many.
 pub(super) async fn bring(arms: &[&mut Arm], news: &[News], muted: u64) -> Result<u64, RoundError> {
@@ -28,7 +28,8 @@ pub(super) async fn bring(arms: &[&mut Arm], news: &[News], muted: u64) -> Resul
                 continue;
             }
             let name = arm.sequences[place].as_str();
-            let set = arm.site.conn.execute(SET.text(), &[&name, &furthest.0, &furthest.1]).await;
+            let sql = SET.fill(&[("sequence", &arm.sequences[place]), ("literal", &Sql::literal(name))]);
+            let set = arm.site.conn.execute(&sql, &[&furthest.0, &furthest.1, &(furthest.2 >= 0)]).await;
             set.map_err(arm.site.failed(format!("setting sequence {name}")))?;
             changed += 1;
         }

@@ -95,7 +95,7 @@ impl MergeSession {
     }
 
     /// Copies the first source to others, one after the other: what a pair does for a target.
-    async fn copy(&self, empty: Vec<DbName>, watch: &Watch) -> Result<RoundReport, RoundError> {
+    async fn copy(&mut self, empty: Vec<DbName>, watch: &Watch) -> Result<RoundReport, RoundError> {
         let mut report = RoundReport { more: true, ..RoundReport::default() };
         let Some(source) = self.seats.first().map(|seat| seat.db.clone()) else { return Ok(report) };
         for target in empty {
@@ -103,8 +103,12 @@ impl MergeSession {
             let pair = Pair { sync: self.sync.name.clone(), source: source.clone(), target };
             let mut session = PairSession::new(self.sync.clone(), pair);
             // The copy only: a round of the pair would bring changes that nobody has merged.
-            if let Some(copied) = session.copy_only(watch).await? {
-                report.absorb(&RoundReport { more: true, ..copied });
+            match session.copy_only(watch).await {
+                Ok(Some(copied)) => report.absorb(&RoundReport { more: true, ..copied }),
+                Ok(None) => {}
+                // Without the first source there is nothing to begin with.
+                Err(error) if error.db() == Some(&source) => return Err(error),
+                Err(error) => self.blame(error)?,
             }
         }
         Ok(report)
@@ -117,9 +121,19 @@ impl MergeSession {
                 muted |= 1 << seat.place;
             }
         }
+        let places = self.open_places();
+        if self.kept.places != places {
+            // Statements are made for the sources that take part.
+            self.kept = Kept { places, ..Kept::default() };
+        }
         let arms: Vec<&mut Arm> = self.seats.iter_mut().filter_map(Seat::arm).collect();
         let (sync, names, kept) = (&*self.sync, self.names.as_slice(), &mut self.kept);
-        Box::pin(Merge { sync, names, arms, muted, kept, watch }.run()).await
+        let ended = Box::pin(Merge { sync, names, arms, muted, kept, watch }.run()).await;
+        if muted != 0 {
+            // What was made in the transaction of a source that is only read has gone with it.
+            self.kept = Kept::default();
+        }
+        ended
     }
 
     /// Ends a merge that went to its end.
@@ -147,7 +161,6 @@ impl MergeSession {
     /// Connects sources that are away and due. Those that take long are left for the next round.
     async fn connect(&mut self) {
         let now = Instant::now();
-        let before = self.open_places();
         for seat in &mut self.seats {
             if matches!(&seat.state, State::Away(until, _) if *until <= now) {
                 let (sync, db, place) = (self.sync.clone(), seat.db.clone(), seat.place);
@@ -168,10 +181,6 @@ impl MergeSession {
                 futures_util::future::select_all(dialing).await;
             }
         }
-        if self.open_places() != before {
-            // Statements are made for the sources that take part.
-            self.kept = Kept::default();
-        }
     }
 
     fn open_places(&self) -> Vec<u16> {
@@ -184,6 +193,8 @@ impl MergeSession {
             return Err(error);
         };
         match error.sqlstate() {
+            // To be only read did not help.
+            _ if seat.why_muted().is_some() => seat.leave(error),
             // A row that somebody holds: the others have waited long enough.
             Some("55P03") => seat.refused(causes(&error), 1),
             // A serialization failure, a deadlock, a unique or exclusion clash.

@@ -51,7 +51,7 @@ impl PartialOrd for Version {
 
 /// What a delta row that replication wrote says of where it came from: `<sync> <db> <serial>`, and ` +` at the end
 /// where other syncs shall see it. With the row's `txntime` it is a version. `<db>` may be followed, after commas, by other
-/// databases that the change has been to (see [`crate::source::origin`]).
+/// databases that the change has been to (see `source::origin`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Origin<'a> {
     /// The sync that wrote it.
