@@ -1,6 +1,5 @@
 //! The daemon as a process: what operators, signals, service managers and failures do to it.
 
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
@@ -252,36 +251,6 @@ async fn a_cut_connection_to_the_control_database_comes_back() {
     daemon.logs("hold on the control database is back", WITHIN).await;
     site.assert_replicates(1).await;
     daemon.stop().await;
-}
-
-#[tokio::test]
-async fn the_service_manager_hears_of_ready_watchdog_and_stopping() {
-    let site = Site::new().await;
-    let path = site.file("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
-    let daemon = site.bucardo.command(&["start", "--foreground", "--log-destination", "none"]);
-    let mut shell = std::process::Command::new("sh");
-    // The service manager names the process that the watchdog is for.
-    shell.args(["-c", "export WATCHDOG_PID=$$; exec \"$@\"", "sh"]).arg(daemon.get_program()).args(daemon.get_args());
-    shell.env_clear().env("HOME", site.bucardo.home()).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
-    let mut child = Killed(shell.spawn().unwrap());
-    let hear = async |word: &str| {
-        wait::until(&format!("{word} at the service manager"), WITHIN, async || {
-            let mut text = [0; 512];
-            let length = socket.recv(&mut text).unwrap_or(0);
-            let text = String::from_utf8_lossy(&text[..length]).into_owned();
-            if text.contains(word) { Ok(text) } else { Err(text) }
-        })
-        .await
-    };
-    let ready = hear("READY=1").await;
-    assert!(ready.contains("STATUS=Active syncs: 1"), "{ready}");
-    hear("WATCHDOG=1").await;
-    hear("WATCHDOG=1").await;
-    kill_process(Pid::from_raw(i32::try_from(child.0.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
-    hear("STOPPING=1").await;
-    assert!(child.0.wait().unwrap().success());
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ mod round_order;
 mod round_rights;
 mod round_steps;
 mod round_traps;
+mod service_manager;
 mod sources_follow;
 mod sources_positions;
 mod sources_purge;

@@ -155,6 +155,12 @@ impl Board {
         self.entries.iter().map(|entry| (entry.key().clone(), entry.view())).collect()
     }
 
+    /// How many syncs have a controller.
+    #[must_use]
+    pub fn active_syncs(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry.key(), ActorId::Ctl(_))).count()
+    }
+
     /// Changes the snapshot of one actor, which is created if need be.
     pub(crate) fn note(&self, id: &ActorId, change: impl FnOnce(&mut Snapshot)) {
         // Looked up first: the id is cloned only once in the life of an actor.

@@ -31,7 +31,7 @@ mod runs;
 mod vac;
 pub mod work;
 
-pub use mcp::{Mcp, McpConfig};
+pub use mcp::{Mcp, McpConfig, Phase};
 
 #[cfg(test)]
 mod tests;

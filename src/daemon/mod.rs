@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Actor;
-use bucardo_actors::board::{ActorId, Board, Doing};
+use bucardo_actors::board::Board;
 use bucardo_actors::messages::Shutdown;
 use bucardo_actors::model::Fault;
 use bucardo_actors::policy::{self, Exit};
 use bucardo_actors::work::Workers;
-use bucardo_actors::{Mcp, McpConfig};
+use bucardo_actors::{Mcp, McpConfig, Phase};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{error, info};
@@ -252,6 +252,7 @@ impl Daemon {
             board: Arc::clone(&board),
             ready,
             finished,
+            on_phase: on_phase(Arc::clone(&board)),
         })
         .start();
         listeners.tell(mcp.clone());
@@ -266,7 +267,7 @@ impl Daemon {
             }
         };
         match is_ready.await {
-            Ok(Ok(())) if self.exit_on_nosync && active_syncs(&board) == 0 => {
+            Ok(Ok(())) if self.exit_on_nosync && board.active_syncs() == 0 => {
                 announce(Err(&DaemonError::NoSyncs));
                 mcp.do_send(Shutdown { grace });
                 let _ = is_finished.await;
@@ -274,7 +275,7 @@ impl Daemon {
             }
             Ok(Ok(())) => {
                 announce(Ok(()));
-                systemd::ready(&status(&board));
+                systemd::ready(&systemd::summary(&board));
                 tell_status(board);
             }
             Ok(Err(fault)) => announce(Err(&DaemonError::Fault(fault))),
@@ -283,7 +284,6 @@ impl Daemon {
         }
         drop(mcp);
         let exit = is_finished.await.unwrap_or_else(|_| Exit::Panicked("the MCP left no word".to_owned()));
-        systemd::stopping();
         drop(signals);
         listeners.close().await;
         match exit.fault() {
@@ -324,17 +324,20 @@ fn tell_watchdog() {
     });
 }
 
+/// The line in `systemctl status` is this old at most.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+
 /// Keeps the line in `systemctl status` up to date.
 fn tell_status(board: Arc<Board>) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
     actix::spawn(async move {
-        let mut timer = tokio::time::interval(Duration::from_secs(10));
+        let mut timer = tokio::time::interval(STATUS_EVERY);
         let mut told = String::new();
         loop {
             timer.tick().await;
-            let now = status(&board);
+            let now = systemd::summary(&board);
             if now != told {
                 systemd::status(&now);
                 told = now;
@@ -343,12 +346,11 @@ fn tell_status(board: Arc<Board>) {
     });
 }
 
-fn status(board: &Board) -> String {
-    let stalled = board.all().values().filter(|snapshot| snapshot.state == Doing::Stalled).count();
-    let stalled = if stalled == 0 { String::new() } else { format!(", {stalled} stalled") };
-    format!("Active syncs: {}{stalled}", active_syncs(board))
-}
-
-fn active_syncs(board: &Board) -> usize {
-    board.all().keys().filter(|id| matches!(id, ActorId::Ctl(_))).count()
+/// Tells the service manager what the MCP is about.
+fn on_phase(board: Arc<Board>) -> Box<dyn Fn(Phase)> {
+    Box::new(move |phase| match phase {
+        Phase::Reloading => systemd::reloading(),
+        Phase::Reloaded => systemd::ready(&systemd::summary(&board)),
+        Phase::Stopping => systemd::stopping(),
+    })
 }

@@ -41,7 +41,6 @@ impl SignalThread {
                         _ => {
                             let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
                             info!("{name}: stopping");
-                            super::systemd::stopping();
                             mcp.do_send(Shutdown { grace });
                         }
                     }

@@ -1,7 +1,10 @@
 //! What the service manager is told. Without one (`NOTIFY_SOCKET` is not set) nothing happens.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
+use bucardo_actors::board::{ActorId, Board, Doing, Snapshot};
+use bucardo_actors::model::KidId;
 use sd_notify::NotifyState;
 use tracing::debug;
 
@@ -11,9 +14,17 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The daemon is ready.
+/// The daemon is ready, at first or again.
 pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// The daemon reads settings and catalog again; [`ready`] follows.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status("reloading")]),
+        Err(error) => debug!(%error, "cannot tell the service manager of a reload"),
+    }
 }
 
 /// What an operator sees in `systemctl status`.
@@ -36,4 +47,91 @@ pub(super) fn watchdog_every() -> Option<Duration> {
     let mut microseconds = 0;
     let wanted = sd_notify::watchdog_enabled(false, &mut microseconds);
     (wanted && microseconds > 0).then(|| Duration::from_micros(microseconds) / 2)
+}
+
+/// How the daemon is, in one line.
+pub(super) fn summary(board: &Board) -> String {
+    line(&board.all(), SystemTime::now())
+}
+
+fn line(board: &BTreeMap<ActorId, Snapshot>, now: SystemTime) -> String {
+    let syncs = board.keys().filter(|id| matches!(id, ActorId::Ctl(_))).count();
+    let mut line = format!("Active syncs: {syncs}");
+    let stalled = board.values().filter(|snapshot| snapshot.state == Doing::Stalled).count();
+    if stalled > 0 {
+        line.push_str(&format!(", {stalled} stalled"));
+    }
+    let lags = board.iter().filter_map(|(id, snapshot)| match id {
+        ActorId::Kid(kid) => Some((lag(snapshot, now)?, kid)),
+        _ => None,
+    });
+    if let Some((lag, kid)) = lags.max_by_key(|(lag, kid)| (*lag, std::cmp::Reverse((*kid).clone()))) {
+        line.push_str(&worst(lag, kid));
+    }
+    line
+}
+
+fn worst(lag: Duration, kid: &KidId) -> String {
+    let lag = match lag.as_secs() {
+        0 => Duration::from_millis(u64::from(lag.subsec_millis())),
+        seconds => Duration::from_secs(seconds),
+    };
+    format!(", worst lag {} ({kid})", humantime::format_duration(lag))
+}
+
+/// How far a KID is behind: the age of the oldest change that its last round brought; while rounds fail, the time since
+/// the last good one, which is the most that it can be. `None`: its last round found nothing to do.
+fn lag(snapshot: &Snapshot, now: SystemTime) -> Option<Duration> {
+    let failing = snapshot.fault.as_ref().and_then(|_| snapshot.last_at.or(snapshot.since));
+    match failing {
+        Some(since) => now.duration_since(since).ok(),
+        None => snapshot.last.as_ref()?.lag,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bucardo_actors::model::{Fault, Pair, RoundReport};
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn kid(target: &str) -> ActorId {
+        ActorId::Kid(Pair { sync: "s".into(), source: "A".into(), target: target.into() }.into())
+    }
+
+    fn delivered(lag: Option<u64>) -> Snapshot {
+        let last = RoundReport { lag: lag.map(Duration::from_millis), ..RoundReport::default() };
+        Snapshot { last: Some(last), last_at: Some(NOW), ..Snapshot::default() }
+    }
+
+    #[test]
+    fn the_line_counts_syncs_and_names_the_worst_lag() {
+        let mut board = BTreeMap::from([(ActorId::Mcp, Snapshot::default())]);
+        assert_eq!(line(&board, NOW), "Active syncs: 0");
+
+        board.insert(ActorId::Ctl("s".into()), Snapshot::default());
+        board.insert(kid("B"), delivered(None));
+        assert_eq!(line(&board, NOW), "Active syncs: 1");
+
+        board.insert(kid("C"), delivered(Some(1)));
+        board.insert(kid("D"), delivered(Some(37)));
+        assert_eq!(line(&board, NOW), "Active syncs: 1, worst lag 37ms (s A->D)");
+        board.insert(kid("B"), delivered(Some(3725_999)));
+        assert_eq!(line(&board, NOW), "Active syncs: 1, worst lag 1h 2m 5s (s A->B)");
+    }
+
+    /// A target that is down reports no rounds; its lag grows all the same.
+    #[test]
+    fn a_kid_that_fails_is_behind_since_its_last_good_round() {
+        let mut away = delivered(Some(2));
+        away.fail(Doing::Stalled, Some(Fault::transient("connection refused")), None);
+        let board = BTreeMap::from([
+            (ActorId::Ctl("s".into()), Snapshot::default()),
+            (kid("B"), delivered(Some(900))),
+            (kid("C"), away),
+        ]);
+        let later = NOW + Duration::from_secs(90);
+        assert_eq!(line(&board, later), "Active syncs: 1, 1 stalled, worst lag 1m 30s (s A->C)");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bucardo::lab::Folder;
 
@@ -35,6 +36,8 @@ impl Output {
 /// The program with the options that reach one control database, and a home of its own.
 pub(crate) struct Bucardo {
     options: Vec<String>,
+    variables: Vec<(&'static str, String)>,
+    watched: bool,
     home: Folder,
 }
 
@@ -51,7 +54,7 @@ impl Bucardo {
         let home = Folder::new("bucardo-home").expect("a home folder");
         // The first rc file that exists is the only one: this one hides the machine's.
         std::fs::write(home.path().join(".bucardorc"), "").expect("an empty rc file");
-        Self { options, home }
+        Self { options, variables: Vec::new(), watched: false, home }
     }
 
     /// Where PID file, log and rc file of this control database are.
@@ -67,10 +70,16 @@ impl Bucardo {
     /// A call, ready to run: nothing of the caller's environment and home directory counts.
     pub(crate) fn command<S: AsRef<str>>(&self, words: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bucardo"));
+        if self.watched {
+            // As systemd does it: the variable names the very process that it is given to.
+            command = Command::new("sh");
+            command.args(["-c", r#"WATCHDOG_PID=$$ exec "$0" "$@""#, env!("CARGO_BIN_EXE_bucardo")]);
+        }
         let foreign = |name: &str| name.starts_with("PG") || name.starts_with("BUCARDO");
         for (name, _) in std::env::vars_os().filter(|(name, _)| foreign(&name.to_string_lossy())) {
             command.env_remove(name);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.env("HOME", self.home()).current_dir(self.home()).stdin(Stdio::null());
         command.args(&self.options).args(words.iter().map(AsRef::as_ref));
         command
@@ -102,6 +111,13 @@ impl Bucardo {
     /// The same, reached through another port (a [`super::Proxy`]).
     pub(crate) fn add_db_at(&self, name: &str, database: &Database, port: u16) -> String {
         self.run(&format!("add db {name} {}", database.words_through(port)))
+    }
+
+    /// Runs the program as a service manager does that listens at this socket and waits so long for a beat.
+    pub(crate) fn serve(&mut self, socket: &Path, watchdog: Duration) {
+        self.watched = true;
+        self.variables =
+            vec![("NOTIFY_SOCKET", socket.display().to_string()), ("WATCHDOG_USEC", watchdog.as_micros().to_string())];
     }
 
     /// Settings of the daemon, as a file would have them.

@@ -160,6 +160,15 @@ impl Mcp {
         }
     }
 
+    /// Reads the catalog for an operator.
+    pub(super) fn reload_catalog(&mut self, ctx: &mut Context<Self>) {
+        // One that waits already serves both.
+        if !self.loads.wanted.contains(&After::Reload) {
+            self.reload_begins();
+        }
+        self.load(After::Reload, ctx);
+    }
+
     /// Reads the catalog, applies the difference, and does what belongs `after` it.
     pub(super) fn load(&mut self, after: After, ctx: &mut Context<Self>) {
         if !self.loads.wanted.contains(&after) {
@@ -177,12 +186,16 @@ impl Mcp {
         if self.ending.is_some() {
             return;
         }
+        let reload = wanted.contains(&After::Reload);
         match result {
             Ok(plans) => {
                 let applied = self.apply(plans, &wanted, ctx);
                 wanted.into_iter().for_each(|after| self.after_load(after, &applied, ctx));
             }
             Err(fault) => wanted.into_iter().for_each(|after| self.load_failed(after, &fault, ctx)),
+        }
+        if reload {
+            self.reload_ends();
         }
         if let Some(after) = self.loads.wanted.pop() {
             self.load(after, ctx);
@@ -262,17 +275,21 @@ impl Mcp {
 
     /// Reads the settings again; they count from now on.
     pub(super) fn reload_settings(&mut self, ctx: &mut Context<Self>) {
-        self.run(self.catalog.settings(), ctx, |mcp, result, _| match result {
-            Ok(settings) => {
-                mcp.settings = Arc::new(settings);
-                mcp.ctls.set_care(settings.supervision.ctl);
-                mcp.vac.set_care(settings.supervision.vac);
-                mcp.replan_all();
-                mcp.brake_all();
-                info!("settings reloaded");
-                mcp.tell(Notice::ReloadedConfig);
+        self.reload_begins();
+        self.run(self.catalog.settings(), ctx, |mcp, result, _| {
+            match result {
+                Ok(settings) => {
+                    mcp.settings = Arc::new(settings);
+                    mcp.ctls.set_care(settings.supervision.ctl);
+                    mcp.vac.set_care(settings.supervision.vac);
+                    mcp.replan_all();
+                    mcp.brake_all();
+                    info!("settings reloaded");
+                    mcp.tell(Notice::ReloadedConfig);
+                }
+                Err(fault) => warn!(error = %fault, hint = fault.hint, "the settings stay as they were"),
             }
-            Err(fault) => warn!(error = %fault, hint = fault.hint, "the settings stay as they were"),
+            mcp.reload_ends();
         });
     }
 }

@@ -47,6 +47,19 @@ pub struct McpConfig {
     pub ready: oneshot::Sender<Result<(), Fault>>,
     /// Told once, when the MCP and all its children are gone: why.
     pub finished: oneshot::Sender<Exit>,
+    /// Called at once, on the control runtime, whenever the MCP comes into another phase after it was ready.
+    pub on_phase: Box<dyn Fn(Phase)>,
+}
+
+/// What an MCP that runs is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Settings or catalog are read again; [`Phase::Reloaded`] follows, also when they cannot be read.
+    Reloading,
+    /// They count from now on, or everything goes on as it was.
+    Reloaded,
+    /// The end has begun.
+    Stopping,
 }
 
 /// The master: one per daemon, the root of all actors.
@@ -65,6 +78,8 @@ pub struct Mcp {
     exit: Option<Exit>,
     ready: Option<oneshot::Sender<Result<(), Fault>>>,
     finished: Option<oneshot::Sender<Exit>>,
+    on_phase: Box<dyn Fn(Phase)>,
+    reloads: usize,          // that are under way
     stop: CancellationToken, // the root of all tokens
 }
 
@@ -72,7 +87,7 @@ impl Mcp {
     /// An MCP that is started with [`Actor::start`], on the control runtime.
     #[must_use]
     pub fn new(config: McpConfig) -> Self {
-        let McpConfig { settings, workers, catalog, replicator, purger, board, ready, finished } = config;
+        let McpConfig { settings, workers, catalog, replicator, purger, board, ready, finished, on_phase } = config;
         let (outbox, posting) = Outbox::open(&workers, Arc::clone(&catalog), settings.schedule.posts_max);
         let stop = CancellationToken::new();
         Self {
@@ -88,6 +103,8 @@ impl Mcp {
             exit: None,
             ready: Some(ready),
             finished: Some(finished),
+            on_phase,
+            reloads: 0,
             catalog,
             purger,
             stop,
@@ -96,6 +113,20 @@ impl Mcp {
 
     fn tell(&self, notice: Notice) {
         self.shared.outbox.tell(notice);
+    }
+
+    fn reload_begins(&mut self) {
+        self.reloads += 1;
+        if self.reloads == 1 && self.ending.is_none() {
+            (self.on_phase)(Phase::Reloading);
+        }
+    }
+
+    fn reload_ends(&mut self) {
+        self.reloads = self.reloads.saturating_sub(1);
+        if self.reloads == 0 && self.ending.is_none() {
+            (self.on_phase)(Phase::Reloaded);
+        }
     }
 
     fn held(&self) -> bool {
@@ -137,6 +168,7 @@ impl Mcp {
             let _ = ready.send(Err(fault));
         }
         self.ending = Some(exit);
+        (self.on_phase)(Phase::Stopping);
         self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.enter(Doing::Down));
         self.ctls.stop_all(grace);
         self.vac.stop_all(grace);

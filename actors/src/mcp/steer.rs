@@ -96,7 +96,7 @@ impl Handler<Reload> for Mcp {
     type Result = ();
 
     fn handle(&mut self, _: Reload, ctx: &mut Context<Self>) {
-        self.load(After::Reload, ctx);
+        self.reload_catalog(ctx);
     }
 }
 

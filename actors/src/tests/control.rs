@@ -2,7 +2,7 @@
 
 use super::{Play, Rig, SECOND, plan, story};
 use crate::board::{ActorId, Doing};
-use crate::messages::{McpPing, ReloadConfig, ReloadSync, SetState, Shutdown, Wish};
+use crate::messages::{McpPing, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish};
 use crate::model::{Fault, Intent, Reason};
 use crate::policy::{Exit, Settings};
 
@@ -326,5 +326,29 @@ fn a_shutdown_before_the_start_is_done_says_so() {
         assert_eq!(rig.finished().await, Exit::Stopped);
         world.pass(10 * SECOND).await;
         assert_eq!(world.count("lease"), 1);
+    });
+}
+
+/// Whoever watches over the daemon is told of every reload, once, until the last of those that overlap has ended.
+#[test]
+fn reloads_and_the_end_are_told_as_phases() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        rig.mcp.do_send(ReloadConfig);
+        rig.mcp.do_send(Reload);
+        rig.mcp.do_send(Reload);
+        world.until_seen("notice ReloadedMcp", 2).await;
+        world.until_seen("phase Reloaded", 1).await;
+        assert_eq!(world.count("phase Reloading"), 1);
+
+        // One that fails has ended, too.
+        world.expect_alarm("reload failed");
+        world.loads([Err(Fault::transient("connection refused"))]);
+        rig.mcp.do_send(Reload);
+        world.until_seen("phase Reloaded", 2).await;
+        rig.stop().await;
+        let phases: Vec<String> = world.log_of("phase").into_iter().map(|(_, event)| event).collect();
+        let reload = ["phase Reloading", "phase Reloaded"];
+        assert_eq!(phases, [reload[0], reload[1], reload[0], reload[1], "phase Stopping"]);
     });
 }

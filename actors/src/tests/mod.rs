@@ -70,6 +70,7 @@ impl Rig {
             board: Arc::clone(&board),
             ready,
             finished,
+            on_phase: world.on_phase(),
         })
         .start();
         Self { world: Arc::clone(world), mcp, board, ready: Some(is_ready), finished: has_finished }

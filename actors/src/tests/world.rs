@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, span};
 
+use crate::mcp::Phase;
 use crate::model::{DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
 use crate::policy::Settings;
 use crate::ports::{Catalog, Notice, PurgeReport, Purger, Replicator, Rounds, RunRecord, Watch};
@@ -81,6 +82,16 @@ impl World {
     pub(crate) fn port(self: &Arc<Self>) -> Arc<Ports> {
         let make = || Arc::new(Ports { world: Arc::clone(self), _used: Arc::clone(&self.kept) });
         Arc::clone(self.ports.lock().unwrap().get_or_insert_with(make))
+    }
+
+    /// Notes the phases of the MCP.
+    pub(crate) fn on_phase(self: &Arc<Self>) -> Box<dyn Fn(Phase)> {
+        let world = Arc::downgrade(self);
+        Box::new(move |phase| {
+            if let Some(world) = world.upgrade() {
+                world.note(format!("phase {phase:?}"));
+            }
+        })
     }
 
     /// Only actors hold the ports from now on.
