@@ -117,7 +117,7 @@ mod tests {
         board.insert(kid("C"), delivered(Some(1)));
         board.insert(kid("D"), delivered(Some(37)));
         assert_eq!(line(&board, NOW), "Active syncs: 1, worst lag 37ms (s A->D)");
-        board.insert(kid("B"), delivered(Some(3725_999)));
+        board.insert(kid("B"), delivered(Some(3_725_999)));
         assert_eq!(line(&board, NOW), "Active syncs: 1, worst lag 1h 2m 5s (s A->B)");
     }
 
