@@ -38,6 +38,7 @@ mod failures_load;
 mod failures_network;
 mod failures_servers;
 mod lab;
+mod logs;
 mod merge_chaos;
 mod merge_model;
 mod merge_rounds;

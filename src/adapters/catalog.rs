@@ -136,6 +136,8 @@ impl Inner {
         match &run.outcome {
             Ok(report) if report.is_empty() => runs::mark_empty(&transaction, sync, run.started, run.ended).await?,
             Ok(report) => {
+                let (deletes, inserts, conflicts) = (report.deletes, report.inserts, report.conflicts);
+                debug!(target: "bucardo::adapters::catalog::kid", kid = %run.kid, "Totals: deletes={deletes} inserts={inserts} conflicts={conflicts}");
                 let counts = Counts {
                     truncates: report.truncates,
                     deletes: report.deletes,

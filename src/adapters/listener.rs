@@ -205,6 +205,9 @@ impl Listener {
         }
         *failures = 0;
         self.back();
+        if self.place == Place::Control {
+            log_messages(&connection).await; // left while nobody listened
+        }
         let mut again = Instant::now() + GATE_EVERY;
         loop {
             let lacks_gates = hushes.len() < self.syncs(&present).len();
@@ -379,7 +382,8 @@ async fn log_messages(connection: &Connection) {
         Ok(lines) => {
             for (text, left_at) in lines {
                 let left_at = chrono::DateTime::<chrono::Local>::from(left_at).format("%a %b %e %H:%M:%S %Y");
-                info!("MESSAGE ({left_at}): {text}");
+                // An operator's word counts at every level.
+                info!(target: "bucardo::daemon::message", "MESSAGE ({left_at}): {text}");
             }
         }
         Err(error) => warn!(error = %causes(&error), "cannot read the messages for the log"),

@@ -156,7 +156,22 @@ pub struct Options {
     /// Delete old log files at start.
     #[arg(long, aliases = ["logclean", "cleandebugs"])]
     pub log_clean: bool,
-    /// `terse`, `normal`, `verbose` or `debug`.
+    /// `text`, or `json` for one object a line.
+    #[arg(long)]
+    pub log_format: Option<String>,
+    /// Warnings are appended to this file, too.
+    #[arg(long)]
+    pub warning_file: Option<String>,
+    /// Version 3 and 4: whether to log to syslog, too.
+    #[arg(long)]
+    pub debugsyslog: Option<String>,
+    /// Version 3 and 4: whether to log to a file.
+    #[arg(long)]
+    pub debugfile: Option<String>,
+    /// Version 3 and 4: the directory of that file.
+    #[arg(long)]
+    pub debugdir: Option<String>,
+    /// `terse`, `normal`, `verbose`, `debug` or `debug2`.
     #[arg(long, alias = "loglevel")]
     pub log_level: Option<String>,
     /// Show the source line in the log.
@@ -206,6 +221,30 @@ impl Options {
     pub fn verbosity(&self) -> u8 {
         let named = [(self.vv, 2), (self.vvv, 3), (self.vvvv, 4)];
         named.iter().filter(|(given, _)| *given).map(|(_, level)| *level).max().unwrap_or(0).max(self.verbose)
+    }
+
+    /// Where the daemon logs to; empty: as the settings say. The words of version 3 and 4 count where none of today's are.
+    #[must_use]
+    pub fn log_destinations(&self) -> Vec<String> {
+        let off = |value: &str| matches!(value.to_lowercase().as_str(), "0" | "false" | "no" | "off");
+        if self.bcverbose.as_deref().is_some_and(off) {
+            return vec!["none".to_owned()];
+        }
+        if !self.log_destination.is_empty() {
+            return self.log_destination.clone();
+        }
+        let without_file = self.debugfile.as_deref().is_some_and(off);
+        let with_syslog = self.debugsyslog.as_deref().is_some_and(|value| !off(value));
+        let mut all: Vec<String> = self.debugdir.iter().filter(|_| !without_file).cloned().collect();
+        if with_syslog {
+            if all.is_empty() && !without_file {
+                all.push(crate::daemon::Log::DIRECTORY.to_owned());
+            }
+            all.push("syslog".to_owned());
+        } else if without_file {
+            all.push("none".to_owned());
+        }
+        all
     }
 
     /// Reads the command line, without any rc file.
@@ -326,6 +365,18 @@ mod tests {
         let options = Options::read(&args("list -P geheim")).unwrap();
         assert_eq!(options.dbpass.as_ref().map(Secret::reveal), Some("geheim"));
         assert!(!format!("{options:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn log_destinations_of_old_and_new() {
+        let of = |line: &str| Options::read(&args(line)).unwrap().log_destinations();
+        assert!(of("start").is_empty());
+        assert_eq!(of("start --logdest syslog --log-dest=/a --debugdir /b"), ["syslog", "/a"]);
+        assert_eq!(of("start --debugdir=/b --debugsyslog=1"), ["/b", "syslog"]);
+        assert_eq!(of("start --debugsyslog=1 --debugfile=0"), ["syslog"]);
+        assert_eq!(of("start --debugsyslog=1"), ["/var/log/bucardo", "syslog"]);
+        assert_eq!(of("start --debugfile=0 --debugdir /b"), ["none"]);
+        assert_eq!(of("start --bcverbose=0 --logdest /a"), ["none"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod help;
 mod install;
 mod kick;
 mod mapping;
+mod message;
 mod output;
 mod pgpass;
 mod ping;
@@ -26,6 +27,7 @@ mod rc;
 mod relations;
 mod relgroup;
 mod reload;
+mod reopen;
 mod settings;
 mod start;
 mod status;
@@ -231,6 +233,8 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "restart" => Box::pin(stop::restart(ctx)).await,
         "ping" => Box::pin(ping::run(ctx)).await,
         "reload" => Box::pin(reload::run(ctx)).await,
+        "reopen" => Box::pin(reopen::run(ctx)).await,
+        "message" => Box::pin(message::run(ctx)).await,
         "kick" => Box::pin(kick::run(ctx)).await,
         "status" => Box::pin(status::run(ctx)).await,
         "validate" => Box::pin(validate::run(ctx)).await,

@@ -97,10 +97,9 @@ fn layers(ctx: &Context) -> Result<Layers, CliError> {
     if let Some(piddir) = &options.piddir {
         set.push(("daemon.piddir", absolute(Path::new(piddir))?.display().to_string().into()));
     }
-    let silent = options.bcverbose.as_deref().is_some_and(|value| matches!(value, "0" | "false" | "no" | "off"));
-    let destinations = if silent { vec!["none".to_owned()] } else { options.log_destination.clone() };
+    let destinations = options.log_destinations();
     if !destinations.is_empty() {
-        let known = |name: &str| matches!(name, "none" | "syslog" | "stdout" | "stderr");
+        let known = |name: &str| matches!(name, "none" | "syslog" | "journald" | "stdout" | "stderr");
         let whole = |name: &String| match known(name) {
             true => Ok(name.clone()),
             false => absolute(Path::new(name)).map(|path| path.display().to_string()),
@@ -109,6 +108,15 @@ fn layers(ctx: &Context) -> Result<Layers, CliError> {
     }
     if let Some(extension) = &options.log_extension {
         set.push(("log.extension", extension.clone().into()));
+    }
+    if let Some(file) = &options.warning_file {
+        set.push(("log.warning_file", file.clone().into()));
+    }
+    if let Some(format) = &options.log_format {
+        set.push(("log.format", format.to_lowercase().into()));
+    }
+    if options.log_separate {
+        set.push(("log.separate", true.into()));
     }
     if options.log_showline {
         set.push(("log.show_line", true.into()));

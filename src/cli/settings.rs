@@ -5,10 +5,12 @@ use serde_json::{Map, Value};
 use super::{CliError, Context, Outcome, strategy, words};
 use crate::catalog::names;
 use crate::catalog::settings::{self, Setting};
+use crate::daemon::Log;
 
 /// Settings that are shown as `***`.
 const SECRET: [&str; 1] = ["email_auth_pass"];
-const LOG_LEVELS: words::Kind = words::Kind::OneOf(&["terse", "normal", "verbose", "debug", "debug2", "warn"]);
+const LOG_LEVELS: words::Kind =
+    words::Kind::OneOf(&["terse", "normal", "verbose", "debug", "debug1", "debug2", "warn"]);
 
 /// `show all`, `show changed`, `show NAME…`
 pub(super) async fn show(ctx: &Context, given: &[String]) -> Outcome {
@@ -95,6 +97,10 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
     let is_number = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
     match name {
         "log_level" => words::checked(name, value, LOG_LEVELS),
+        "log_showtime" => words::checked(name, value, words::Kind::OneOf(&["0", "1", "2", "3"])),
+        "syslog_facility" if !Log::knows_facility(value) => Err(CliError::refuse(format!(
+            "Invalid value for '{name}': must be log_local0 to log_local7, log_daemon, log_user or the like"
+        ))),
         "isolation_level" => words::checked(
             name,
             &value.replace(['_', '-'], " "),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::process::Process;
@@ -39,7 +40,7 @@ async fn stop(ctx: &Context, may_be_unreachable: bool) -> Result<(), CliError> {
     let pid_file = process.settings.daemon.pid_file();
     let Presence::Running(pid) = process.presence()? else { return Ok(()) };
     // Another account's daemon takes no signal from us, but it looks for the stop file.
-    if let Err(error) = pidfile::terminate(&pid_file) {
+    if let Err(error) = pidfile::signal(&pid_file, Signal::TERM) {
         ctx.out.detail(format!("Cannot signal PID {pid} ({}), it will find the file", causes(&error)));
     }
     let within = process.settings.schedule.grace + process.settings.schedule.cancel_within + END_WITHIN;

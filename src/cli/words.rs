@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::CliError;
 
 /// Verbs and their other spellings.
-const VERBS: [(&str, &[&str]); 17] = [
+const VERBS: [(&str, &[&str]); 19] = [
     ("install", &[]),
     ("start", &["strt"]),
     ("stop", &[]),
@@ -13,6 +13,8 @@ const VERBS: [(&str, &[&str]); 17] = [
     ("ping", &[]),
     ("status", &[]),
     ("reload", &[]),
+    ("reopen", &[]),
+    ("message", &["msg"]),
     ("list", &["l", "lsit", "liast", "lisy", "lit"]),
     ("add", &[]),
     ("remove", &["delete", "del"]),

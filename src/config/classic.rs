@@ -35,6 +35,8 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         "log_microsecond" => ("log.fraction", switch()?),
         "log_timer_format" => ("log.time_format", text()),
         "log_showtime" => ("log.show_time", time(value).ok_or_else(|| fault("it must be 0, 1, 2 or 3"))?),
+        "log_format" => ("log.format", text()),
+        "warning_file" => ("log.warning_file", text()),
         "syslog_facility" => ("log.syslog_facility", Value::from(value.to_lowercase().trim_start_matches("log_"))),
         "mcp_pingtime" => ("schedule.check_every", seconds()?),
         "conflict_keep" => ("conflicts.keep", keep()?),
@@ -51,7 +53,7 @@ fn level(value: &str) -> Option<Value> {
         "warn" | "terse" => "terse",
         "normal" => "normal",
         "verbose" => "verbose",
-        "debug" => "debug",
+        "debug" | "debug1" => "debug",
         "debug2" => "debug2",
         _ => return None,
     };

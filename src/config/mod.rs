@@ -3,6 +3,7 @@
 
 mod classic;
 mod host;
+mod log;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use config::{Config, ConfigError, Environment, File, FileFormat};
 
 pub use host::host_is_safe;
-pub use settings::{ConflictSettings, ControlWords, DaemonSettings, Level, LogSettings, Settings, ShowTime};
+pub use log::{Level, LogFormat, LogSettings, ShowTime};
+pub use settings::{ConflictSettings, ControlWords, DaemonSettings, Settings};
 
 /// The compiled-in layer.
 const DEFAULTS: &str = include_str!("../../config/default.toml");

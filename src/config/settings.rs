@@ -8,6 +8,7 @@ use std::time::Duration;
 use bucardo_actors::policy::{Schedule, Supervision};
 use serde::Deserialize;
 
+use super::LogSettings;
 use crate::pg::{Access, ConnectError};
 
 /// All settings of the daemon.
@@ -128,82 +129,6 @@ impl DaemonSettings {
     #[must_use]
     pub fn reason_path(&self) -> PathBuf {
         self.piddir.join(&self.reason_file)
-    }
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Warnings and errors.
-    Terse,
-    /// And changes of state.
-    Normal,
-    /// And each run.
-    Verbose,
-    /// And each step.
-    Debug,
-    /// And more than anyone wants to read.
-    Debug2,
-}
-
-/// How a line tells its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ShowTime {
-    /// Not at all.
-    None,
-    /// Seconds since 1970.
-    Epoch,
-    /// UTC, as text.
-    Utc,
-    /// Local time, as text.
-    Local,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSettings {
-    /// `stderr`, `stdout`, `syslog`, `none`, or directories.
-    pub destinations: Vec<String>,
-    /// How much.
-    pub level: Level,
-    /// `log.bucardo.EXTENSION`
-    pub extension: String,
-    /// The process id.
-    pub show_pid: bool,
-    /// The level of every line; warnings and errors always show theirs.
-    pub show_level: bool,
-    /// Where in the program the line comes from.
-    pub show_line: bool,
-    /// The time.
-    pub show_time: ShowTime,
-    /// strftime pattern; empty: `Fri Nov 20 19:04:14 2026`.
-    pub time_format: String,
-    /// Three digits of the second's fraction.
-    pub fraction: bool,
-    /// The sync's name in lines of its controller and kids.
-    pub show_sync: bool,
-    /// `local0` to `local7`, `daemon`, `user`.
-    pub syslog_facility: String,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self {
-            destinations: Vec::new(),
-            level: Level::Normal,
-            extension: String::new(),
-            show_pid: true,
-            show_level: false,
-            show_line: false,
-            show_time: ShowTime::Local,
-            time_format: String::new(),
-            fraction: false,
-            show_sync: true,
-            syslog_facility: "local1".to_owned(),
-        }
     }
 }
 

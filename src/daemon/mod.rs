@@ -123,7 +123,7 @@ impl DaemonError {
             Self::PidFile { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "give this account write access to its directory, or name another one with --piddir"
             }
-            Self::Log(_) => "create the directory, or name another destination with --log-destination",
+            Self::Log(error) => error.hint(),
             _ => return None,
         };
         Some(hint.to_owned())

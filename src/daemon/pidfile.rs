@@ -62,15 +62,15 @@ fn command_line(pid: i32) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned())
 }
 
-/// Sends SIGTERM to the daemon of this file. `false`: there is none; a process that is no daemon gets no signal.
+/// Sends a signal to the daemon of this file. `None`: there is none; a process that is no daemon gets no signal.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or the signal cannot be sent (another user's daemon).
-pub fn terminate(path: &Path) -> io::Result<Option<i32>> {
+pub fn signal(path: &Path, signal: Signal) -> io::Result<Option<i32>> {
     let Presence::Running(raw) = Presence::of(path)? else { return Ok(None) };
     let Some(pid) = Pid::from_raw(raw) else { return Ok(None) };
-    kill_process(pid, Signal::TERM)?;
+    kill_process(pid, signal)?;
     Ok(Some(raw))
 }
 
@@ -156,7 +156,7 @@ mod tests {
         // A number that certainly belongs to somebody else.
         std::fs::write(&path, "1\ninit\nnow\n").unwrap();
         assert_eq!(Presence::of(&path).unwrap(), Presence::Stale(Some(1)));
-        assert_eq!(terminate(&path).unwrap(), None);
+        assert_eq!(signal(&path, Signal::TERM).unwrap(), None);
 
         let held = PidFile::create(&path).unwrap();
         let own = i32::try_from(std::process::id()).unwrap();
