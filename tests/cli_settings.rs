@@ -12,7 +12,7 @@ async fn settings_are_shown_and_set_as_they_are_typed() {
     assert_eq!(lab.bucardo.run("show kid_sleep"), "kid_sleep = 0.5\n");
     let piddir = format!("piddir = {}\n", lab.bucardo.home().display());
     assert_eq!(lab.bucardo.run("show changed"), piddir);
-    assert_eq!(lab.bucardo.run("show all").lines().count(), 59);
+    assert_eq!(lab.bucardo.run("show all").lines().count(), 71);
     assert_eq!(lab.bucardo.run("config"), lab.bucardo.run("show all"));
     assert_eq!(lab.bucardo.run("list config"), lab.bucardo.run("show all"));
     assert_eq!(
@@ -31,6 +31,7 @@ async fn settings_are_shown_and_set_as_they_are_typed() {
         (255, &["set", "nonsense=1"][..], "Unknown setting \"nonsense\""),
         (1, &["set", "log_level=loud"], "Invalid value for 'log_level': must be one of"),
         (1, &["set", "kid_sleep=often"], "Invalid value for 'kid_sleep': must be numeric"),
+        (1, &["set", "kid_abort_limit=2.5"], "Invalid value for 'kid_abort_limit': it must be a whole number"),
         (1, &["set", "batch_rows_max=0"], "Invalid value for 'batch_rows_max'"),
         (1, &["set", "isolation_level=none"], "Invalid value for 'isolation_level'"),
         (1, &["set", "kid_sleep="], "bucardo set NAME=VALUE"),

@@ -102,6 +102,9 @@ async fn a_kid_whose_session_is_ended_recovers_alone() {
             AND datname = current_database()";
         assert_eq!(town.b.rows(ended).await, ["t"]);
     }
+    let seen = town.b.number("SELECT round FROM bucardo.position WHERE sync = 's'").await;
+    let further = format!("SELECT round FROM bucardo.position WHERE sync = 's' AND round > {seen}");
+    wait::until("rounds on B", SOON, async || town.b.rows(&further).await.pop().ok_or("none")).await;
     // Both at once, and not one of them again and again while it waits for the other.
     let kids =
         "FROM pg_stat_activity WHERE application_name LIKE 'bucardo KID s A->_' AND datname = current_database()";
@@ -110,7 +113,7 @@ async fn a_kid_whose_session_is_ended_recovers_alone() {
     assert_eq!(town.a.rows(&format!("SELECT pg_terminate_backend(pid) {kids}")).await, ["t", "t"]);
     assert!(writer.stop().await > 10);
     town.settle(SOON).await;
-    assert!(!daemon.log().contains("stalled"), "{}", daemon.log());
+    assert!(!daemon.log().contains("KID is stalled"), "{}", daemon.log());
     daemon.stop().await;
 }
 

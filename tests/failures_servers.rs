@@ -105,7 +105,7 @@ async fn every_server_may_be_restarted_and_killed() {
     })
     .await;
     let log = daemon.log();
-    assert!(!log.contains("stalled"), "{log}");
+    assert!(!log.contains("KID is stalled"), "{log}");
     town.caught_up(&["B", "C"], SOON).await;
     daemon.stop().await;
     town.reconnect().await;

@@ -32,6 +32,7 @@ mod daemon_fullcopy;
 mod daemon_hush;
 mod daemon_masters;
 mod daemon_settings;
+mod daemon_states;
 mod demo;
 mod failures_changes;
 mod failures_load;

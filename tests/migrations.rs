@@ -7,7 +7,7 @@ use crate::support::{Database, fresh_database};
 const CURRENT: &str = include_str!("../sql/control/current.sql");
 
 /// What a catalog consists of, whatever the order in which it was made.
-const SHAPE: [&str; 6] = [
+const SHAPE: [&str; 7] = [
     "SELECT 'column', table_name, column_name, data_type, udt_name, is_nullable, column_default \
      FROM information_schema.columns WHERE table_schema = 'bucardo' ORDER BY 2, 3",
     "SELECT 'constraint', c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid) FROM pg_constraint AS c \
@@ -17,6 +17,7 @@ const SHAPE: [&str; 6] = [
      WHERE c.relnamespace = 'bucardo'::regnamespace AND NOT t.tgisinternal ORDER BY 2",
     "SELECT 'function', pg_get_functiondef(p.oid) FROM pg_proc AS p \
      WHERE p.pronamespace = 'bucardo'::regnamespace ORDER BY 2",
+    "SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'bucardo' ORDER BY 2",
     "SELECT 'setting', name, setting, defval, about, type, item FROM bucardo.bucardo_config ORDER BY 2",
 ];
 
@@ -68,7 +69,7 @@ async fn a_catalog_that_stopped_half_way_is_brought_up_to_date() {
     database.run(include_str!("../sql/catalog/migration_table.sql")).await;
     database.run(first.sql).await;
     database.run("INSERT INTO bucardo.migration (level, name) VALUES (1, 'tables')").await;
-    assert_eq!(migrate::migrate(&mut session).await.unwrap(), [2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(migrate::migrate(&mut session).await.unwrap(), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     assert_eq!(shape(&database).await, whole);
 }
 

@@ -21,6 +21,8 @@ pub enum ActorId {
     Ctl(SyncName),
     /// A worker.
     Kid(KidId),
+    /// No actor: a database that syncs in use have. It is active or stalled.
+    Db(DbName),
 }
 
 /// What an actor does, in the words of the status command.
@@ -35,7 +37,9 @@ pub enum Doing {
     Idle,
     /// An operator has paused it.
     Paused,
-    /// Given up, and tried again only rarely or on request; see `fault` and `next_try`.
+    /// Its last run is over, and it rests until the next kick or its timer (a sync without `stayalive`).
+    Finished,
+    /// Given up, and tried again only rarely or on request (a database: cannot be reached); see `fault` and `next_try`.
     Stalled,
     /// Not running: not started, stopped, or about to be started again (`next_try`).
     #[default]
@@ -82,6 +86,14 @@ pub struct Snapshot {
     pub step: String,
     /// Databases that it does without at present.
     pub away: BTreeMap<DbName, Away>,
+}
+
+impl Snapshot {
+    /// Tables that stay behind while the others go on: one sentence each.
+    #[must_use]
+    pub fn aside(&self) -> Option<&[String]> {
+        self.last.as_ref().map(|last| last.quarantined.as_slice()).filter(|tables| !tables.is_empty())
+    }
 }
 
 /// A database that cannot be reached, while the work goes on without it.
@@ -147,6 +159,11 @@ impl Board {
     #[must_use]
     pub fn get(&self, id: &ActorId) -> Option<Snapshot> {
         self.entries.get(id).map(|entry| entry.view())
+    }
+
+    /// Whether it is stalled.
+    pub(crate) fn is_stalled(&self, id: &ActorId) -> bool {
+        self.entries.get(id).is_some_and(|entry| entry.snapshot.state == Doing::Stalled)
     }
 
     /// All snapshots, in order.

@@ -9,14 +9,18 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::agenda::{Agenda, Over};
 use crate::board::{ActorId, Board, Doing};
+use crate::dbs::reached_by;
+use crate::health::ask;
 use crate::kid::Kid;
 use crate::lifeline::Lifeline;
-use crate::messages::{Brake, ChildExited, Look, Ping, Pong, Replan, Retry, RoundEnded, RunRound, Stop};
-use crate::model::{DbName, KidId, Reason, RoundReport, SyncName, SyncPlan, Work};
+use crate::messages::{
+    Brake, ChildExited, DbBack, Look, Ping, PingActor, Pong, Replan, Retry, RoundEnded, RunRound, Stop,
+};
+use crate::model::{Cause, DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan, Work};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::{Answer, Outbox};
 use crate::policy::{Exit, Settings, Verdict};
@@ -57,6 +61,8 @@ pub struct Ctl {
     told: Option<Instant>,       // when SyncDone was last told
     untold: Option<SpawnHandle>, // SyncDone is to be told then
     away: BTreeSet<DbName>,      // sources that the last merge did without
+    stalled: bool,               // that a KID is stalled was told
+    mcp: Recipient<DbBack>,
     life: Lifeline<SyncName>,
 }
 
@@ -68,6 +74,7 @@ impl Ctl {
         plan: SyncPlan,
         kids: BTreeSet<KidId>,
         brake: Brake,
+        mcp: Recipient<DbBack>,
     ) -> Self {
         let mut agenda = Agenda::new();
         for kid in kids {
@@ -77,9 +84,11 @@ impl Ctl {
         kids.set_care_of(merge_of(&plan), settings.supervision.merge);
         Self {
             kids,
+            mcp,
             away: BTreeSet::new(),
             runs: Runs::default(),
             stopping: false,
+            stalled: false,
             check: None,
             flush: None,
             told: None,
@@ -226,6 +235,9 @@ impl Ctl {
             warn!(%kid, %db, error = why, "the database is away, the others are merged without it");
         }
         let now: BTreeSet<DbName> = report.away.iter().map(|(db, _)| db.clone()).collect();
+        for (db, why) in &report.away {
+            self.shared.lost(db, &Fault::transient(why.clone()).at(db.clone()).because(Cause::Away), None);
+        }
         for db in self.away.difference(&now) {
             info!(%kid, %db, "the database is back");
         }
@@ -316,11 +328,23 @@ impl Parent<KidId> for Ctl {
                 error!(%kid, error = %fault, ?after, "KID ended in disorder and is restarted");
                 (Doing::Down, Some(after))
             }
-            Verdict::Stall { retry_after } => {
-                error!(%kid, error = %fault, hint, ?retry_after, "KID is stalled");
+            Verdict::Stall { retry_after, again } => {
+                if again {
+                    debug!(%kid, error = %fault, ?retry_after, "KID is still stalled");
+                } else {
+                    error!(%kid, error = %fault, hint, ?retry_after, "KID is stalled");
+                    self.stalled = true;
+                    self.shared.outbox.tell(Notice::Stalled(kid.sync.clone()));
+                }
                 (Doing::Stalled, Some(retry_after))
             }
         };
+        if matches!((verdict, fault.cause), (Verdict::Restart { .. }, Cause::Serialization | Cause::Deadlock)) {
+            self.shared.outbox.tell(Notice::Clashed(kid.sync.clone()));
+        }
+        if let Some(db) = fault.away() {
+            self.shared.lost(db, &fault, after);
+        }
         let over = self.agenda.failed(kid, self.plan.concerns(kid, Reason::Start));
         if self.agenda.has(kid) {
             let records = self.runs.failed(kid, fault.clone(), after, Instant::now());
@@ -359,6 +383,11 @@ impl Handler<RoundEnded> for Ctl {
         let recovered = self.kids.succeeded(&kid);
         if recovered {
             info!(%kid, "KID has recovered");
+            let stalls = |kid: &KidId| self.kids.standing(kid) == Standing::Stalled;
+            if self.stalled && !self.agenda.kids().any(stalls) {
+                self.stalled = false;
+                self.shared.outbox.tell(Notice::Recovered(self.plan.name.clone()));
+            }
         }
         if report.copied {
             info!(%kid, rows = report.inserts, took = ?report.took, "whole copy made");
@@ -367,6 +396,9 @@ impl Handler<RoundEnded> for Ctl {
             // What it has written to the sources waits there for those that follow them.
             let (kids, follows) = (&self.kids, |other: &KidId| matches!(other.work, Work::Follow { .. }));
             self.agenda.pass_on(&kid, follows, |other| is_able(kids.standing(other)));
+        }
+        for db in reached_by(&self.plan, &kid, &report.away).filter(|db| self.shared.reached(db)) {
+            self.mcp.do_send(DbBack(db.clone()));
         }
         let over = self.agenda.ended(&kid, report.more);
         let comes_or_goes = kid.work == Work::Merge && self.note_away(&kid, &report);
@@ -399,9 +431,22 @@ impl Handler<Look> for Ctl {
 impl Handler<Retry> for Ctl {
     type Result = ();
 
-    fn handle(&mut self, _: Retry, ctx: &mut Context<Self>) {
-        if !self.stopping {
-            self.retry_children(ctx);
+    fn handle(&mut self, retry: Retry, ctx: &mut Context<Self>) {
+        match retry.db {
+            _ if self.stopping => {}
+            None => self.retry_children(ctx),
+            Some(db) => {
+                let board = &self.shared.board;
+                let lacks = |kid: &KidId| {
+                    let fault = board.get(&ActorId::Kid(kid.clone())).and_then(|snapshot| snapshot.fault);
+                    fault.is_some_and(|fault| fault.away() == Some(&db) || fault.lacks_all())
+                };
+                let waits = |kid: &&KidId| !is_able(self.kids.standing(kid));
+                let waiting = self.agenda.kids().filter(waits).filter(|kid| lacks(kid)).cloned();
+                for kid in waiting.collect::<Vec<_>>() {
+                    self.revive(&kid, ctx);
+                }
+            }
         }
     }
 }
@@ -451,6 +496,18 @@ impl Handler<Ping> for Ctl {
 
     fn handle(&mut self, _: Ping, _: &mut Context<Self>) -> Self::Result {
         MessageResult(Pong::default()) // its work is done by the KIDs
+    }
+}
+
+impl Handler<PingActor> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, ping: PingActor, ctx: &mut Context<Self>) {
+        let ActorId::Kid(kid) = &ping.id else { return };
+        let (outbox, within) = (self.shared.outbox.clone(), self.settings.supervision.kid.ping.within);
+        if let Some(addr) = self.kids.get(kid).cloned() {
+            ask(&addr, within, ctx, move || outbox.tell(Notice::Pong(ping.id)));
+        }
     }
 }
 

@@ -1,9 +1,26 @@
-//! Is the mailbox alive, and does the work move? A pure judgement of what pings brought back.
+//! Is the mailbox alive, and does the work move? A judgement of what pings brought back.
 
+use std::time::Duration;
+
+use actix::prelude::*;
 use tokio::time::Instant;
 
-use crate::messages::Pong;
+use crate::messages::{Ping, Pong};
 use crate::policy::Care;
+
+/// Asks an actor how it is, for somebody outside: `tell` hears if it answers.
+pub(crate) fn ask<A, B>(addr: &Addr<A>, within: Duration, ctx: &mut Context<B>, tell: impl FnOnce() + 'static)
+where
+    A: Actor<Context = Context<A>> + Handler<Ping>,
+    B: Actor<Context = Context<B>>,
+{
+    let question = addr.send(Ping).timeout(within);
+    ctx.spawn(actix::fut::wrap_future::<_, B>(question).map(|answer, _, _| {
+        if answer.is_ok() {
+            tell();
+        }
+    }));
+}
 
 /// What is known of one child's health.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@
 mod agenda;
 pub mod board;
 mod ctl;
+mod dbs;
 pub mod health;
 mod kid;
 pub mod lifeline;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::board::ActorId;
 use crate::lifeline::Key;
 use crate::model::{DbName, KidId, Reason, RoundReport, SyncName, SyncPlan};
 use crate::outbox::Answer;
@@ -76,6 +77,15 @@ pub struct SetState {
 #[rtype(result = "()")]
 pub struct McpPing;
 
+/// To the MCP, and from it to a CTL: somebody outside wants to know whether this actor lives. It is asked, and its answer
+/// goes out; an actor that does not answer, or is not there, gives none.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PingActor {
+    /// Which actor.
+    pub id: ActorId,
+}
+
 /// To the MCP: start no more rounds, let running ones finish within `grace`, then end.
 /// A second one cancels what still runs.
 #[derive(Clone, Copy, Debug, Message)]
@@ -140,7 +150,15 @@ pub(crate) struct Look {
 /// From the MCP to a CTL: try KIDs that wait or are stalled at once.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Retry;
+pub(crate) struct Retry {
+    /// Only those that could not reach this database.
+    pub(crate) db: Option<DbName>,
+}
+
+/// From a CTL to the MCP: a database that was stalled can be reached again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct DbBack(pub(crate) DbName);
 
 /// From the MCP to a CTL: the plan or the settings have changed.
 #[derive(Message)]

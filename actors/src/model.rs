@@ -140,11 +140,28 @@ pub enum Failure {
     Permanent,
 }
 
+/// What sort of failure it was, where the answer to it differs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// Nothing special.
+    #[default]
+    Other,
+    /// A database cannot be reached, or was lost.
+    Away,
+    /// Somebody else changed the same rows at the same time (SQLSTATE 40001).
+    Serialization,
+    /// Two waited for each other's locks (SQLSTATE 40P01).
+    Deadlock,
+}
+
 /// An error as actors see it: already told in words, with its class and a next step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// Whether trying again can help.
     pub failure: Failure,
+    /// What sort of failure it was.
+    pub cause: Cause,
     /// What was being done and why it failed: the whole chain of causes, on one line.
     pub message: String,
     /// What the operator can do, where we know.
@@ -156,12 +173,12 @@ pub struct Fault {
 impl Fault {
     /// A fault that time may heal.
     pub fn transient(message: impl Into<String>) -> Self {
-        Self { failure: Failure::Transient, message: message.into(), hint: None, db: None }
+        Self { failure: Failure::Transient, cause: Cause::Other, message: message.into(), hint: None, db: None }
     }
 
     /// A fault that waits for a person.
     pub fn permanent(message: impl Into<String>) -> Self {
-        Self { failure: Failure::Permanent, message: message.into(), hint: None, db: None }
+        Self { failure: Failure::Permanent, cause: Cause::Other, message: message.into(), hint: None, db: None }
     }
 
     /// The same fault with a next step for the operator.
@@ -176,6 +193,25 @@ impl Fault {
     pub fn at(mut self, db: DbName) -> Self {
         self.db = Some(db);
         self
+    }
+
+    /// The same fault, of this sort.
+    #[must_use]
+    pub fn because(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
+    }
+
+    /// More than one database cannot be reached: it names none.
+    #[must_use]
+    pub fn lacks_all(&self) -> bool {
+        self.db.is_none() && self.cause == Cause::Away
+    }
+
+    /// The database that cannot be reached, if that is the trouble, and time may heal it.
+    #[must_use]
+    pub fn away(&self) -> Option<&DbName> {
+        self.db.as_ref().filter(|_| self.cause == Cause::Away && self.failure == Failure::Transient)
     }
 }
 
@@ -280,6 +316,11 @@ impl SyncPlan {
             problem: None,
             fingerprint: 0,
         }
+    }
+
+    /// All its databases.
+    pub fn dbs(&self) -> impl Iterator<Item = &DbName> {
+        self.sources.iter().chain(&self.targets).chain(&self.fullcopies)
     }
 
     /// Whether `reason` is work for this KID. A whole copy is made when somebody asks for it by name

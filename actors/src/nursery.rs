@@ -227,7 +227,7 @@ pub trait Parent<K: Key>: Actor<Context = Context<Self>> + Handler<ChildExited<K
         let (generation, verdict) = self.nursery().bury(key, exit, Instant::now());
         let after = match verdict {
             Verdict::Forget => None,
-            Verdict::Restart { after } | Verdict::Stall { retry_after: after } => Some(after),
+            Verdict::Restart { after } | Verdict::Stall { retry_after: after, .. } => Some(after),
         };
         if let Some(after) = after {
             let again = key.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::model::{Failure, Fault};
+use crate::model::{Cause, Failure, Fault};
 
 /// Why an actor, or the work it had started, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +67,35 @@ impl Default for Restart {
 }
 
 impl Restart {
-    /// The wait after `count` restarts; `luck` of 0 to 999 is how much of the jitter is taken off.
-    fn delay(&self, count: u32, luck: u32) -> Duration {
-        let whole = backoff(self.delay_initial, self.delay_max, count);
+    /// The wait after `count` restarts, if the first is `initial`; `luck` of 0 to 999 is how much of the jitter is taken
+    /// off.
+    fn delay(&self, initial: Duration, count: u32, luck: u32) -> Duration {
+        let whole = backoff(initial, self.delay_max.max(initial), count);
         let off = whole.saturating_mul(self.jitter_percent.min(100) * luck.min(999)) / 100_000;
         whole - off
+    }
+}
+
+/// What is done after work has clashed with that of somebody else: the wait before the first restart is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClashCare {
+    /// After a serialization failure.
+    #[serde(with = "humantime_serde")]
+    pub serialization: Duration,
+    /// After a deadlock.
+    #[serde(with = "humantime_serde")]
+    pub deadlock: Duration,
+    /// False: a serialization failure stalls the child at once.
+    pub serialization_retry: bool,
+    /// False: a deadlock stalls the child at once.
+    pub deadlock_retry: bool,
+}
+
+impl Default for ClashCare {
+    fn default() -> Self {
+        let wait = Duration::from_millis(500);
+        Self { serialization: wait, deadlock: wait, serialization_retry: true, deadlock_retry: true }
     }
 }
 
@@ -117,11 +141,14 @@ pub struct StalledCare {
     /// It is tried again this rarely, or at once when an operator asks for it.
     #[serde(with = "humantime_serde")]
     pub retry_every: Duration,
+    /// One that lacks a database is tried again this often, however long the database is away.
+    #[serde(with = "humantime_serde")]
+    pub away_every: Duration,
 }
 
 impl Default for StalledCare {
     fn default() -> Self {
-        Self { retry_every: Duration::from_secs(15 * 60) }
+        Self { retry_every: Duration::from_secs(15 * 60), away_every: Duration::from_secs(30) }
     }
 }
 
@@ -131,6 +158,8 @@ impl Default for StalledCare {
 pub struct Care {
     /// Restarts after a failure.
     pub restart: Restart,
+    /// Restarts after a clash.
+    pub clash: ClashCare,
     /// Health of the mailbox.
     pub ping: PingCare,
     /// Health of the work.
@@ -151,11 +180,13 @@ pub struct LeaseCare {
     pub delay_max: Duration,
     /// So many tries at the start of the daemon, then it ends. A running daemon that lost its lease never gives up.
     pub tries_max: u32,
+    /// False: a running daemon that lost its lease ends.
+    pub regain: bool,
 }
 
 impl Default for LeaseCare {
     fn default() -> Self {
-        Self { delay_initial: Duration::from_secs(1), delay_max: Duration::from_secs(30), tries_max: 5 }
+        Self { delay_initial: Duration::from_secs(1), delay_max: Duration::from_secs(30), tries_max: 5, regain: true }
     }
 }
 
@@ -192,11 +223,13 @@ impl Default for Supervision {
             restarts_max: 20,
             ..Restart::default()
         };
+        let wait = often.delay_initial;
+        let clash = ClashCare { serialization: wait, deadlock: wait, ..ClashCare::default() };
         Self {
             lease: LeaseCare::default(),
             ctl: Care::default(),
             kid: Care::default(),
-            merge: Care { restart: often, ..Care::default() },
+            merge: Care { restart: often, clash, ..Care::default() },
             vac: Care::default(),
         }
     }
@@ -267,6 +300,8 @@ pub enum Verdict {
     Stall {
         /// Until the next try.
         retry_after: Duration,
+        /// It was stalled before, and has not gone well since: nothing new.
+        again: bool,
     },
 }
 
@@ -275,13 +310,22 @@ pub enum Verdict {
 pub struct Ledger {
     restarts: VecDeque<Instant>,
     in_trouble: bool,
+    stalled: bool,
 }
 
 impl Ledger {
     /// Decides what to do about a child that ended with `exit` at `now`. `luck` of 0 to 999 shortens the wait, as far as
     /// [`Restart::jitter_percent`] lets it.
     pub fn settle(&mut self, care: &Care, exit: &Exit, now: Instant, luck: u32) -> Verdict {
-        let stall = Verdict::Stall { retry_after: care.stalled.retry_every };
+        let verdict = self.judge(care, exit, now, luck);
+        if let Verdict::Stall { .. } = verdict {
+            self.stalled = true;
+        }
+        verdict
+    }
+
+    fn judge(&mut self, care: &Care, exit: &Exit, now: Instant, luck: u32) -> Verdict {
+        let stall = |retry_after| Verdict::Stall { retry_after, again: self.stalled };
         match exit {
             Exit::Stopped => {
                 self.succeeded();
@@ -289,7 +333,7 @@ impl Ledger {
             }
             Exit::Failed(fault) if fault.failure == Failure::Permanent => {
                 self.in_trouble = true;
-                stall
+                stall(care.stalled.retry_every)
             }
             Exit::Failed(_) | Exit::Panicked(_) | Exit::Unresponsive(_) => {
                 self.in_trouble = true;
@@ -297,11 +341,25 @@ impl Ledger {
                     self.restarts.pop_front();
                 }
                 let count = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
-                if count >= care.restart.restarts_max {
-                    return stall;
+                let cause = if let Exit::Failed(fault) = exit { fault.cause } else { Cause::Other };
+                let (initial, retried) = match cause {
+                    Cause::Other | Cause::Away => (care.restart.delay_initial, true),
+                    Cause::Serialization => (care.clash.serialization, care.clash.serialization_retry),
+                    Cause::Deadlock => (care.clash.deadlock, care.clash.deadlock_retry),
+                };
+                let after = care.restart.delay(initial, count, luck);
+                let spent = count >= care.restart.restarts_max;
+                match cause {
+                    // Only time helps, and the database may be back any moment: no budget makes the waits longer.
+                    Cause::Away if self.stalled || spent || after >= care.stalled.away_every => {
+                        stall(care.stalled.away_every)
+                    }
+                    _ if spent || !retried => stall(care.stalled.retry_every),
+                    _ => {
+                        self.restarts.push_back(now);
+                        Verdict::Restart { after }
+                    }
                 }
-                self.restarts.push_back(now);
-                Verdict::Restart { after: care.restart.delay(count, luck) }
             }
         }
     }
@@ -309,6 +367,7 @@ impl Ledger {
     /// The child's work went well: its earlier failures no longer count. True if there were any.
     pub fn succeeded(&mut self) -> bool {
         self.restarts.clear();
+        self.stalled = false;
         std::mem::take(&mut self.in_trouble)
     }
 }

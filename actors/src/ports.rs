@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
+use crate::board::{ActorId, Snapshot};
+use crate::model::{DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
 use crate::policy::Settings;
 
 /// What a fault-injection hook may do at a step: return a fault, panic, or wait.
@@ -124,6 +125,31 @@ pub enum Notice {
     SyncKill(SyncName),
     /// A kick of a sync that is unknown, inactive or paused.
     SyncError(SyncName),
+    /// A sync is paused.
+    Paused(SyncName),
+    /// A sync goes on after a pause.
+    Resumed(SyncName),
+    /// A sync, or one of its KIDs, is given up for a while.
+    Stalled(SyncName),
+    /// Nothing of a sync is stalled any more.
+    Recovered(SyncName),
+    /// A round clashed with the work of somebody else, and is repeated soon.
+    Clashed(SyncName),
+    /// Answer to a ping of an actor.
+    Pong(ActorId),
+    /// A database cannot be reached.
+    DbStalled(DbName),
+    /// A database can be reached again.
+    DbActive(DbName),
+}
+
+/// How an actor or a database is now; `None`: it is no longer there.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Who.
+    pub id: ActorId,
+    /// How it is.
+    pub snapshot: Option<Snapshot>,
 }
 
 /// The control database, as far as actors need it.
@@ -148,6 +174,10 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Writes `sync.status` (`active` or `inactive`), as an operator asked by NOTIFY.
     fn set_active(&self, sync: SyncName, active: bool) -> BoxFuture<'static, Result<(), Fault>>;
+
+    /// Shows how things are to whoever reads the control database: these changes, all or none. It knows nothing of before
+    /// the lease was taken.
+    fn show(&self, changes: Vec<Shown>) -> BoxFuture<'static, Result<(), Fault>>;
 
     /// Tells the outside.
     fn notify(&self, notice: Notice) -> BoxFuture<'static, Result<(), Fault>>;

@@ -398,6 +398,100 @@ CREATE TABLE IF NOT EXISTS bucardo.conflict_total (
     CONSTRAINT conflict_total_pk PRIMARY KEY (sync, schemaname, tablename)
 );
 
+-- How syncs, kids and databases are at present. The daemon writes the table "live" while it runs; the view "state" is what
+-- others read: there all is down while no daemon holds the lease, whatever the last one has left in the table.
+
+CREATE TABLE IF NOT EXISTS bucardo.live (
+    kind     text        NOT NULL,
+    sync     text        NOT NULL,
+    source   text        NOT NULL,
+    db       text        NOT NULL,
+    id       integer     NULL,
+    state    text        NOT NULL,
+    since    timestamptz NULL,
+    why      text        NULL,
+    hint     text        NULL,
+    next_try timestamptz NULL,
+    doing    text        NULL,
+    CONSTRAINT live_pk PRIMARY KEY (kind, sync, source, db),
+    CONSTRAINT live_kind_valid CHECK (kind IN ('mcp', 'vac', 'sync', 'kid', 'db'))
+) WITH (fillfactor = 50);
+
+-- Whether a daemon holds the lease on this control database: the number is "bucardo".
+CREATE OR REPLACE VIEW bucardo.daemon AS
+SELECT EXISTS (
+    SELECT 1
+    FROM pg_catalog.pg_locks AS l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.classid = 6452579 AND l.objid = 1634886767
+      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+) AS runs;
+
+CREATE OR REPLACE VIEW bucardo.state AS
+SELECT l.kind, l.sync, l.source, l.db, l.id,
+       CASE WHEN d.runs THEN l.state ELSE 'down' END AS state,
+       CASE WHEN d.runs THEN l.since END AS since,
+       CASE WHEN d.runs THEN l.why ELSE 'the daemon does not run' END AS why,
+       CASE WHEN d.runs THEN l.hint ELSE 'bucardo start' END AS hint,
+       CASE WHEN d.runs THEN l.next_try END AS next_try,
+       CASE WHEN d.runs THEN l.doing END AS doing
+FROM bucardo.live AS l, bucardo.daemon AS d;
+
+-- Who lived from when to when (setting audit_pid), as versions 3 and 4 noted it: the daemon, its controllers and kids.
+CREATE SEQUENCE IF NOT EXISTS bucardo.audit_pid_id_seq;
+CREATE TABLE IF NOT EXISTS bucardo.audit_pid (
+    id             integer     NOT NULL DEFAULT nextval('bucardo.audit_pid_id_seq'),
+    parentid       integer     NULL,
+    familyid       integer     NULL,
+    type           text        NOT NULL,
+    sync           text        NULL,
+    source         text        NULL,
+    target         text        NULL,
+    master_backend integer     NULL     DEFAULT pg_catalog.pg_backend_pid(),
+    source_backend integer     NULL,
+    target_backend integer     NULL,
+    ppid           integer     NULL,
+    pid            integer     NULL,
+    birthdate      timestamptz NOT NULL DEFAULT now(),
+    killdate       timestamptz NULL,
+    birth          text        NULL,
+    death          text        NULL,
+    CONSTRAINT audit_pid_id_pk PRIMARY KEY (id)
+);
+ALTER SEQUENCE bucardo.audit_pid_id_seq OWNED BY bucardo.audit_pid.id;
+CREATE INDEX IF NOT EXISTS audit_pid_alive ON bucardo.audit_pid (type, sync) WHERE killdate IS NULL;
+
+-- Follows the table "live": who appears there, or is no longer down, was born; who is down or gone has died.
+CREATE OR REPLACE FUNCTION bucardo.audit_live() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+    is_up  boolean := TG_OP <> 'DELETE' AND NEW.state NOT IN ('down', 'stalled', 'finished');
+    was_up boolean := TG_OP <> 'INSERT' AND OLD.state NOT IN ('down', 'stalled', 'finished');
+    one    bucardo.live := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    role   text := CASE one.kind WHEN 'mcp' THEN 'MCP' WHEN 'sync' THEN 'CTL' WHEN 'kid' THEN 'KID' WHEN 'vac' THEN 'VAC' END;
+    mcp    integer;
+BEGIN
+    IF role IS NULL OR is_up = was_up
+       OR NOT EXISTS (SELECT 1 FROM bucardo.bucardo_config
+                      WHERE name = 'audit_pid' AND item IS NULL AND setting IN ('1', 'on', 'true', 'yes')) THEN
+        RETURN NULL;
+    END IF;
+    UPDATE bucardo.audit_pid AS a
+    SET killdate = clock_timestamp(), death = coalesce(one.why, 'ended')
+    WHERE a.killdate IS NULL AND a.type = role
+      AND (coalesce(a.sync, ''), coalesce(a.source, ''), coalesce(a.target, '')) = (one.sync, one.source, one.db);
+    IF is_up THEN
+        SELECT max(a.id) INTO mcp FROM bucardo.audit_pid AS a WHERE a.type = 'MCP' AND a.killdate IS NULL;
+        INSERT INTO bucardo.audit_pid (parentid, familyid, type, sync, source, target, pid, birthdate, birth)
+        VALUES (mcp, mcp, role, nullif(one.sync, ''), nullif(one.source, ''), nullif(one.db, ''), one.id,
+                clock_timestamp(), 'started');
+    END IF;
+    RETURN NULL;
+END $$;
+DROP TRIGGER IF EXISTS audit_live ON bucardo.live;
+CREATE TRIGGER audit_live AFTER INSERT OR UPDATE OR DELETE ON bucardo.live
+    FOR EACH ROW EXECUTE PROCEDURE bucardo.audit_live();
+
 -- Rejects settings for a sync or table that do not name it, and the reverse.
 CREATE OR REPLACE FUNCTION bucardo.check_bucardo_config() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -474,17 +568,17 @@ INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('bucardo_initial_version', '6.0.0', '6.0.0', 'Version of the program that created this schema'),
     ('bucardo_version', '6.0.0', '6.0.0', 'Version of the program that this schema is for'),
     ('mcp_loop_sleep', '0.2', '0.2', 'How long does the main MCP daemon sleep between loops? (accepted for old scripts)'),
-    ('mcp_dbproblem_sleep', '15', '15', 'How many seconds to wait before the daemon tries a lost control database again'),
-    ('mcp_vactime', '60', '60', 'How often in seconds the MCP checks that the VAC runs'),
-    ('mcp_pingtime', '60', '60', 'How often in seconds the MCP checks its databases'),
+    ('mcp_dbproblem_sleep', '15', '15', 'Seconds between two tries of a lost control database (unset: 1, growing to 30); 0: the daemon ends'),
+    ('mcp_vactime', '10', '10', 'How often in seconds the MCP asks the VAC how it is'),
+    ('mcp_pingtime', '30', '30', 'How often in seconds syncs are looked at unasked, and databases that are away are tried again'),
     ('ctl_sleep', '0.2', '0.2', 'How long a controller sleeps between loops (accepted for old scripts)'),
-    ('ctl_checkonkids_time', '10', '10', 'How often in seconds a controller checks its kids'),
+    ('ctl_checkonkids_time', '10', '10', 'How often in seconds a controller asks its kids how they are'),
     ('ctl_createkid_time', '0.5', '0.5', 'How long a controller waits for a new kid (accepted for old scripts)'),
     ('kid_sleep', '0.5', '0.5', 'How long an idle kid sleeps (accepted for old scripts)'),
     ('kid_nodeltarows_sleep', '0.5', '0.5', 'How long a kid sleeps when it finds nothing (accepted for old scripts)'),
-    ('kid_serial_sleep', '0.5', '0.5', 'How many seconds a kid waits after a serialization failure'),
-    ('kid_deadlock_sleep', '0.5', '0.5', 'How many seconds a kid waits after a deadlock'),
-    ('kid_restart_sleep', '1', '1', 'How many seconds to wait before a kid that failed is started again'),
+    ('kid_serial_sleep', '0.5', '0.5', 'Seconds before a kid is started again after a serialization failure; below 0: not at once'),
+    ('kid_deadlock_sleep', '0.5', '0.5', 'Seconds before a kid is started again after a deadlock; below 0: not at once'),
+    ('kid_restart_sleep', '1', '1', 'Seconds before a kid that failed is started again; each further wait is twice as long'),
     ('kid_pingtime', '60', '60', 'How often in seconds an idle kid checks its databases'),
     ('endsync_sleep', '1.0', '1.0', 'How many seconds to wait when custom code asks for an end of the sync'),
     ('vac_sleep', '120', '120', 'How often in seconds the VAC looks for rows to purge'),
@@ -525,6 +619,18 @@ INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('stopfile', 'fullstopbucardo', 'fullstopbucardo', 'Name of the file in piddir that stops the daemon'),
     ('autosync_ddl', 'newcol', 'newcol', 'Which changes of table definitions are replicated (reserved)'),
     ('batch_rows_max', '500000', '500000', 'How many rows one round takes at most, in whole transactions'),
+    ('audit_pid', '0', '0', 'Note starts and ends of the daemon, its controllers and kids in the table audit_pid'),
+    ('kid_abort_limit', '10', '10', 'How often a kid that fails is started again before it is stalled'),
+    ('kid_abort_sleep', '1', '1', 'Older name of kid_restart_sleep'),
+    ('ctl_checkabortedkids_time', '900', '900', 'How often in seconds a stalled kid is tried again'),
+    ('ctl_pingtime', '600', '600', 'How often in seconds a controller checks the control database (accepted for old scripts)'),
+    ('ctl_nothingfound_sleep', '0.2', '0.2', 'How long an idle controller sleeps (accepted for old scripts)'),
+    ('kid_nothingfound_sleep', '0.3', '0.3', 'How long an idle kid sleeps (accepted for old scripts)'),
+    ('kick_sleep', '0.2', '0.2', 'How long a kick sleeps while it waits (accepted for old scripts)'),
+    ('max_select_clause', '500', '500', 'How many keys one SELECT takes (accepted for old scripts)'),
+    ('max_delete_clause', '200', '200', 'How many keys one DELETE takes (accepted for old scripts)'),
+    ('upsert_attempts', '3', '3', 'How often writing a row is tried (accepted for old scripts)'),
+    ('pidfile', 'bucardo.mcp.pid', 'bucardo.mcp.pid', 'Name of the PID file (accepted for old scripts)'),
     ('log_conflict_details', '0', '0', 'Write the rows of each conflict to log_conflict_file'),
     ('conflict_keep', '2592000', '2592000', 'How many seconds a decided conflict can be listed; 0: they are only counted'),
     ('copy_workers', '4', '4', 'How many tables, or pieces of large ones, an initial copy writes to a target at once'),

@@ -4,26 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use bucardo_actors::board::ActorId;
 use bucardo_actors::model::{DbName, Fault, Intent, KidId, SyncName, SyncPlan, Work};
-use bucardo_actors::ports::{Catalog, Notice, RunRecord};
+use bucardo_actors::ports::{Catalog, Notice, RunRecord, Shown};
 use bucardo_actors::{plan, policy};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex as AsyncMutex;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::copies::{Copies, all_have_copied};
 use super::lease::{self, SessionId};
 use super::listener::{Listeners, Source};
-use super::{ConflictHistory, SyncMap, channels, plans};
+use super::{ConflictHistory, Numbers, SyncMap, channels, plans};
 use crate::catalog::runs::{self, Counts, RunEnd};
-use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, syncs, trouble};
+use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, states, syncs, trouble};
 use crate::config::{ClassicSetting, Layers};
 use crate::daemon::Log;
-use crate::pg::{Access, SqlFile, causes, classify};
+use crate::pg::{Access, SqlFile, cause, causes, classify};
 
 const NOTIFY: SqlFile = SqlFile::new(include_str!("../../sql/daemon/notify.sql"));
-const NOTIFY_PAYLOAD: SqlFile = SqlFile::new(include_str!("../../sql/daemon/notify_payload.sql"));
 
 /// The control database. One session holds the lease and serves all calls, one after the other.
 pub struct ControlDatabase {
@@ -40,6 +40,9 @@ struct Inner {
     session: AsyncMutex<Session>,
     lost: Mutex<Option<BoxFuture<'static, ()>>>,
     copies: Mutex<Copies>,
+    /// Settings without effect that the log knows of.
+    told: Mutex<BTreeSet<String>>,
+    numbers: Numbers,
 }
 
 #[derive(Default)]
@@ -65,9 +68,12 @@ impl ControlDatabase {
         syncs: SyncMap,
         listeners: Arc<Listeners>,
         conflicts: Arc<ConflictHistory>,
+        numbers: Numbers,
     ) -> Self {
         let (session, lost, copies) = (AsyncMutex::default(), Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { access, layers, log, syncs, listeners, conflicts, session, lost, copies }) }
+        let told = Mutex::default();
+        let inner = Inner { access, layers, log, syncs, listeners, conflicts, numbers, session, lost, copies, told };
+        Self { inner: Arc::new(inner) }
     }
 }
 
@@ -78,7 +84,9 @@ impl Inner {
         let (control, id) = Box::pin(lease::take(&self.access, session.id.as_ref())).await?;
         if session.id.is_none() {
             trouble::clear(control.client()).await?;
+            self.layers_with(&settings::load(control.client()).await?);
         }
+        states::clear(control.client()).await?;
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.closed().boxed());
         self.listeners.set_own_backend(control.backend_pid());
         let closed = runs::close_open(control.client()).await?;
@@ -100,6 +108,10 @@ impl Inner {
             plan.sources.iter().map(|db| (plan.name.clone(), db.clone())).collect::<Vec<(SyncName, DbName)>>()
         };
         let merged: Vec<(SyncName, DbName)> = running().flat_map(sources_of).collect();
+        let ctls = running().map(|plan| ActorId::Ctl(plan.name.clone()));
+        for id in ctls.chain(kids.iter().cloned().map(ActorId::Kid)) {
+            self.numbers.of(&id);
+        }
         trouble::retain(session.control()?.client(), &kids, &merged).await?;
         drop(session);
         let names: BTreeSet<SyncName> = details.iter().map(|sync| sync.name.clone()).collect();
@@ -113,11 +125,22 @@ impl Inner {
 
     async fn settings(&self) -> Result<policy::Settings, Fault> {
         let found = settings::load(self.session.lock().await.control()?.client()).await?;
-        let layers = Layers { catalog: changed_settings(&found), ..self.layers.clone() };
-        let settings = layers.load().map_err(|error| Fault::permanent(causes(&error)))?;
+        let settings = self.layers_with(&found).load().map_err(|error| Fault::permanent(causes(&error)))?;
         self.log.change(&settings.log);
         self.conflicts.change(&settings);
         Ok(policy::Settings { supervision: settings.supervision, schedule: settings.schedule })
+    }
+
+    /// All layers. Of settings that have no effect the log tells once.
+    fn layers_with(&self, found: &settings::Settings) -> Layers {
+        let layers = Layers { catalog: changed_settings(found), ..self.layers.clone() };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, why) in layers.without_effect() {
+            if told.insert(name.to_lowercase()) {
+                warn!("setting \"{name}\" has no effect: {why}");
+            }
+        }
+        layers
     }
 
     async fn record(&self, run: RunRecord) -> Result<(), Fault> {
@@ -199,11 +222,34 @@ impl Inner {
         }
     }
 
-    async fn notify(&self, notice: Notice) -> Result<(), Fault> {
-        let (words, fits) = channels::notice(&notice);
-        let sql = if fits { NOTIFY } else { NOTIFY_PAYLOAD };
+    /// What outsiders call an actor by.
+    fn number(&self, id: &ActorId) -> Option<i32> {
+        match id {
+            ActorId::Mcp | ActorId::Vac => i32::try_from(std::process::id()).ok(),
+            ActorId::Ctl(_) | ActorId::Kid(_) => Some(self.numbers.of(id)),
+            ActorId::Db(_) => None,
+        }
+    }
+
+    async fn show(&self, changes: Vec<Shown>) -> Result<(), Fault> {
         let mut session = self.session.lock().await;
-        session.control()?.query_one(sql.text(), &[&words]).await.map(drop).map_err(sql_fault("notify"))
+        let transaction = session.control()?.client_mut().transaction().await.map_err(sql_fault("begin"))?;
+        states::show(&transaction, &changes, |id| self.number(id)).await?;
+        transaction.commit().await.map_err(sql_fault("commit how things are"))
+    }
+
+    async fn notify(&self, notice: Notice) -> Result<(), Fault> {
+        if notice == Notice::Stopped {
+            states::clear(self.session.lock().await.control()?.client()).await?;
+        }
+        let said = channels::notice(&notice, |id| self.numbers.of(id));
+        let mut session = self.session.lock().await;
+        session
+            .control()?
+            .query_one(NOTIFY.text(), &[&said.own, &said.channel, &said.payload])
+            .await
+            .map(drop)
+            .map_err(sql_fault("notify"))
     }
 }
 
@@ -231,6 +277,7 @@ fn sources(details: &[Arc<SyncDetail>], plans: &[SyncPlan]) -> BTreeMap<DbName, 
 fn sql_fault(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Fault {
     move |error| Fault {
         failure: classify(&error),
+        cause: cause(&error),
         message: format!("cannot {doing} on the control database: {}", causes(&error)),
         hint: None,
         db: None,
@@ -272,6 +319,11 @@ impl Catalog for ControlDatabase {
     fn set_active(&self, sync: SyncName, active: bool) -> BoxFuture<'static, Result<(), Fault>> {
         let inner = Arc::clone(&self.inner);
         async move { inner.set_active(sync, active).await }.boxed()
+    }
+
+    fn show(&self, changes: Vec<Shown>) -> BoxFuture<'static, Result<(), Fault>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.show(changes).await }.boxed()
     }
 
     fn notify(&self, notice: Notice) -> BoxFuture<'static, Result<(), Fault>> {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use crate::catalog::Control;
-use crate::pg::{Access, SqlFile, causes, classify};
+use crate::pg::{Access, SqlFile, cause, causes, classify};
 
 const SESSION: SqlFile = SqlFile::new(include_str!("../../sql/daemon/session.sql"));
 const TAKE: SqlFile = SqlFile::new(include_str!("../../sql/daemon/lease_take.sql"));
@@ -43,6 +43,7 @@ pub(super) async fn take(access: &Access, former: Option<&SessionId>) -> Result<
     let failed = |doing: &'static str| {
         move |error: tokio_postgres::Error| Fault {
             failure: classify(&error),
+            cause: cause(&error),
             message: format!("cannot {doing} on the control database: {}", causes(&error)),
             hint: None,
             db: None,

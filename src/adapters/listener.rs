@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use bucardo_actors::Mcp;
-use bucardo_actors::messages::{Kick, KickDb, McpPing, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish};
+use bucardo_actors::board::ActorId;
+use bucardo_actors::messages::{
+    Kick, KickDb, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish,
+};
 use bucardo_actors::model::{DbName, Reason, SyncName};
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
@@ -18,6 +21,7 @@ use tokio_postgres::Notification;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
+use super::Numbers;
 use super::channels::{self, Request};
 use super::hush::{Act, Activity, Hush};
 use super::lease::application_name;
@@ -65,6 +69,7 @@ struct Shared {
     own_backend: AtomicI32,
     grace: Duration,
     activity: Activity,
+    numbers: Numbers,
 }
 
 struct Running {
@@ -77,10 +82,10 @@ struct Running {
 
 impl Listeners {
     /// No listener yet. `grace` is what a request to stop allows to running rounds; `activity` tells which sources
-    /// are busy.
+    /// are busy, and `numbers` who is pinged by which.
     #[must_use]
-    pub fn new(workers: Handle, grace: Duration, activity: Activity) -> Self {
-        let shared = Shared { mcp: OnceLock::new(), own_backend: AtomicI32::new(0), grace, activity };
+    pub fn new(workers: Handle, grace: Duration, activity: Activity, numbers: Numbers) -> Self {
+        let shared = Shared { mcp: OnceLock::new(), own_backend: AtomicI32::new(0), grace, activity, numbers };
         Self { shared: Arc::new(shared), workers, sources: Mutex::default(), control: Mutex::default() }
     }
 
@@ -98,7 +103,7 @@ impl Listeners {
     /// Listens to the control database, for these syncs by name; returns when it does, so that whoever hears that
     /// the daemon is ready is heard by it. A listener that cannot is waited for only a while.
     pub(super) async fn listen_to_control(&self, access: &Access, syncs: &BTreeSet<SyncName>) {
-        let wanted = channels::control_channels(syncs.iter());
+        let wanted = channels::control_channels(syncs.iter(), &self.shared.numbers.all());
         let mut present = {
             let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
             let running = control.get_or_insert_with(|| self.start(Place::Control, access.clone(), wanted.clone()));
@@ -353,6 +358,12 @@ impl Listener {
             (_, Place::Source(_)) => {}
             (Request::Kick(sync), Place::Control) => mcp.do_send(Kick { sync, reason: Reason::Request }),
             (Request::Ping, _) => mcp.do_send(McpPing),
+            (Request::PingVac, _) => mcp.do_send(PingActor { id: ActorId::Vac }),
+            (Request::PingNumber(number), _) => {
+                if let Some(id) = self.shared.numbers.find(number) {
+                    mcp.do_send(PingActor { id });
+                }
+            }
             (Request::Reload, _) => mcp.do_send(Reload),
             (Request::ReloadConfig, _) => mcp.do_send(ReloadConfig),
             (Request::ReloadSync(sync), _) => mcp.do_send(ReloadSync { sync }),

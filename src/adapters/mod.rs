@@ -9,6 +9,7 @@ mod floors;
 mod hush;
 mod lease;
 mod listener;
+mod numbers;
 mod plans;
 mod purger;
 mod replicator;
@@ -16,7 +17,7 @@ mod replicator;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bucardo_actors::model::{DbName, Fault, SyncName};
+use bucardo_actors::model::{Cause, DbName, Fault, SyncName};
 
 use crate::catalog::{CatalogError, SyncDetail};
 use crate::pg::{ConnectError, causes};
@@ -25,6 +26,7 @@ pub use catalog::{ControlDatabase, changed_settings};
 pub use conflicts::ConflictHistory;
 pub use hush::Activity;
 pub use listener::Listeners;
+pub use numbers::Numbers;
 pub use purger::SourcePurger;
 pub use replicator::SyncReplicator;
 
@@ -53,7 +55,8 @@ impl SyncMap {
 
 impl From<CatalogError> for Fault {
     fn from(error: CatalogError) -> Self {
-        Self { failure: error.failure(), message: causes(&error), hint: error.hint(), db: None }
+        let cause = if matches!(error, CatalogError::Connect(_)) { Cause::Away } else { Cause::Other };
+        Self { failure: error.failure(), cause, message: causes(&error), hint: error.hint(), db: None }
     }
 }
 
@@ -61,6 +64,7 @@ impl From<CatalogError> for Fault {
 fn unreachable(db: &DbName, error: &ConnectError) -> Fault {
     Fault {
         failure: error.failure(),
+        cause: Cause::Away,
         message: format!("cannot connect to database \"{db}\": {}", causes(error)),
         hint: error.hint(),
         db: Some(db.clone()),

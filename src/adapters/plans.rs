@@ -11,7 +11,8 @@ use crate::source::validate;
 pub(super) fn plan(sync: &SyncDetail) -> SyncPlan {
     let problem = sync.problem.clone().map(Fault::permanent).or_else(|| {
         let error = validate::check_shape(sync).err()?;
-        Some(Fault { failure: error.failure(), message: error.told(), hint: error.hint(), db: None })
+        let fault = Fault::permanent(error.told());
+        Some(Fault { failure: error.failure(), hint: error.hint(), ..fault })
     });
     let next = || format!("change the sync, then run \"bucardo validate {0}\" and \"bucardo reload {0}\"", sync.name);
     SyncPlan {

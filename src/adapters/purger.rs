@@ -13,7 +13,7 @@ use super::floors::{self, Open};
 use super::lease::application_name;
 use super::{ConflictHistory, SyncMap, unreachable};
 use crate::catalog::{Role, SyncDetail};
-use crate::pg::{Access, causes, classify, connect};
+use crate::pg::{Access, cause, causes, classify, connect};
 use crate::source::floor::Looks;
 use crate::source::purge::{PurgeError, PurgeLimits, purge_within, survey};
 
@@ -125,5 +125,6 @@ fn tell_away(known: &Mutex<BTreeSet<DbName>>, unreached: &[Fault]) {
 }
 
 fn told(error: &PurgeError) -> Fault {
-    Fault { failure: classify(&error.source), message: causes(error), hint: None, db: Some(error.db.clone()) }
+    let (failure, cause) = (classify(&error.source), cause(&error.source));
+    Fault { failure, cause, message: causes(error), hint: None, db: Some(error.db.clone()) }
 }

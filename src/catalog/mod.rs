@@ -19,6 +19,7 @@ mod options;
 mod query;
 pub mod runs;
 pub mod settings;
+pub mod states;
 pub mod syncs;
 pub mod trouble;
 

@@ -8,6 +8,7 @@ mod catalog_verbs;
 mod choose;
 mod chosen;
 mod conflict;
+mod control;
 mod copying;
 mod db;
 mod dbgroup;
@@ -235,6 +236,10 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "reload" => Box::pin(reload::run(ctx)).await,
         "reopen" => Box::pin(reopen::run(ctx)).await,
         "message" => Box::pin(message::run(ctx)).await,
+        "activate" => Box::pin(control::set_active(ctx, true)).await,
+        "deactivate" => Box::pin(control::set_active(ctx, false)).await,
+        "pause" => Box::pin(control::set_paused(ctx, true)).await,
+        "resume" => Box::pin(control::set_paused(ctx, false)).await,
         "kick" => Box::pin(kick::run(ctx)).await,
         "status" => Box::pin(status::run(ctx)).await,
         "validate" => Box::pin(validate::run(ctx)).await,

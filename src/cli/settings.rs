@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{CliError, Context, Outcome, strategy, words};
 use crate::catalog::names;
 use crate::catalog::settings::{self, Setting};
+use crate::config::{SettingsError, check_classic, without_effect};
 use crate::daemon::Log;
 
 /// Settings that are shown as `***`.
@@ -70,6 +71,7 @@ pub(super) async fn set(ctx: &Context, given: &[String]) -> Outcome {
         |(name, _): &(String, &str)| matches!(name.as_str(), "default_conflict_strategy" | "default_standard_conflict");
     let decides = pairs.iter().any(decides);
     let problems = if decides { strategy::problems(&transaction).await? } else { Vec::new() };
+    let mut vain = Vec::new();
     for (typed, value) in pairs {
         let name = if typed == "default_standard_conflict" { "default_conflict_strategy".to_owned() } else { typed };
         let setting = known.iter().find(|(known, _)| *known == name).map(|(_, setting)| setting).ok_or_else(|| {
@@ -83,11 +85,16 @@ pub(super) async fn set(ctx: &Context, given: &[String]) -> Outcome {
         settings::set(&transaction, &name, &value).await?;
         let shown = if SECRET.contains(&name.as_str()) { "***" } else { &value };
         ctx.out.say(format!("Set \"{name}\" to \"{shown}\""));
+        if let Some(why) = without_effect(&name) {
+            vain.push(format!("Setting \"{name}\" has no effect: {why}"));
+        }
     }
     if decides {
         strategy::check(&transaction, &problems).await?;
     }
-    ctx.finish(transaction).await?;
+    if ctx.finish(transaction).await? {
+        vain.iter().for_each(|line| ctx.out.warn(line));
+    }
     Ok(0)
 }
 
@@ -120,7 +127,12 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
         _ if is_number(&setting.default) && !is_number(value) => {
             Err(CliError::refuse(format!("Invalid value for '{name}': must be numeric")))
         }
-        _ => Ok(value.to_owned()),
+        _ => match check_classic(name, value) {
+            Err(SettingsError::Value { why, .. }) => {
+                Err(CliError::refuse(format!("Invalid value for '{name}': {why}")))
+            }
+            _ => Ok(value.to_owned()),
+        },
     }
 }
 

@@ -14,6 +14,7 @@ use super::targets::{Target, targets};
 use super::{CliError, Context, Outcome};
 use crate::catalog::conflict_history::{self, Total};
 use crate::catalog::runs::{self, Run};
+use crate::catalog::states::{self, State, States};
 use crate::catalog::syncs::{self, SyncListing};
 use crate::catalog::{load_sync, trouble};
 use crate::daemon::pidfile::Presence;
@@ -23,6 +24,8 @@ use crate::daemon::pidfile::Presence;
 pub(super) struct SyncStatus {
     pub(super) name: String,
     pub(super) state: String,
+    /// How it is at this moment.
+    pub(super) live: State,
     pub(super) good: Option<RunStatus>,
     pub(super) bad: Option<RunStatus>,
     pub(super) empty: Option<RunStatus>,
@@ -89,7 +92,16 @@ impl RunStatus {
 #[derive(Serialize)]
 struct Whole<'a> {
     mcp_pid: Option<i32>,
+    dbs: Vec<Place<'a>>,
     syncs: &'a [SyncStatus],
+}
+
+/// A database that the daemon uses.
+#[derive(Serialize)]
+struct Place<'a> {
+    db: &'a str,
+    #[serde(flatten)]
+    state: &'a State,
 }
 
 pub(super) async fn run(ctx: &Context) -> Outcome {
@@ -111,6 +123,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     };
     let history = runs::last(control.client(), None).await?;
     let troubles = trouble::list(control.client()).await?;
+    let states = states::load(control.client()).await?;
     let totals = conflict_history::totals(control.client()).await?;
     let detailed = !ctx.words.is_empty();
     let mut all = Vec::new();
@@ -125,13 +138,17 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         };
         let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name && !trouble.is_away());
         let conflicts = Conflicts::of(&sync.name, &totals);
-        let mut told = SyncStatus { targets, merge, ..status(sync, &history, in_trouble, conflicts) };
+        let mut told = SyncStatus { targets, merge, ..status(sync, &history, in_trouble, conflicts, &states) };
+        for target in &mut told.targets {
+            target.live = states.of_target(&told.name, &target.target).cloned();
+        }
         told.note_copy(in_trouble);
         all.push(told);
     }
     sort(&mut all, ctx.options.sort.as_deref())?;
     if ctx.out.is_json() {
-        ctx.out.json(&Whole { mcp_pid: pid, syncs: &all })?;
+        let dbs = states.dbs().map(|state| Place { db: &state.db, state }).collect();
+        ctx.out.json(&Whole { mcp_pid: pid, dbs, syncs: &all })?;
     } else if detailed {
         for sync in &all {
             ctx.out.say(status_detail::text(sync, &process.settings.daemon.pid_file()));
@@ -141,6 +158,12 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
             ctx.out.say(format!("PID of Bucardo MCP: {pid}"));
         }
         ctx.out.say(table(&all));
+        for sync in all.iter().filter(|sync| states.runs && !sync.live.is_well()) {
+            ctx.out.say(format!("{}: {}", sync.name, line(&sync.live)));
+        }
+        for db in states.stalled_dbs() {
+            ctx.out.say(format!("database {}: {}", db.db, line(db)));
+        }
         if ctx.out.verbosity() > 0 {
             for sync in &all {
                 sync.merge.iter().for_each(|merge| ctx.out.say(format!("{}: merges {}", sync.name, merge.line())));
@@ -161,7 +184,28 @@ impl SyncStatus {
     }
 }
 
-fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Conflicts) -> SyncStatus {
+/// `stalled since 12:01:07, next try 12:16:07: no route (a hint)`
+pub(super) fn line(state: &State) -> String {
+    let mut text = state.state.clone();
+    if let Some(since) = state.since {
+        text.push_str(&format!(" since {}", when(since)));
+    }
+    if let Some(next) = state.next_try {
+        text.push_str(&format!(", next try {}", when(next)));
+    }
+    if let Some(doing) = state.doing.as_ref().filter(|_| state.state == "running") {
+        text.push_str(&format!(", {doing}"));
+    }
+    if let Some(why) = &state.why {
+        text.push_str(&format!(": {why}"));
+    }
+    if let Some(hint) = &state.hint {
+        text.push_str(&format!(" ({hint})"));
+    }
+    text
+}
+
+fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Conflicts, states: &States) -> SyncStatus {
     let own: Vec<&Run> = history.iter().filter(|run| run.sync == sync.name).collect();
     let last = |fits: fn(&Run) -> bool| own.iter().rev().find(|run| fits(run)).map(|run| RunStatus::of(run));
     let (good, bad, empty) = (last(|run| run.lastgood), last(|run| run.lastbad), last(|run| run.lastempty));
@@ -179,7 +223,8 @@ fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Confl
         state.to_owned()
     });
     let (merge, targets) = (None, Vec::new());
-    SyncStatus { name: sync.name.clone(), state, good, bad, empty, conflicts, merge, targets, sync }
+    let live = states.of_sync(&sync.name, &sync.status);
+    SyncStatus { name: sync.name.clone(), state, live, good, bad, empty, conflicts, merge, targets, sync }
 }
 
 fn sort(all: &mut [SyncStatus], wanted: Option<&str>) -> Result<(), CliError> {

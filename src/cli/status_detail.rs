@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::status::{RunStatus, SyncStatus, duration};
+use super::status::{RunStatus, SyncStatus, duration, line};
 
 /// Everything about one sync, between two lines.
 pub(super) fn text(status: &SyncStatus, pid_file: &Path) -> String {
@@ -36,7 +36,7 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path) -> String {
         }
     }
     row("Sync name", status.name.clone());
-    row("Current state", status.state.clone());
+    row("Current state", format!("{}, {}", status.state, line(&status.live)));
     row("Source relgroup/database", format!("{} / {source}", sync.herd.as_deref().unwrap_or("None")));
     row("Tables in sync", sync.relations.len().to_string());
     row("Status", sync.status.clone());

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::copying::{Copying, copying};
 use super::status::{duration, when};
+use crate::catalog::states::State;
 use crate::catalog::trouble::Trouble;
 use crate::catalog::{Db, Role, SyncDetail};
 use crate::pg::{SqlFile, causes, connect};
@@ -24,7 +25,9 @@ const WITHIN: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Target {
     source: String,
-    target: String,
+    pub(super) target: String,
+    /// How its KID is at this moment, as far as a daemon shows it.
+    pub(super) live: Option<State>,
     /// Rows written there since it joined the sync.
     inserts: i64,
     /// Rows deleted there since it joined the sync.
@@ -49,7 +52,10 @@ impl Target {
     /// One line for people.
     pub(super) fn line(&self) -> String {
         let head = format!("{} -> {}", self.source, self.target);
-        let trouble = self.trouble.as_ref().map(|trouble| format!("; {}", words(trouble))).unwrap_or_default();
+        let mut trouble = self.trouble.as_ref().map(|trouble| format!("; {}", words(trouble))).unwrap_or_default();
+        if let Some(live) = self.live.as_ref().filter(|live| !matches!(live.state.as_str(), "idle" | "running")) {
+            trouble.push_str(&format!("; {}", live.state));
+        }
         if let Some(problem) = &self.problem {
             return format!("{head}: {problem}{trouble}");
         }
@@ -174,6 +180,7 @@ fn blank(sync: &SyncDetail, troubles: &[Trouble], source: &Db, target: &DbName, 
     Target {
         source: source.name.to_string(),
         target: target.to_string(),
+        live: None,
         inserts: 0,
         deletes: 0,
         waiting: None,

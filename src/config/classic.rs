@@ -4,6 +4,60 @@ use config::Value;
 
 use super::SettingsError;
 
+/// Settings of former versions that are accepted and have no effect, and why.
+const MEANINGLESS: [(&str, &str); 22] = [
+    ("mcp_loop_sleep", NO_LOOP),
+    ("ctl_sleep", NO_LOOP),
+    ("kid_sleep", NO_LOOP),
+    ("kid_nodeltarows_sleep", NO_LOOP),
+    ("ctl_nothingfound_sleep", NO_LOOP),
+    ("kid_nothingfound_sleep", NO_LOOP),
+    ("kick_sleep", NO_LOOP),
+    ("ctl_createkid_time", "a KID is there at once"),
+    ("ctl_pingtime", "controllers have no session of their own on the control database"),
+    (
+        "kid_pingtime",
+        "the connections of an idle KID are tried whenever its sync is looked at (checktime, mcp_pingtime)",
+    ),
+    ("statement_chunk_size", NO_TEXT),
+    ("max_select_clause", NO_TEXT),
+    ("max_delete_clause", NO_TEXT),
+    ("upsert_attempts", "rows are written in bulk"),
+    ("quick_delta_check", "each source is always asked first which tables have changes"),
+    ("tcp_keepalives_idle", KEEPALIVES),
+    ("tcp_keepalives_interval", KEEPALIVES),
+    ("tcp_keepalives_count", KEEPALIVES),
+    ("endsync_sleep", "there is no custom code that could ask for it"),
+    ("autosync_ddl", "changes of definitions are not replicated"),
+    ("pidfile", "the file is bucardo.mcp.pid in piddir"),
+    ("semaphore_table", "there are no targets of that kind"),
+];
+const NO_LOOP: &str = "nothing sleeps in a loop: what there is to do is heard of at once";
+const NO_TEXT: &str = "keys do not travel in lists of text";
+const KEEPALIVES: &str = "keepalives belong to a connection: bucardo update db NAME conn='keepalives_idle=10'";
+
+/// Why a setting that is accepted has no effect; `None`: it has one, or is not known.
+#[must_use]
+pub fn without_effect(name: &str) -> Option<&'static str> {
+    MEANINGLESS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, why)| *why)
+}
+
+/// Whether a classic setting may have this value.
+///
+/// # Errors
+///
+/// [`SettingsError::Value`] says what it should be.
+pub fn check(name: &str, value: &str) -> Result<(), SettingsError> {
+    translate(name, value).map(drop)
+}
+
+/// The settings of a KID that changes are brought by, and of one that merges.
+macro_rules! of_kids {
+    ($path:literal, $value:expr) => {
+        vec![(concat!("supervision.kid.", $path), $value), (concat!("supervision.merge.", $path), $value)]
+    };
+}
+
 /// What one classic setting says today; empty: it means nothing to this process.
 pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Value)>, SettingsError> {
     let fault =
@@ -14,13 +68,23 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         "" | "0" | "false" | "off" | "no" => Ok(Value::from(false)),
         _ => Err(fault("it must be 0 or 1")),
     };
-    let seconds = || match value.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds < 1e9 => Ok(Value::from(format!("{}ms", (seconds * 1000.0).ceil()))),
+    let number = || value.trim().parse::<f64>().ok().filter(|seconds| (-1e9..1e9).contains(seconds));
+    let seconds = || match number() {
+        Some(seconds) if seconds > 0.0 => Ok(span(seconds)),
         _ => Err(fault("it must be a number of seconds above 0")),
     };
-    let keep = || match value.parse::<f64>() {
-        Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(Value::from(format!("{}ms", (seconds * 1000.0).ceil()))),
+    let keep = || match number() {
+        Some(seconds) if seconds >= 0.0 => Ok(span(seconds)),
         _ => Err(fault("it must be a number of seconds, 0 or more")),
+    };
+    let count = || match value.trim().parse::<u32>() {
+        Ok(count) => Ok(Value::from(i64::from(count))),
+        Err(_) => Err(fault("it must be a whole number, 0 or more")),
+    };
+    // 0: at once; below 0: not at all.
+    let clash = || match number() {
+        Some(seconds) => Ok((span(seconds.max(0.0)), Value::from(seconds >= 0.0))),
+        None => Err(fault("it must be a number of seconds; below 0: no retry")),
     };
     let (path, value) = match name.to_lowercase().as_str() {
         "piddir" => ("daemon.piddir", text()),
@@ -38,14 +102,45 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         "log_format" => ("log.format", text()),
         "warning_file" => ("log.warning_file", text()),
         "syslog_facility" => ("log.syslog_facility", Value::from(value.to_lowercase().trim_start_matches("log_"))),
-        "mcp_pingtime" => ("schedule.check_every", seconds()?),
         "conflict_keep" => ("conflicts.keep", keep()?),
         "log_conflict_details" => ("conflicts.log_details", switch()?),
         "log_conflict_file" => ("conflicts.log_file", text()),
         "vac_run" | "vac_sleep" => ("schedule.purge_every", seconds()?),
+        "mcp_vactime" => ("supervision.vac.ping.every", seconds()?),
+        "mcp_pingtime" => {
+            let mut all = of_kids!("stalled.away_every", seconds()?);
+            all.push(("schedule.check_every", seconds()?));
+            return Ok(all);
+        }
+        // The pause was always the same: nothing grows.
+        "mcp_dbproblem_sleep" if number() == Some(0.0) => ("supervision.lease.regain", Value::from(false)),
+        "mcp_dbproblem_sleep" => {
+            let paths = ["supervision.lease.delay_initial", "supervision.lease.delay_max"];
+            return paths.into_iter().map(|path| Ok((path, seconds()?))).collect();
+        }
+        "kid_restart_sleep" | "kid_abort_sleep" => return Ok(of_kids!("restart.delay_initial", keep()?)),
+        "kid_abort_limit" => return Ok(of_kids!("restart.restarts_max", count()?)),
+        "ctl_checkonkids_time" => return Ok(of_kids!("ping.every", seconds()?)),
+        "ctl_checkabortedkids_time" => return Ok(of_kids!("stalled.retry_every", seconds()?)),
+        "kid_serial_sleep" => {
+            let (wait, retry) = clash()?;
+            let mut all = of_kids!("clash.serialization", wait.clone());
+            all.extend(of_kids!("clash.serialization_retry", retry.clone()));
+            return Ok(all);
+        }
+        "kid_deadlock_sleep" => {
+            let (wait, retry) = clash()?;
+            let mut all = of_kids!("clash.deadlock", wait.clone());
+            all.extend(of_kids!("clash.deadlock_retry", retry.clone()));
+            return Ok(all);
+        }
         _ => return Ok(Vec::new()),
     };
     Ok(vec![(path, value)])
+}
+
+fn span(seconds: f64) -> Value {
+    Value::from(format!("{}ms", (seconds * 1000.0).ceil()))
 }
 
 fn level(value: &str) -> Option<Value> {
@@ -74,7 +169,17 @@ mod tests {
         let error = translate("log_level", "loud").unwrap_err().to_string();
         assert_eq!(error, "setting \"log_level\" has the value \"loud\": it must be terse, normal, verbose or debug");
         assert!(translate("vac_run", "-1").is_err());
-        assert!(translate("kid_sleep", "0.5").unwrap().is_empty());
+        for (name, value) in [("kid_abort_limit", "2.5"), ("kid_restart_sleep", "-1"), ("mcp_dbproblem_sleep", "soon")]
+        {
+            let error = translate(name, value).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("setting \"{name}\" has the value \"{value}\": it must be ")),
+                "{error}"
+            );
+        }
+        for (name, _) in MEANINGLESS {
+            assert!(translate(name, "0.5").unwrap().is_empty(), "{name} has an effect");
+        }
     }
 
     #[test]

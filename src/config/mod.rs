@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, Environment, File, FileFormat};
 
+pub use classic::{check as check_classic, without_effect};
 pub use host::host_is_safe;
 pub use log::{Level, LogFormat, LogSettings, ShowTime};
 pub use settings::{ConflictSettings, ControlWords, DaemonSettings, Settings};
@@ -74,6 +75,13 @@ impl Layers {
             .list_separator(",")
             .with_list_parse_key("log.destinations");
         self.load_from(environment)
+    }
+
+    /// The classic settings that somebody has set although they have no effect, and why not.
+    #[must_use]
+    pub fn without_effect(&self) -> Vec<(&str, &'static str)> {
+        let names = self.catalog.iter().chain(&self.rc).map(|(name, _)| name.as_str());
+        names.filter_map(|name| Some((name, without_effect(name)?))).collect()
     }
 
     fn load_from(&self, environment: Environment) -> Result<Settings, SettingsError> {
@@ -160,6 +168,74 @@ mod tests {
         assert_eq!(settings.log.level, Level::Terse);
         assert_eq!(settings.schedule.purge_every, Duration::from_secs(90));
         assert_eq!((settings.conflicts.keep, settings.conflicts.log_details), (Duration::ZERO, true));
+    }
+
+    /// Each classic setting of supervision has the effect that it says.
+    #[test]
+    fn classic_settings_become_care() {
+        let of = |catalog: &[(&str, &str)]| {
+            load(&Layers { catalog: pairs(catalog), ..Layers::default() }, &[]).unwrap().supervision
+        };
+        let (usual, wait) = (of(&[]), Duration::from_millis(2500));
+        for (set, changed) in [
+            (("kid_restart_sleep", "2.5"), {
+                let mut care = usual;
+                (care.kid.restart.delay_initial, care.merge.restart.delay_initial) = (wait, wait);
+                care
+            }),
+            (("kid_abort_limit", "3"), {
+                let mut care = usual;
+                (care.kid.restart.restarts_max, care.merge.restart.restarts_max) = (3, 3);
+                care
+            }),
+            (("kid_serial_sleep", "2.5"), {
+                let mut care = usual;
+                (care.kid.clash.serialization, care.merge.clash.serialization) = (wait, wait);
+                care
+            }),
+            (("kid_deadlock_sleep", "-1"), {
+                let mut care = usual;
+                (care.kid.clash.deadlock, care.merge.clash.deadlock) = (Duration::ZERO, Duration::ZERO);
+                (care.kid.clash.deadlock_retry, care.merge.clash.deadlock_retry) = (false, false);
+                care
+            }),
+            (("ctl_checkonkids_time", "2.5"), {
+                let mut care = usual;
+                (care.kid.ping.every, care.merge.ping.every) = (wait, wait);
+                care
+            }),
+            (("ctl_checkabortedkids_time", "2.5"), {
+                let mut care = usual;
+                (care.kid.stalled.retry_every, care.merge.stalled.retry_every) = (wait, wait);
+                care
+            }),
+            (("mcp_pingtime", "2.5"), {
+                let mut care = usual;
+                (care.kid.stalled.away_every, care.merge.stalled.away_every) = (wait, wait);
+                care
+            }),
+            (("mcp_vactime", "2.5"), {
+                let mut care = usual;
+                care.vac.ping.every = wait;
+                care
+            }),
+            (("mcp_dbproblem_sleep", "2.5"), {
+                let mut care = usual;
+                (care.lease.delay_initial, care.lease.delay_max) = (wait, wait);
+                care
+            }),
+            (("mcp_dbproblem_sleep", "0"), {
+                let mut care = usual;
+                care.lease.regain = false;
+                care
+            }),
+        ] {
+            assert_ne!(changed, usual);
+            assert_eq!(of(&[set]), changed, "{set:?}");
+        }
+        let layers = Layers { catalog: pairs(&[("kid_sleep", "3"), ("log_level", "debug")]), ..Layers::default() };
+        let told = layers.without_effect();
+        assert!(matches!(told[..], [("kid_sleep", why)] if why.contains("sleeps in a loop")), "{told:?}");
     }
 
     #[test]

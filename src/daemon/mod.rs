@@ -24,7 +24,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use crate::adapters::{Activity, ConflictHistory, ControlDatabase, Listeners, SourcePurger, SyncMap, SyncReplicator};
+use crate::adapters::{
+    Activity, ConflictHistory, ControlDatabase, Listeners, Numbers, SourcePurger, SyncMap, SyncReplicator,
+};
 use crate::config::{Layers, Settings, SettingsError, host_is_safe};
 use crate::pg::{Access, causes};
 use pidfile::PidFile;
@@ -231,7 +233,9 @@ impl Daemon {
         let board = Arc::new(Board::default());
         let syncs = SyncMap::default();
         let activity = Activity::default();
-        let listeners = Arc::new(Listeners::new(workers.handle().clone(), grace, activity.clone()));
+        let numbers = Numbers::default();
+        let listeners = Listeners::new(workers.handle().clone(), grace, activity.clone(), numbers.clone());
+        let listeners = Arc::new(listeners);
         let (ready, is_ready) = oneshot::channel();
         let (finished, is_finished) = oneshot::channel();
         let conflicts = Arc::new(ConflictHistory::new(self.access.clone(), &self.settings));
@@ -242,6 +246,7 @@ impl Daemon {
             syncs.clone(),
             Arc::clone(&listeners),
             Arc::clone(&conflicts),
+            numbers,
         );
         let mcp = Mcp::new(McpConfig {
             settings: policy::Settings { supervision: self.settings.supervision, schedule: self.settings.schedule },

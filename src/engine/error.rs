@@ -1,10 +1,10 @@
 //! Why a round stopped, and what the operator can do.
 
-use bucardo_actors::model::{DbName, Failure, Fault};
+use bucardo_actors::model::{Cause, DbName, Failure, Fault};
 
 use super::merge::strategy::StrategyError;
 use super::position::BadPosition;
-use crate::pg::{ConnectError, causes, classify, is_lost};
+use crate::pg::{ConnectError, cause, causes, classify, is_lost};
 use crate::source::ValidateError;
 
 /// Why a round stopped. Nothing of it took effect, unless the target had committed; then all of it did.
@@ -194,6 +194,19 @@ impl RoundError {
         }
     }
 
+    /// What sort of failure it is.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Connect { .. } | Self::Alone { .. } => Cause::Away,
+            Self::Sql { source, .. } => cause(source),
+            Self::OfTable { error, .. } => error.cause(),
+            Self::Clashing { .. } => Cause::Serialization,
+            Self::Injected(fault) => fault.cause,
+            _ => Cause::Other,
+        }
+    }
+
     /// The SQLSTATE, when a server refused something.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
@@ -293,6 +306,7 @@ impl RoundError {
             return fault;
         }
         let message = causes(&self);
-        Fault { failure: self.failure(), message, hint: self.hint(sync), db: self.db().cloned() }
+        let db = self.db().cloned();
+        Fault { failure: self.failure(), cause: self.cause(), message, hint: self.hint(sync), db }
     }
 }

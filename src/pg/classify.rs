@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use bucardo_actors::model::Failure;
+use bucardo_actors::model::{Cause, Failure};
 
 /// Classes and codes of SQLSTATE (manual, appendix "PostgreSQL Error Codes") that time may heal:
 /// connection, serialization and deadlock, resources, shutdown, lock and statement timeouts, and an object in use.
@@ -18,6 +18,17 @@ pub fn classify(error: &tokio_postgres::Error) -> Failure {
         // No SQLSTATE: the connection broke, or the other side does not speak our protocol.
         None if error.is_closed() || has_io_cause(error) => Failure::Transient,
         None => Failure::Permanent,
+    }
+}
+
+/// What sort of failure it is.
+#[must_use]
+pub fn cause(error: &tokio_postgres::Error) -> Cause {
+    match error.code().map(tokio_postgres::error::SqlState::code) {
+        Some("40001") => Cause::Serialization,
+        Some("40P01") => Cause::Deadlock,
+        _ if is_lost(error) => Cause::Away,
+        _ => Cause::Other,
     }
 }
 

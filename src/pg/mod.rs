@@ -15,7 +15,7 @@ mod sql;
 mod tls;
 
 pub use access::Access;
-pub use classify::{causes, classify, is_lost};
+pub use classify::{cause, causes, classify, is_lost};
 pub use connect::connect;
 pub use connect_error::ConnectError;
 pub use connection::Connection;

@@ -66,6 +66,13 @@ impl After {
     }
 }
 
+impl Lease {
+    /// Which hold on the control database it is.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
 impl Mcp {
     /// Tries to take the lease. A daemon that starts gives up after some tries, a running one never.
     pub(super) fn take_lease(&mut self, ctx: &mut Context<Self>) {
@@ -129,6 +136,10 @@ impl Mcp {
         self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.fail(Doing::Down, Some(fault.clone()), None));
         self.brake_all();
         let care = self.settings.supervision.lease;
+        if !care.regain {
+            error!("the control database was lost and is not waited for (mcp_dbproblem_sleep is 0), stopping");
+            return self.wind_down(Exit::Failed(fault.clone()), self.settings.schedule.grace, ctx);
+        }
         let lasted = self.lease.since.take().is_some_and(|since| since.elapsed() >= care.delay_max);
         if lasted {
             self.lease.tries = 0;
@@ -252,6 +263,7 @@ impl Mcp {
     /// The lease is held and the catalog is known: rounds may start.
     fn up(&mut self, applied: &Applied, ctx: &mut Context<Self>) {
         self.lease.ready = true;
+        self.show.forget();
         self.shared.board.note(&ActorId::Mcp, |snapshot| {
             snapshot.enter(Doing::Active);
             snapshot.fault = None;

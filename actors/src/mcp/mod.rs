@@ -1,6 +1,7 @@
 //! The MCP: which syncs run, the lease on the control database, reload and shutdown.
 
 mod lease;
+mod show;
 mod steer;
 mod syncs;
 
@@ -12,7 +13,7 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::board::{ActorId, Board, Doing};
 use crate::ctl::{Ctl, Shared};
@@ -27,6 +28,7 @@ use crate::vac::{Purged, TheVac, Vac};
 use crate::work::{Work, Workers};
 
 use lease::{Lease, Loads};
+use show::Show;
 use syncs::Entry;
 
 /// Everything that the daemon gives to the MCP.
@@ -74,6 +76,7 @@ pub struct Mcp {
     vac: Nursery<TheVac, Vac>,
     lease: Lease,
     loads: Loads,
+    show: Show,
     ending: Option<Exit>, // why, once the end has begun
     exit: Option<Exit>,
     ready: Option<oneshot::Sender<Result<(), Fault>>>,
@@ -99,6 +102,7 @@ impl Mcp {
             syncs: BTreeMap::new(),
             lease: Lease::default(),
             loads: Loads::default(),
+            show: Show::default(),
             ending: None,
             exit: None,
             ready: Some(ready),
@@ -210,6 +214,7 @@ impl Actor for Mcp {
         self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.enter(Doing::Down));
         Parent::<SyncName>::watch_children(self, ctx);
         Parent::<TheVac>::watch_children(self, ctx);
+        self.show_states(ctx);
         self.take_lease(ctx);
     }
 }
@@ -257,8 +262,12 @@ impl Parent<TheVac> for Mcp {
                 error!(error, ?after, "VAC ended in disorder and is restarted");
                 (Doing::Down, Some(after))
             }
-            Verdict::Stall { retry_after } => {
-                error!(error, hint, ?retry_after, "VAC is stalled, delivered changes stay on the sources");
+            Verdict::Stall { retry_after, again } => {
+                if again {
+                    debug!(error, ?retry_after, "VAC is still stalled");
+                } else {
+                    error!(error, hint, ?retry_after, "VAC is stalled, delivered changes stay on the sources");
+                }
                 (Doing::Stalled, Some(retry_after))
             }
         };

@@ -5,11 +5,16 @@ use tracing::{info, warn};
 
 use super::Mcp;
 use super::lease::After;
-use crate::messages::{Brake, Kick, KickDb, Look, McpPing, Reload, ReloadConfig, ReloadSync, Retry, SetState, Wish};
+use crate::board::ActorId;
+use crate::health::ask;
+use crate::messages::{
+    Brake, DbBack, Kick, KickDb, Look, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, Retry, SetState, Wish,
+};
 use crate::model::{Reason, SyncName};
 use crate::nursery::Parent;
 use crate::outbox::Answer;
 use crate::ports::Notice;
+use crate::vac::TheVac;
 
 impl Mcp {
     fn kick(&mut self, name: SyncName, reason: Reason, ctx: &mut Context<Self>) {
@@ -46,9 +51,11 @@ impl Mcp {
             ctl.do_send(Brake { paused, held });
         }
         info!(sync = %name, "{}", if paused { "sync is paused" } else { "sync is resumed" });
-        if !paused {
-            self.wake(&name);
+        if paused {
+            return self.tell(Notice::Paused(name));
         }
+        self.wake(&name);
+        self.tell(Notice::Resumed(name));
     }
 
     fn set_active(&mut self, name: SyncName, active: bool, ctx: &mut Context<Self>) {
@@ -81,13 +88,27 @@ impl Handler<KickDb> for Mcp {
     type Result = ();
 
     fn handle(&mut self, back: KickDb, ctx: &mut Context<Self>) {
+        self.shared.reached(&back.db);
         let readers = self.syncs.values().filter(|entry| entry.plan.sources.contains(&back.db));
         for name in readers.map(|entry| entry.plan.name.clone()).collect::<Vec<_>>() {
             // The database is reachable, so there is no need to wait any longer for another try.
             if let Some(ctl) = self.ctls.get(&name) {
-                ctl.do_send(Retry);
+                ctl.do_send(Retry { db: None });
             }
             self.kick(name, Reason::Back, ctx);
+        }
+    }
+}
+
+impl Handler<DbBack> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, back: DbBack, _: &mut Context<Self>) {
+        let DbBack(db) = back;
+        for entry in self.syncs.values().filter(|entry| entry.plan.dbs().any(|own| *own == db)) {
+            if let Some(ctl) = self.ctls.get(&entry.plan.name) {
+                ctl.do_send(Retry { db: Some(db.clone()) });
+            }
         }
     }
 }
@@ -125,6 +146,35 @@ impl Handler<SetState> for Mcp {
             Wish::Deactivate => self.set_active(set.sync, false, ctx),
             Wish::Pause => self.pause(set.sync, true),
             Wish::Resume => self.pause(set.sync, false),
+        }
+    }
+}
+
+impl Handler<PingActor> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, ping: PingActor, ctx: &mut Context<Self>) {
+        let (outbox, within) = (self.shared.outbox.clone(), self.settings.supervision.ctl.ping.within);
+        let id = ping.id.clone();
+        let tell = move || outbox.tell(Notice::Pong(id));
+        match &ping.id {
+            ActorId::Mcp => tell(),
+            ActorId::Vac => {
+                if let Some(vac) = self.vac.get(&TheVac).cloned() {
+                    ask(&vac, within, ctx, tell);
+                }
+            }
+            ActorId::Ctl(sync) => {
+                if let Some(ctl) = self.ctls.get(sync).cloned() {
+                    ask(&ctl, within, ctx, tell);
+                }
+            }
+            ActorId::Kid(kid) => {
+                if let Some(ctl) = self.ctls.get(&kid.sync) {
+                    ctl.do_send(ping);
+                }
+            }
+            ActorId::Db(_) => {}
         }
     }
 }

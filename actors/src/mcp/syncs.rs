@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Mcp;
 use super::lease::After;
 use crate::board::{ActorId, Doing};
 use crate::ctl::Ctl;
 use crate::lifeline::Lifeline;
-use crate::messages::{Brake, Look, Replan};
+use crate::messages::{Brake, Look, Replan, Retry};
 use crate::model::{Intent, Reason, SyncName, SyncPlan};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::Answer;
@@ -68,6 +68,7 @@ impl Mcp {
             self.stop_sync(&name);
         }
         let mut applied = Applied::default();
+        self.shared.know_dbs(plans.iter().filter(|plan| plan.intent != Intent::Inactive));
         for plan in plans {
             let name = plan.name.clone();
             applied.active += usize::from(plan.intent != Intent::Inactive);
@@ -178,7 +179,7 @@ impl Mcp {
             let answer = Answer::new(name.clone(), self.shared.outbox.clone());
             ctl.do_send(Look { reason: Reason::Start, retry: true, answer });
         } else {
-            ctl.do_send(crate::messages::Retry);
+            ctl.do_send(Retry { db: None });
         }
     }
 
@@ -234,7 +235,8 @@ impl Parent<SyncName> for Mcp {
         &mut self.ctls
     }
 
-    fn give_birth(&mut self, name: &SyncName, life: Lifeline<SyncName>, _: &mut Context<Self>) -> Addr<Ctl> {
+    fn give_birth(&mut self, name: &SyncName, life: Lifeline<SyncName>, ctx: &mut Context<Self>) -> Addr<Ctl> {
+        let mcp = ctx.address().recipient();
         let held = self.held();
         let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.settings));
         let outbox = self.shared.outbox.clone();
@@ -242,7 +244,7 @@ impl Parent<SyncName> for Mcp {
         let entry = self.syncs.entry(name.clone()).or_insert_with(|| Entry::new(SyncPlan::inactive(name.clone())));
         let kids = plan::kids(&entry.plan).unwrap_or_default();
         let brake = Brake { paused: entry.paused, held };
-        let ctl = Ctl::new(life, shared, settings, entry.plan.clone(), kids, brake).start();
+        let ctl = Ctl::new(life, shared, settings, entry.plan.clone(), kids, brake, mcp).start();
         let crashed = std::mem::take(&mut entry.crashed);
         if let Some(answer) = entry.kick.take() {
             ctl.do_send(Look { reason: Reason::Request, retry: true, answer });
@@ -278,8 +280,13 @@ impl Parent<SyncName> for Mcp {
                 error!(sync = %name, error, ?after, "CTL ended in disorder and is restarted");
                 (Doing::Down, after)
             }
-            Verdict::Stall { retry_after } => {
-                error!(sync = %name, error, hint, ?retry_after, "sync is stalled");
+            Verdict::Stall { retry_after, again } => {
+                if again {
+                    debug!(sync = %name, error, ?retry_after, "sync is still stalled");
+                } else {
+                    error!(sync = %name, error, hint, ?retry_after, "sync is stalled");
+                    self.tell(Notice::Stalled(name.clone()));
+                }
                 (Doing::Stalled, retry_after)
             }
         };

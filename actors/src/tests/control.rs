@@ -1,10 +1,50 @@
 //! Start, lease, reload, shutdown.
 
-use super::{Play, Rig, SECOND, plan, story};
+use super::{Play, Rig, SECOND, kid, plan, story};
 use crate::board::{ActorId, Doing};
 use crate::messages::{McpPing, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish};
 use crate::model::{Fault, Intent, Reason};
 use crate::policy::{Exit, Settings};
+
+/// What is on the board can be read in the control database a moment later; a busy sync does not write there all the time.
+#[test]
+fn the_control_database_shows_how_things_are() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        let shown = |id: ActorId| world.shown(&id).map(|snapshot| snapshot.state);
+        let (sync, target) = (|| ActorId::Ctl("s".into()), || ActorId::Kid(kid("s", "b")));
+        world.pass(2 * SECOND).await;
+        assert_eq!((shown(ActorId::Mcp), shown(ActorId::Vac)), (Some(Doing::Active), Some(Doing::Idle)));
+        assert_eq!((shown(sync()), shown(target())), (Some(Doing::Idle), Some(Doing::Idle)));
+        assert_eq!(
+            (shown(ActorId::Db("a".into())), shown(ActorId::Db("b".into()))),
+            (Some(Doing::Active), Some(Doing::Active))
+        );
+
+        let before = world.shows();
+        for _ in 0..300 {
+            rig.kick("s", Reason::Change);
+            world.pass(SECOND / 10).await;
+        }
+        assert!(world.shows() - before < 30, "{} lines for 300 rounds", world.shows() - before);
+
+        world.expect_alarm("KID is stalled");
+        world.plays("b", [Play::Fail(Fault::permanent("no table").with_hint("make it"))]);
+        rig.kick("s", Reason::Change);
+        world.pass(2 * SECOND).await;
+        assert_eq!((shown(sync()), shown(target())), (Some(Doing::Stalled), Some(Doing::Stalled)));
+        let told = world.shown(&target()).unwrap();
+        assert!(told.next_try.is_some() && told.fault.unwrap().hint.as_deref() == Some("make it"));
+
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Pause });
+        world.pass(2 * SECOND).await;
+        assert_eq!(shown(sync()), Some(Doing::Paused));
+        rig.reload(&[]).await;
+        world.pass(2 * SECOND).await;
+        assert_eq!((shown(sync()), shown(target()), shown(ActorId::Db("b".into()))), (None, None, None));
+        rig.stop().await;
+    });
+}
 
 #[test]
 fn a_start_is_told_in_order() {

@@ -151,6 +151,11 @@ pub(super) fn follow(sync: &str, target: &str) -> KidId {
     KidId { sync: sync.into(), work: Work::Follow { target: target.into() } }
 }
 
+/// So many actors are on the board; databases are none.
+pub(super) fn actors(board: &Board) -> usize {
+    board.all().keys().filter(|id| !matches!(id, ActorId::Db(_))).count()
+}
+
 pub(super) fn plan(name: &str, targets: &[&str]) -> SyncPlan {
     SyncPlan {
         intent: Intent::Active,

@@ -8,7 +8,7 @@ use super::{SECOND, follow, kid, merge, plan};
 use crate::agenda::{Agenda, Over};
 use crate::health::Pulse;
 use crate::messages::Pong;
-use crate::model::{Fault, Reason, RoundReport};
+use crate::model::{Cause, Fault, Reason, RoundReport};
 use crate::plan::kids;
 use crate::policy::{Care, Exit, Ledger, Settings, Supervision, Verdict};
 use crate::runs::Runs;
@@ -26,7 +26,10 @@ fn restarts_wait_twice_as_long_each_up_to_the_limit_and_the_budget() {
         now += after;
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
-    assert_eq!(ledger.settle(&care, &flaky(), now, 999), Verdict::Stall { retry_after: care.stalled.retry_every });
+    assert_eq!(
+        ledger.settle(&care, &flaky(), now, 999),
+        Verdict::Stall { retry_after: care.stalled.retry_every, again: true }
+    );
     assert_eq!(
         ledger.settle(&care, &flaky(), now + care.restart.restarts_window, 999),
         Verdict::Restart { after: SECOND },
@@ -53,12 +56,47 @@ fn each_exit_has_its_verdict() {
     assert_eq!(settle(&flaky()), Verdict::Restart { after: SECOND });
     assert_eq!(settle(&Exit::Panicked("boom".into())), Verdict::Restart { after: SECOND });
     assert_eq!(settle(&Exit::Unresponsive("still".into())), Verdict::Restart { after: SECOND });
-    let stall = Verdict::Stall { retry_after: care.stalled.retry_every };
+    let stall = Verdict::Stall { retry_after: care.stalled.retry_every, again: false };
     assert_eq!(settle(&Exit::Failed(Fault::permanent("no table"))), stall);
+    let of = |cause| Exit::Failed(Fault::transient("clash").because(cause));
+    assert_eq!(settle(&of(Cause::Serialization)), Verdict::Restart { after: care.clash.serialization });
+    assert_eq!(settle(&of(Cause::Deadlock)), Verdict::Restart { after: care.clash.deadlock });
     let mut ledger = Ledger::default();
     assert!(!ledger.succeeded());
     ledger.settle(&care, &flaky(), now, 999);
     assert!(ledger.succeeded() && !ledger.succeeded(), "trouble is over once");
+}
+
+/// `kid_serial_sleep` below 0.
+#[test]
+fn clashes_that_are_not_to_be_retried_stall_at_once() {
+    let mut care = Care::default();
+    care.clash.serialization_retry = false;
+    let of = |cause| Exit::Failed(Fault::transient("clash").because(cause));
+    let settle = |exit: &Exit| Ledger::default().settle(&care, exit, Instant::now(), 999);
+    let stall = Verdict::Stall { retry_after: care.stalled.retry_every, again: false };
+    assert_eq!(settle(&of(Cause::Serialization)), stall);
+    assert!(matches!(settle(&of(Cause::Deadlock)), Verdict::Restart { .. }));
+}
+
+#[test]
+fn a_database_that_is_away_is_tried_every_half_minute_for_ever() {
+    let (mut ledger, care, mut now) = (Ledger::default(), Care::default(), Instant::now());
+    let exit = Exit::Failed(Fault::transient("no route").at("b".into()).because(Cause::Away));
+    let mut waits = Vec::new();
+    for _ in 0..100 {
+        let (after, stalled) = match ledger.settle(&care, &exit, now, 999) {
+            Verdict::Restart { after } => (after, None),
+            Verdict::Stall { retry_after, again } => (retry_after, Some(again)),
+            Verdict::Forget => panic!("it failed"),
+        };
+        waits.push((after.as_secs(), stalled));
+        now += after;
+    }
+    let growing = [1, 2, 4, 8, 16].map(|wait| (wait, None));
+    assert_eq!(waits[..5], growing);
+    assert_eq!(waits[5], (30, Some(false)), "told of once");
+    assert!(waits[6..].iter().all(|wait| *wait == (30, Some(true))), "{waits:?}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use actix::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::{Boom, Break, Collected, Collector, Play, Rig, SECOND, SyncLife, plan, story};
-use crate::board::Doing;
+use super::{Boom, Break, Collected, Collector, Play, Rig, SECOND, SyncLife, actors, plan, story};
+use crate::board::{ActorId, Doing};
 use crate::messages::{KickDb, PurgeNow};
-use crate::model::{Fault, Reason};
+use crate::model::{Cause, Fault, Reason};
 use crate::policy::Exit;
 use crate::ports::PurgeReport;
 
@@ -70,6 +70,32 @@ fn a_kid_out_of_budget_stalls_and_is_tried_again_rarely() {
     });
 }
 
+/// One target of two syncs is away: when the first KID that waits for it gets there, all others need wait no longer.
+#[test]
+fn whoever_reaches_a_database_again_wakes_all_who_wait_for_it() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"]), plan("t", &["b", "c"])]).await;
+        world.expect_alarm("round failed, KID is restarted");
+        world.expect_alarm("KID is stalled");
+        let away = || Play::Fail(Fault::transient("no route").at("b".into()).because(Cause::Away));
+        world.plays("b", std::iter::repeat_with(away).take(2 * 8 - 1));
+        rig.kick("s", Reason::Change);
+        world.pass(30 * SECOND).await;
+        rig.kick("t", Reason::Change);
+        let db = || rig.board.get(&ActorId::Db("b".into())).unwrap();
+        assert_eq!(db().state, Doing::Stalled);
+        assert_eq!(db().fault.unwrap().message, "no route");
+        world.until_seen("notice DbActive(\"b\")", 1).await;
+        assert_eq!((db().state, db().fault), (Doing::Active, None));
+        assert_eq!(world.count("notice DbStalled(\"b\")"), 1, "told of once, whoever lacks it");
+        let back = world.now();
+        world.until_seen("end b", 2).await;
+        assert_eq!(world.now(), back, "the other one waits no longer");
+        assert!(world.count("end c") > 0, "nobody else ever waited");
+        rig.stop().await;
+    });
+}
+
 #[test]
 fn a_permanent_fault_stalls_at_once_and_a_request_tries_again_at_once() {
     story(|world| async move {
@@ -115,7 +141,7 @@ fn a_panic_in_a_round_ends_only_its_kid() {
         rig.kick("s", Reason::Change);
         world.until_seen("end b", 1).await;
         assert_eq!((world.count("begin b"), world.count("begin c")), (2, 1));
-        assert_eq!(rig.board.all().len(), 5, "MCP, VAC, CTL and two KIDs: {:?}", rig.board.all());
+        assert_eq!(actors(&rig.board), 5, "MCP, VAC, CTL and two KIDs: {:?}", rig.board.all());
         rig.stop().await;
     });
 }

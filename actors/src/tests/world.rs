@@ -1,6 +1,6 @@
 //! The scripted ports, and the log of what happened when.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, span};
 
+use crate::board::{ActorId, Snapshot};
 use crate::mcp::Phase;
 use crate::model::{DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
 use crate::policy::Settings;
-use crate::ports::{Catalog, Notice, PurgeReport, Purger, Replicator, Rounds, RunRecord, Watch};
+use crate::ports::{Catalog, Notice, PurgeReport, Purger, Replicator, Rounds, RunRecord, Shown, Watch};
 
 /// What the next round of a target does.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ struct Script {
     load_takes: Duration,
     post_takes: Duration,
     loss: Option<Fault>,
+    shown: BTreeMap<ActorId, Snapshot>,
+    shows: usize,
 }
 
 /// Everything outside of the actors.
@@ -153,6 +156,16 @@ impl World {
     pub(crate) fn lose_lease(&self, fault: Fault) {
         self.with(|script| script.loss = Some(fault));
         self.changed.notify_waiters();
+    }
+
+    /// What the control database shows of somebody.
+    pub(crate) fn shown(&self, id: &ActorId) -> Option<Snapshot> {
+        self.with(|script| script.shown.get(id).cloned())
+    }
+
+    /// So many lines were written for that.
+    pub(crate) fn shows(&self) -> usize {
+        self.with(|script| script.shows)
     }
 
     /// A WARN or ERROR line with this text is part of the story.
@@ -356,6 +369,19 @@ impl Catalog for Ports {
             play
         });
         Box::pin(async move { play })
+    }
+
+    fn show(&self, changes: Vec<Shown>) -> BoxFuture<'static, Result<(), Fault>> {
+        self.world.with(|script| {
+            for Shown { id, snapshot } in changes {
+                match snapshot {
+                    Some(snapshot) => drop(script.shown.insert(id, snapshot)),
+                    None => drop(script.shown.remove(&id)),
+                }
+                script.shows += 1;
+            }
+        });
+        Box::pin(async { Ok(()) })
     }
 
     fn notify(&self, notice: Notice) -> BoxFuture<'static, Result<(), Fault>> {

@@ -1,0 +1,2 @@
+-- A daemon begins, or ends: nothing is known.
+DELETE FROM bucardo.live
