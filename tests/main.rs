@@ -42,6 +42,7 @@ mod lab;
 mod logs;
 mod merge_chaos;
 mod merge_model;
+mod merge_quarantine;
 mod merge_rounds;
 mod merge_traps;
 mod migrations;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bucardo::catalog::Role;
 use bucardo_actors::model::Fault;
 use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
 
-use crate::support::{SyncLab, wait};
+use crate::support::sync_lab::member;
+use crate::support::{Proxy, SyncLab, wait};
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
 
@@ -17,7 +19,7 @@ async fn lab(sources: &[&str]) -> SyncLab {
 }
 
 /// Fails the first time that the round gets to `step`.
-fn failing_once(step: &str) -> (Watch, Arc<AtomicU32>) {
+pub(crate) fn failing_once(step: &str) -> (Watch, Arc<AtomicU32>) {
     let step = step.to_owned();
     let hits = Arc::new(AtomicU32::new(0));
     let count = hits.clone();
@@ -171,7 +173,7 @@ async fn a_source_that_was_away_catches_up() {
     let place = lab.sync.members.iter().position(|member| member.db.name.as_str() == "c").unwrap();
     let there = lab.sync.members[place].clone();
     let away = lab.on("c").words_through(1);
-    lab.sync.members[place] = crate::support::sync_lab::member("c", &away, bucardo::catalog::Role::Source);
+    lab.sync.members[place] = member("c", &away, Role::Source);
     lab.renew();
     lab.on("a").run("UPDATE orders SET note = 'a' WHERE id IN (1, 2)").await;
     lab.on("b").run("UPDATE orders SET note = 'b' WHERE id IN (2, 3)").await;
@@ -276,4 +278,32 @@ async fn the_first_source_is_copied_to_the_others() {
     lab.settle().await;
     lab.assert_same().await;
     assert_eq!(lab.on("b").value("SELECT count(*) FROM orders WHERE note = 'old'").await, "8");
+}
+
+/// A merge that fails while a source is sending rows does not wait for the rest of them.
+#[tokio::test]
+async fn a_failed_merge_does_not_wait_for_rows_that_nobody_wants() {
+    let mut lab = lab(&["a", "b"]).await;
+    lab.settle().await;
+    lab.on("b")
+        .run(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not today''; END';
+             CREATE TRIGGER no BEFORE INSERT ON orders EXECUTE FUNCTION no(); ALTER TABLE orders ENABLE ALWAYS TRIGGER no",
+        )
+        .await;
+    // A minute and more on this network.
+    lab.on("a").run("INSERT INTO orders SELECT n, repeat('x', 1000) FROM generate_series(1, 60000) n").await;
+    let proxy = Proxy::to(lab.on("a").port).await;
+    lab.sync.members[0] = member("a", &lab.on("a").words_through(proxy.port()), Role::Source);
+    lab.renew();
+    let slow = Arc::new(proxy);
+    let hook: StepHook = Arc::new(move |at: &str| {
+        if at.starts_with("rows deleted") {
+            slow.slow();
+        }
+        async { Ok(()) }.boxed()
+    });
+    let merged = lab.merge_watched(Watch::default().with_hook(hook));
+    let report = tokio::time::timeout(Duration::from_secs(40), merged).await.expect("it does not wait").unwrap();
+    assert!(report.quarantined.concat().contains("not today"), "{report:?}");
 }

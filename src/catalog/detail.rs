@@ -85,6 +85,13 @@ pub struct Goat {
     pub makedelta: Option<MakeDelta>,
 }
 
+impl Goat {
+    /// `schema.name`, for people.
+    pub(crate) fn label(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
 /// How one target has one table or sequence, where it differs from the source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mapping {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use bucardo_actors::model::Reason;
 use bucardo_actors::ports::Watch;
-use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 use super::drift::Drift;
@@ -14,22 +13,22 @@ use super::session::Session;
 use super::site::Site;
 use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{SqlFile, causes};
-use crate::source::{adopt, relations};
+use crate::source::{adopt as capture_partitions, relations};
 
 const UNCAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/uncaptured.sql"));
 
 /// How often, unless a person asks.
-const CHECK_EVERY: Duration = Duration::from_secs(60);
+pub(super) const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// How often a statement that takes its time is told to be at work.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// What the source says of the capture of some tables.
 #[derive(Default)]
 pub(super) struct Uncaptured {
-    /// Tables whose changes are not captured, or under another name.
-    pub(super) drifts: Vec<Drift>,
+    /// Places of tables whose changes are not captured, or under another name.
+    pub(super) drifts: Vec<(usize, Drift)>,
     /// Places of tables with a partition that is not captured yet, and its name.
-    partitions: Vec<(usize, String)>,
+    pub(super) partitions: Vec<(usize, String)>,
 }
 
 impl Session {
@@ -45,76 +44,13 @@ impl Session {
             return Ok(Vec::new());
         }
         let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
-        let Uncaptured { drifts, partitions } = self.uncaptured(&captured).await?;
+        let Uncaptured { drifts, partitions } = uncaptured(&self.source, &captured).await?;
         for (place, partition) in partitions {
-            self.adopt(sync, place, &partition, watch).await;
+            adopt(&mut self.source, sync, &self.tables[place].goat, &partition, watch).await;
         }
         self.forget_outdated().await?;
         self.checked = Some(Instant::now());
-        Ok(drifts)
-    }
-
-    /// Asks the source about tables, by its numbers of them.
-    pub(super) async fn uncaptured(&self, captured: &[i32]) -> Result<Uncaptured, RoundError> {
-        let source = &self.source;
-        let mut found = Uncaptured::default();
-        for row in &uncaptured(source, captured).await? {
-            let id: i32 = row.get("id");
-            let Some(place) = self.tables.iter().position(|table| table.captured == id) else { continue };
-            if let Some(partition) = row.get("partition") {
-                found.partitions.push((place, partition));
-                continue;
-            }
-            let db = &source.db;
-            let (why, whole) = match row.get("why") {
-                "gone" => (format!("it does not exist on database \"{db}\""), true),
-                "key" => (
-                    format!("its trigger \"bucardo_delta_key\" is missing on database \"{db}\": run bucardo validate"),
-                    false,
-                ),
-                "renamed" => (format!("it has another name on database \"{db}\""), false),
-                "anew" => (
-                    format!(
-                        "it was made anew on database \"{db}\", and its changes are not captured: run bucardo validate"
-                    ),
-                    true,
-                ),
-                _ => (
-                    format!(
-                        "capture of its changes is missing on database \"{db}\", or disabled: run bucardo validate"
-                    ),
-                    true,
-                ),
-            };
-            let table = self.tables[place].label.clone();
-            found.drifts.push(Drift { table, why, whole, by_statement: false });
-        }
-        Ok(found)
-    }
-
-    /// Has the partitions of a table captured. That it does not succeed, for a lock that others hold, is told; it is
-    /// tried again the next time.
-    async fn adopt(&mut self, sync: &SyncDetail, place: usize, partition: &str, watch: &Watch) {
-        let (goat, db) = (&self.tables[place].goat, &self.source.db);
-        let mut signs = tokio::time::interval(SIGN_OF_LIFE);
-        let work = adopt(&mut self.source.conn, sync, goat);
-        tokio::pin!(work);
-        let adopted = loop {
-            tokio::select! {
-                adopted = &mut work => break adopted,
-                _ = signs.tick() => watch.moved(1),
-            }
-        };
-        match adopted {
-            Ok(rows) => {
-                tracing::info!(%db, partition, rows, "a partition that came later is captured; its rows are delivered");
-            }
-            Err(error) => {
-                let cause = causes(&error);
-                let hint = "it is tried again within a minute; or run: bucardo validate all";
-                tracing::warn!(%db, partition, cause, hint, "changes that name this partition, not its parent, are not captured");
-            }
-        }
+        Ok(drifts.into_iter().map(|(_, drift)| drift).collect())
     }
 
     /// The source tells with every round whether a table changed there. The target is asked now and then: statements
@@ -137,37 +73,68 @@ impl Session {
     }
 }
 
-async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Vec<Row>, RoundError> {
-    source.conn.query(UNCAPTURED.text(), &[&captured]).await.map_err(|error| match error.code() {
+/// Asks a source about tables, by its numbers of them; what it says has the places of these.
+pub(super) async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Uncaptured, RoundError> {
+    let db = &source.db;
+    let rows = source.conn.query(UNCAPTURED.text(), &[&captured]).await.map_err(|error| match error.code() {
         Some(&SqlState::UNDEFINED_TABLE) => {
-            RoundError::NotInstalled { what: "table bucardo.adopted".to_owned(), db: source.db.clone() }
+            RoundError::NotInstalled { what: "table bucardo.adopted".to_owned(), db: db.clone() }
         }
         _ => source.failed("looking whether changes are captured")(error),
-    })
+    })?;
+    let mut found = Uncaptured::default();
+    for row in &rows {
+        let id: i32 = row.get("id");
+        let Some(place) = captured.iter().position(|it| *it == id) else { continue };
+        if let Some(partition) = row.get("partition") {
+            found.partitions.push((place, partition));
+            continue;
+        }
+        let (why, whole) = match row.get("why") {
+            "gone" => (format!("it does not exist on database \"{db}\""), true),
+            "key" => (
+                format!("its trigger \"bucardo_delta_key\" is missing on database \"{db}\": run bucardo validate"),
+                false,
+            ),
+            "renamed" => (format!("it has another name on database \"{db}\""), false),
+            "anew" => (
+                format!(
+                    "it was made anew on database \"{db}\", and its changes are not captured: run bucardo validate"
+                ),
+                true,
+            ),
+            _ => (
+                format!("capture of its changes is missing on database \"{db}\", or disabled: run bucardo validate"),
+                true,
+            ),
+        };
+        let table = format!("{}.{}", row.get::<_, &str>("schemaname"), row.get::<_, &str>("tablename"));
+        found.drifts.push((place, Drift { table, why, whole, by_statement: false }));
+    }
+    Ok(found)
 }
 
-/// Sees, now and then, that changes of a source that is merged are still captured: a table that was made anew has no
-/// triggers, and nothing else would tell.
-pub(super) async fn check_capture(
-    source: &Site,
-    captured: &[i32],
-    checked: &mut Option<Instant>,
-) -> Result<(), RoundError> {
-    if checked.is_some_and(|at| at.elapsed() < CHECK_EVERY) {
-        return Ok(());
-    }
-    let found = uncaptured(source, captured).await?;
-    let is_first = checked.replace(Instant::now()).is_none();
-    for row in &found {
-        let (schema, table): (&str, &str) = (row.get("schemaname"), row.get("tablename"));
-        let Some(partition) = row.get::<_, Option<&str>>("partition") else {
-            let what = format!("capture of table \"{schema}.{table}\"");
-            return Err(RoundError::NotInstalled { what, db: source.db.clone() });
-        };
-        if is_first {
-            let (db, hint) = (&source.db, "run: bucardo validate all");
-            tracing::warn!(%db, partition, hint, "changes that name this partition, not its parent, are not captured");
+/// Has the partitions of a table captured. That it does not succeed, for a lock that others hold, is told; it is tried
+/// again the next time.
+pub(super) async fn adopt(source: &mut Site, sync: &SyncDetail, goat: &Goat, partition: &str, watch: &Watch) {
+    let db = &source.db;
+    let mut signs = tokio::time::interval(SIGN_OF_LIFE);
+    let work = capture_partitions(&mut source.conn, sync, goat);
+    tokio::pin!(work);
+    let adopted = loop {
+        tokio::select! {
+            adopted = &mut work => break adopted,
+            _ = signs.tick() => watch.moved(1),
+        }
+    };
+    match adopted {
+        Ok(rows) => {
+            tracing::info!(%db, partition, rows, "a partition that came later is captured; its rows are delivered");
+        }
+        Err(error) => {
+            let cause = causes(&error);
+            let hint = "it is tried again within a minute; or run: bucardo validate all";
+            tracing::warn!(%db, partition, cause, hint, "changes that name this partition, not its parent, are not captured");
         }
     }
-    Ok(())
 }

@@ -69,7 +69,8 @@ impl Hearsay {
     /// How far `source` has merged the others, in the snapshot of the round.
     pub(super) async fn merged(&self, source: &Site, sync: &str) -> Result<Vec<Read>, RoundError> {
         let rows = source.conn.query(&self.merged, &[&sync, &source.db.as_str()]).await;
-        read(source, &rows.map_err(source.failed("reading how far the sources are merged"))?)
+        let read = read(source, &rows.map_err(source.failed("reading how far the sources are merged"))?)?;
+        Ok(united(read))
     }
 
     /// How far `target` has read every source.
@@ -88,6 +89,18 @@ impl Hearsay {
         }
         Ok(())
     }
+}
+
+/// Of each source what is in everything that is said of it: a table that is put aside has stopped earlier than others.
+fn united(read: Vec<Read>) -> Vec<Read> {
+    let mut united: Vec<Read> = Vec::with_capacity(read.len());
+    for one in read {
+        match united.iter_mut().find(|it| it.source == one.source) {
+            Some(it) => it.position = it.position.meet(&one.position),
+            None => united.push(one),
+        }
+    }
+    united
 }
 
 fn read(site: &Site, rows: &[Row]) -> Result<Vec<Read>, RoundError> {
@@ -155,6 +168,12 @@ mod tests {
         let merged = [at("b", "20:25:20"), at("c", "20:30:20,25")];
         assert_eq!(believed(&known, &merged, Extent::Part), merged[1..]);
         assert_eq!(believed(&known[..1], &[at("b", "17:30:17")], Extent::Part), [at("b", "15:20:15,17")]);
+    }
+
+    #[test]
+    fn what_is_put_aside_holds_back_what_is_known_of_its_source() {
+        let read = vec![at("a", "50:50:"), at("b", "30:30:"), at("a", "10:20:15")];
+        assert_eq!(united(read), [at("a", "15:20:15"), at("b", "30:30:")]);
     }
 
     #[test]

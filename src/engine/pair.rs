@@ -188,7 +188,7 @@ impl PairSession {
         if drift.by_statement && !self.quarantine.has(&drift.table) && doubted.insert(drift.table.clone()) {
             return true;
         }
-        let is_it = |goat: &&Goat| format!("{}.{}", goat.schema, goat.name) == drift.table;
+        let is_it = |goat: &&Goat| goat.label() == drift.table;
         match self.sync.tables().find(is_it) {
             Some(goat) => self.quarantine.note(&self.id, goat, &drift, now),
             None => self.quarantine.note_sequence(&self.id, &drift, now),
@@ -332,7 +332,7 @@ impl Round<'_> {
     /// side is in a transaction.
     async fn check_tables(&mut self, reason: Reason) -> Result<(), RoundError> {
         for drift in self.session.check(self.sync, reason, self.watch).await? {
-            let goat = self.sync.tables().find(|goat| format!("{}.{}", goat.schema, goat.name) == drift.table);
+            let goat = self.sync.tables().find(|goat| goat.label() == drift.table);
             if let Some(goat) = goat {
                 self.quarantine.note(self.id, goat, &drift, Instant::now());
             }

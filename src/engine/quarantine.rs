@@ -24,11 +24,11 @@ use crate::catalog::Goat;
 use crate::pg::SqlFile;
 
 const READ: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantine_read.sql"));
-const ADD: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantine_add.sql"));
-const LIFT: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantine_lift.sql"));
+pub(super) const ADD: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantine_add.sql"));
+pub(super) const LIFT: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantine_lift.sql"));
 const TURN: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantine_turn.sql"));
-const HOLD: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantined_hold.sql"));
-const RELEASE: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantined_release.sql"));
+pub(super) const HOLD: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantined_hold.sql"));
+pub(super) const RELEASE: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantined_release.sql"));
 
 /// How long a table stays aside before it is looked at again.
 const PAUSE_MIN: Duration = Duration::from_secs(10);

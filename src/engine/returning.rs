@@ -6,6 +6,7 @@ use bucardo_actors::model::Reason;
 
 use super::apply::{self, Applied};
 use super::batch::Truncated;
+use super::check::uncaptured;
 use super::drift::Drift;
 use super::error::RoundError;
 use super::onward;
@@ -39,7 +40,7 @@ pub(super) async fn check(round: &mut Round<'_>, reason: Reason) -> Result<(), R
 /// Reads the definition on both sides anew; what differs.
 async fn fits(session: &mut Session, place: usize) -> Result<Option<Drift>, RoundError> {
     let captured = session.tables[place].captured;
-    if let Some(drift) = session.uncaptured(&[captured]).await?.drifts.pop() {
+    if let Some((_, drift)) = uncaptured(&session.source, &[captured]).await?.drifts.pop() {
         return Ok(Some(drift));
     }
     let table = &session.tables[place];

@@ -65,7 +65,7 @@ fn lack(relation: &Relation, is_allowed: bool, site: &Site) -> Option<String> {
 }
 
 fn label(goat: &Goat) -> String {
-    format!("{}.{}", goat.schema, goat.name)
+    goat.label()
 }
 
 impl Sequences {

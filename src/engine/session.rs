@@ -1,7 +1,7 @@
 //! What a KID keeps from one round to the next: two connections, and the statements prepared on them.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use postgres_types::Oid;
 use tokio_postgres::Statement;
@@ -31,9 +31,6 @@ const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/engine/look.sql"));
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/engine/truncated.sql"));
 pub(super) const ADVANCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/advance.sql"));
 const TRACK: SqlFile = SqlFile::new(include_str!("../../sql/engine/track.sql"));
-
-/// How long the end of a failed round may take.
-const RELEASE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The statements that every round runs.
 pub(super) struct Statements {
@@ -131,7 +128,7 @@ pub(super) fn check_places(sync: &SyncDetail, goats: &[&Goat], target: &DbName) 
         let other = taken.insert((there.schema, there.name), goat);
         if let Some(other) = other.filter(|other| (&other.schema, &other.name) != (&goat.schema, &goat.name)) {
             let why = format!("table \"{}.{}\" is \"{label}\" there, too", other.schema, other.name);
-            let table = format!("{}.{}", goat.schema, goat.name);
+            let table = goat.label();
             return Err(RoundError::Table { table, db: target.clone(), why });
         }
     }
@@ -148,9 +145,8 @@ impl Session {
 /// Ends the transactions of a round that failed. The servers would roll back anyway when the sockets close, but only
 /// when they notice; the next round should not find the fence held.
 pub(super) async fn release(source: &Site, target: &Site) {
-    let ends = futures_util::future::join(target.conn.batch_execute("ROLLBACK"), source.conn.batch_execute("ROLLBACK"));
     // Whether they heard it makes no difference here.
-    let _ = tokio::time::timeout(RELEASE_WITHIN, ends).await;
+    tokio::join!(target.give_up(), source.give_up());
 }
 
 /// The tables of the sync with what the source has registered for them.
@@ -173,7 +169,7 @@ async fn tables(sync: &SyncDetail, id: &Pair, source: &Site) -> Result<Vec<Table
     goats
         .into_iter()
         .map(|goat| {
-            let label = format!("{}.{}", goat.schema, goat.name);
+            let label = goat.label();
             match captured.get(&(goat.schema.as_str(), goat.name.as_str())) {
                 Some(&(id, oid, delta)) => {
                     let delta = Sql::qualified("bucardo", delta);

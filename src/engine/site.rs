@@ -1,7 +1,10 @@
 //! One side of a round: a connection with the database's name, so that every error names it.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt, pin_mut};
+use tokio::time::timeout;
 use tokio_postgres::{CopyInSink, CopyOutStream};
 
 use bucardo_actors::model::DbName;
@@ -13,6 +16,10 @@ use crate::pg::{Access, Connection, connect};
 
 /// Rows are handed on in pieces of this size, so that a row costs neither a message nor a wake-up.
 const PIECE_BYTES: usize = 64 * 1024;
+/// A server that ends a failed transaction later than that is busy with something else.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
+/// How long it may take to stop that.
+const STOPS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A connected database.
 pub(super) struct Site {
@@ -40,6 +47,21 @@ impl Site {
     pub(super) fn failed(&self, what: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> RoundError {
         let (what, db) = (what.into(), self.db.clone());
         move |source| RoundError::Sql { what, db, source }
+    }
+
+    /// Ends the transaction of a round that failed. A server that is still sending rows is asked to stop. `false`: it
+    /// gives no answer in time; the connection is of no use any more.
+    pub(super) async fn give_up(&self) -> bool {
+        let mut ended = std::pin::pin!(self.conn.batch_execute("ROLLBACK"));
+        if let Ok(ended) = timeout(ANSWERS_WITHIN, &mut ended).await {
+            return ended.is_ok();
+        }
+        let stopped = async {
+            self.conn.cancel().await;
+            // What the request met may have been this statement.
+            ended.await.is_ok() || self.conn.batch_execute("ROLLBACK").await.is_ok()
+        };
+        timeout(STOPS_WITHIN, stopped).await.unwrap_or(false)
     }
 
     /// Runs a statement that takes and returns nothing.

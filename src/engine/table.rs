@@ -353,7 +353,7 @@ pub(super) async fn fit(
     (source, from): (&Site, &Relation),
     (target, to): (&Site, &Relation),
 ) -> Result<Vec<(String, bool)>, RoundError> {
-    let label = format!("{}.{}", goat.schema, goat.name);
+    let label = goat.label();
     if from.oid == to.oid && place(source).await? == place(target).await? {
         return Err(unfit(&label, target, "that is the same table: give it another name there with customname"));
     }

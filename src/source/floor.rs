@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use bucardo_actors::model::{DbName, SyncName};
 use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
 
 use crate::pg::{Connection, Sql, SqlFile};
 
@@ -21,7 +22,7 @@ const NOTHING: &str = "1:1:";
 /// What earlier looks have found. While a reader stands still, only what was written since is looked at: a backlog is
 /// gone through once.
 #[derive(Debug, Default)]
-pub struct Looks(HashMap<(SyncName, DbName, String), Look>);
+pub struct Looks(HashMap<(SyncName, DbName, String, Option<i32>), Look>);
 
 #[derive(Debug)]
 struct Look {
@@ -44,12 +45,13 @@ impl Looks {
         db: &DbName,
         sync: &SyncName,
     ) -> Result<Option<DateTime<Utc>>, tokio_postgres::Error> {
-        let branches = branches(source, sync).await?;
-        let sql = LOOK.fill(&[("branches", &branches)]);
+        let deltas = source.query(SYNC_DELTAS.text(), &[&sync.as_str()]).await?;
         let mut oldest: Option<DateTime<Utc>> = None;
         for row in source.query(READERS.text(), &[&sync.as_str()]).await? {
             let (reader, position): (String, String) = (row.get("target"), row.get("snapshot"));
-            let key = (sync.clone(), db.clone(), reader);
+            let captured: Option<i32> = row.get("captured");
+            let sql = LOOK.fill(&[("branches", &branches(&deltas, captured))]);
+            let key = (sync.clone(), db.clone(), reader, captured);
             let before = self.0.remove(&key).filter(|look| look.position == position);
             let seen = before.as_ref().map_or(NOTHING, |look| look.seen.as_str());
             let row = source.query_one(&sql, &[&position, &seen, &sync.as_str()]).await?;
@@ -61,18 +63,18 @@ impl Looks {
     }
 }
 
-async fn branches(source: &Connection, sync: &SyncName) -> Result<Sql, tokio_postgres::Error> {
-    let deltas = source.query(SYNC_DELTAS.text(), &[&sync.as_str()]).await?;
+/// The question about all tables of a sync, or about one that a reader has put aside.
+fn branches(deltas: &[Row], captured: Option<i32>) -> Sql {
     let branch = |delta: Sql, wanted: &str| {
         Sql::trusted(UNREAD.fill(&[("delta", &delta), ("wanted", &Sql::trusted(wanted.to_owned()))]))
     };
-    let deltas =
-        deltas.iter().map(|row| branch(Sql::qualified("bucardo", row.get("deltaname")), "$3::text IS NOT NULL"));
-    let events = branch(
-        Sql::qualified("bucardo", "truncated"),
-        "d.captured IN (SELECT s.captured FROM bucardo.captured_sync AS s WHERE s.sync = $3::text)",
-    );
-    Ok(Sql::join(deltas.chain([events]), " UNION ALL "))
+    let asked = deltas.iter().filter(|row| captured.is_none_or(|captured| row.get::<_, i32>("captured") == captured));
+    let asked = asked.map(|row| branch(Sql::qualified("bucardo", row.get("deltaname")), "$3::text IS NOT NULL"));
+    let events = match captured {
+        Some(captured) => format!("d.captured = {captured} AND $3::text IS NOT NULL"),
+        None => "d.captured IN (SELECT s.captured FROM bucardo.captured_sync AS s WHERE s.sync = $3::text)".to_owned(),
+    };
+    Sql::join(asked.chain([branch(Sql::qualified("bucardo", "truncated"), &events)]), " UNION ALL ")
 }
 
 /// How far a reader is at each source of a sync, and after how many rounds.

@@ -163,7 +163,7 @@ fn check_tables(sync: &SyncDetail, source: &Site<'_>, target: &Site<'_>, problem
     let mut written: HashMap<u32, &Goat> = HashMap::new();
     for (number, goat) in sync.goats.iter().enumerate() {
         let Some(oid) = target.relations[number].oid else { continue };
-        let name = format!("{}.{}", goat.schema, goat.name);
+        let name = goat.label();
         if target.is_same_database(source) && source.relations.iter().any(|it| it.oid == Some(oid)) {
             problems.push(format!(
                 "\"{name}\" would be copied onto a table of its own sync, databases \"{from}\" and \"{to}\" are the same database: give it another name with \"bucardo add customname {name} NEWNAME db={to}\""

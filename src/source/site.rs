@@ -134,7 +134,7 @@ async fn check_nested(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<Str
     }
     for (goat, relation) in site.goats.iter().zip(&site.relations).filter(|(_, relation)| relation.is_table()) {
         if let Some(oid) = relation.oid {
-            tables.insert(oid, (format!("{}.{}", goat.schema, goat.name), true));
+            tables.insert(oid, (goat.label(), true));
         }
     }
     let oids: Vec<Oid> = tables.keys().copied().collect();

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -9,11 +10,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const PIECE_BYTES: usize = 16 * 1024;
+/// Between two pieces on a slow network.
+const SLOW_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Network {
     /// Bytes pass.
     Open,
+    /// Bytes pass, some 800 kB a second and connection.
+    Slow,
     /// Bytes are held back, both ways; connections stay open, and new ones get no answer.
     Stalled,
     /// Connections are refused.
@@ -67,6 +72,11 @@ impl Proxy {
         self.network.send_replace(Network::Stalled);
     }
 
+    /// Lets bytes pass slowly.
+    pub(crate) fn slow(&self) {
+        self.network.send_replace(Network::Slow);
+    }
+
     /// Lets bytes and connections pass.
     pub(crate) fn open(&self) {
         self.network.send_replace(Network::Open);
@@ -105,6 +115,9 @@ async fn pass(
 ) {
     let mut piece = vec![0; PIECE_BYTES];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
+        if *states.borrow() == Network::Slow {
+            tokio::time::sleep(SLOW_PAUSE).await;
+        }
         let open = states.wait_for(|state| *state != Network::Stalled).await.is_ok();
         if !open || to.write_all(&piece[..length]).await.is_err() {
             return;

@@ -99,7 +99,7 @@ impl Whole {
         (target, to): (&Site, &Relation),
         (goat, there): (&Goat, &Goat),
     ) -> Result<Self, RoundError> {
-        let label = format!("{}.{}", goat.schema, goat.name);
+        let label = goat.label();
         for (site, relation) in [(source, from), (target, to)] {
             if !relation.is_table() {
                 return Err(unfit(&label, site, "it does not exist there"));

@@ -8,9 +8,12 @@ use postgres_types::Oid;
 use tokio_postgres::{Row, Statement};
 
 use bucardo_actors::model::{DbName, SyncName};
+use bucardo_actors::ports::Watch;
 
+use super::late::Late;
 use crate::catalog::{Goat, SyncDetail};
-use crate::engine::check::check_capture;
+use crate::engine::check;
+use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 use crate::engine::scout::{Found, PIECE, Scout};
@@ -27,6 +30,7 @@ const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/truncat
 const MICROS: SqlFile = SqlFile::new(include_str!("../../../sql/merge/micros.sql"));
 const ADVANCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/advance.sql"));
 const TRACK: SqlFile = SqlFile::new(include_str!("../../../sql/merge/track.sql"));
+const LATE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/late.sql"));
 const SEQUENCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sequence.sql"));
 
 /// Begins the transaction that reads and writes. A local transaction that keeps a row locked shall not keep the merge,
@@ -78,6 +82,7 @@ pub(super) struct Look {
     pub(super) held: HashMap<DbName, Held>,
     /// Rounds of its readers, as it knows them.
     pub(super) tracks: HashMap<DbName, i64>,
+    pub(super) late: Late,
 }
 
 /// A truncation that some source has not read.
@@ -101,6 +106,7 @@ pub(super) struct News {
 
 struct Statements {
     fence: Statement,
+    late: Statement,
     look: Statement,
     since: Statement,
     truncated: Statement,
@@ -145,20 +151,11 @@ impl Arm {
         } else {
             None
         };
-        let limit = Sql::trusted((FEW + 1).to_string());
         let readable = readable(&sync.name);
         let pending: Vec<Sql> = tables
             .iter()
             .enumerate()
-            .map(|(place, table)| {
-                Sql::trusted(PENDING.fill(&[
-                    ("place", &Sql::trusted(place.to_string())),
-                    ("delta", &table.delta),
-                    ("literal", &Sql::literal(table.delta.as_str())),
-                    ("readable", &readable),
-                    ("limit", &limit),
-                ]))
-            })
+            .map(|(place, table)| pending(place, table, &readable))
             .collect();
         let branches: Vec<Sql> = sequences
             .iter()
@@ -196,9 +193,10 @@ impl Arm {
         let asked = Utc::now();
         let name = sync.as_str();
         let args: [&(dyn postgres_types::ToSql + Sync); 1] = [&name];
-        let (began, held, looked) = tokio::join!(
+        let (began, held, late, looked) = tokio::join!(
             site.run("beginning a transaction", BEGIN),
             site.conn.query(&statements.fence, &args),
+            site.conn.query(&statements.late, &args),
             site.conn.query_one(&statements.look, &args),
         );
         began?;
@@ -206,6 +204,7 @@ impl Arm {
             Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => RoundError::Fenced { db: site.db.clone() },
             _ => site.failed("locking the positions")(error),
         })?;
+        let late = late.map_err(site.failed("reading which tables are in quarantine"))?;
         let looked = looked.map_err(site.failed("taking a snapshot"))?;
         let answered = Utc::now();
         let middle = asked + (answered - asked) / 2;
@@ -224,6 +223,7 @@ impl Arm {
                 .map(DbName::from)
                 .zip(looked.get::<_, Vec<i64>>("rounds"))
                 .collect(),
+            late: Late::read(&late, &site.db)?,
         };
         for row in &held {
             let position = row.get::<_, &str>("snapshot").parse().map_err(damaged)?;
@@ -241,7 +241,6 @@ impl Arm {
 
     /// What changed here that is not visible in `since`.
     pub(super) async fn news(&mut self, since: &Position) -> Result<News, RoundError> {
-        self.check_capture().await?;
         let (site, statements) = (&self.site, &self.statements);
         let (text, xmin) = (since.to_string(), since.xmin().to_string());
         let settings: [&(dyn postgres_types::ToSql + Sync); 3] = [&text, &xmin, &true];
@@ -266,20 +265,49 @@ impl Arm {
                 changes => drop(news.tables.insert(place, (row.get("bytes"), changes))),
             }
         }
-        for row in &truncated {
-            news.truncated.push(Truncation {
-                captured: row.get("captured"),
-                txid: row.get::<_, i64>("txid").cast_unsigned(),
-                micros: row.get("micros"),
-                origin: row.get("origin"),
-            });
+        news.truncated = truncations(&truncated);
+        Ok(news)
+    }
+
+    /// What changed of one table that is not visible in `since`. From now on, this transaction reads since then.
+    pub(super) async fn news_of(&self, sync: &SyncName, place: usize, since: &Position) -> Result<News, RoundError> {
+        let (site, statements, table) = (&self.site, &self.statements, &self.tables[place]);
+        let (text, xmin) = (since.to_string(), since.xmin().to_string());
+        let settings: [&(dyn postgres_types::ToSql + Sync); 3] = [&text, &xmin, &true];
+        let captured: [&(dyn postgres_types::ToSql + Sync); 1] = [&vec![table.captured]];
+        let pending = pending(place, table, &readable(sync));
+        let (set, truncated, found) = tokio::join!(
+            site.conn.query_one(&statements.since, &settings),
+            site.conn.query(&statements.truncated, &captured),
+            site.conn.query_opt(pending.as_str(), &[]),
+        );
+        let failed = || site.failed("looking for what was missed in quarantine");
+        set.map_err(failed())?;
+        let mut news = News { truncated: truncations(&truncated.map_err(failed())?), ..News::default() };
+        if let Some(row) = found.map_err(failed())? {
+            news.tables.insert(place, (row.get("bytes"), row.get("changes")));
         }
         Ok(news)
     }
 
-    async fn check_capture(&mut self) -> Result<(), RoundError> {
+    /// Sees, now and then or when it must be, that all changes are captured, and has that of partitions that came
+    /// later. Returns the places of tables of which changes are not captured. Runs in no transaction.
+    pub(super) async fn check(
+        &mut self,
+        sync: &SyncDetail,
+        is_due: bool,
+        watch: &Watch,
+    ) -> Result<Vec<(usize, Drift)>, RoundError> {
+        if !is_due && self.checked.is_some_and(|at| at.elapsed() < check::CHECK_EVERY) {
+            return Ok(Vec::new());
+        }
         let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
-        check_capture(&self.site, &captured, &mut self.checked).await
+        let found = check::uncaptured(&self.site, &captured).await?;
+        for (place, partition) in found.partitions {
+            check::adopt(&mut self.site, sync, &self.tables[place].goat, &partition, watch).await;
+        }
+        self.checked = Some(Instant::now());
+        Ok(found.drifts)
     }
 
     /// Writes how far this source has read the others.
@@ -334,6 +362,27 @@ pub(super) struct Rows {
     pub(super) inserts: u64,
 }
 
+/// The question whether a table has changes that somebody has not read.
+fn pending(place: usize, table: &Place, readable: &Sql) -> Sql {
+    Sql::trusted(PENDING.fill(&[
+        ("place", &Sql::trusted(place.to_string())),
+        ("delta", &table.delta),
+        ("literal", &Sql::literal(table.delta.as_str())),
+        ("readable", readable),
+        ("limit", &Sql::trusted((FEW + 1).to_string())),
+    ]))
+}
+
+fn truncations(rows: &[Row]) -> Vec<Truncation> {
+    let truncation = |row: &Row| Truncation {
+        captured: row.get("captured"),
+        txid: row.get::<_, i64>("txid").cast_unsigned(),
+        micros: row.get("micros"),
+        origin: row.get("origin"),
+    };
+    rows.iter().map(truncation).collect()
+}
+
 /// The tables of the sync with what this source has registered for them.
 async fn places(sync: &SyncDetail, goats: &[&Goat], site: &Site) -> Result<Vec<Place>, RoundError> {
     let missing = |what: String| RoundError::NotInstalled { what, db: site.db.clone() };
@@ -367,14 +416,15 @@ impl Statements {
             })
         };
         let truncated = TRUNCATED.fill(&[("readable", readable), ("micros", &micros())]);
-        let (fence, look, since, truncated, advance, track) = tokio::try_join!(
+        let (fence, late, look, since, truncated, advance, track) = tokio::try_join!(
             prepare(FENCE.text().to_owned()),
+            prepare(LATE.text().to_owned()),
             prepare(LOOK.text().to_owned()),
             prepare(SINCE.text().to_owned()),
             prepare(truncated),
             prepare(ADVANCE.text().to_owned()),
             prepare(TRACK.text().to_owned()),
         )?;
-        Ok(Self { fence, look, since, truncated, advance, track })
+        Ok(Self { fence, late, look, since, truncated, advance, track })
     }
 }

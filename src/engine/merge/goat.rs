@@ -8,9 +8,9 @@ use super::arm::{Arm, FEW, Place, micros, readable};
 use super::log::INTEGERS_MAX;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
-use crate::engine::table::{SIGNATURE, shared, unfit};
+use crate::engine::table::{SIGNATURE, unfit};
 use crate::pg::{Sql, SqlFile};
-use crate::source::{Column, Relation, delta_column, delta_columns, relations};
+use crate::source::{Column, Relation, delta_column, delta_columns, faults, relations};
 
 const LOG_FEW: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_few.sql"));
 const LOG_MANY: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_many.sql"));
@@ -33,6 +33,8 @@ const DEFINITION: SqlFile = SqlFile::new(include_str!("../../../sql/merge/defini
 pub(super) struct Goat {
     /// `schema.table`, for people.
     pub(super) label: String,
+    /// Places of the sources that it was made for.
+    pub(super) sources: Vec<u16>,
     /// Key columns.
     pub(super) key: Vec<String>,
     /// How its keys are compared.
@@ -96,7 +98,7 @@ impl Goat {
     /// Reads the definitions at all sources and prepares the statements. `place`: among the tables of the sync.
     pub(super) async fn prepare(sync: &SyncDetail, arms: &[&mut Arm], place: usize) -> Result<Self, RoundError> {
         let here = &arms[0].tables[place].goat;
-        let label = format!("{}.{}", here.schema, here.name);
+        let label = sync.tables().nth(place).map_or_else(String::new, |goat| goat.label());
         let definitions = try_join_all(arms.iter().map(|arm| definition(arm, place))).await?;
         let key = here.key.clone();
         let columns = columns(&label, &key, arms, &definitions)?;
@@ -112,7 +114,8 @@ impl Goat {
             let texts = Texts { sync, arm, place, relation, columns: &columns, order };
             texts.prepare(signature)
         }));
-        Ok(Self { label, key, order, at: at.await? })
+        let sources = arms.iter().map(|arm| arm.place).collect();
+        Ok(Self { label, sources, key, order, at: at.await? })
     }
 }
 
@@ -149,24 +152,51 @@ fn columns(
     arms: &[&mut Arm],
     definitions: &[(String, Relation)],
 ) -> Result<Vec<String>, RoundError> {
-    let generated = |name: &str| {
+    if let Some((place, why)) = odd_one(key, arms, definitions) {
+        return Err(unfit(label, &arms[place].site, &why));
+    }
+    let is_generated = |name: &str| {
         definitions.iter().any(|(_, relation)| relation.column(name).is_some_and(|column| column.generated))
     };
-    let mut columns = Vec::new();
-    for (_, relation) in definitions {
-        let offered = relation.columns.iter().map(|column| (column.name.clone(), generated(&column.name)));
-        let offered: Vec<(String, bool)> = offered.collect();
-        for (arm, (_, other)) in arms.iter().zip(definitions) {
-            columns = shared(label, &offered, other, &arm.site)?;
-        }
-    }
-    columns.retain(|column| !generated(column));
+    let columns = definitions[0].1.columns.iter().map(|column| column.name.clone());
+    let columns: Vec<String> = columns.filter(|name| !is_generated(name)).collect();
     for name in key {
         if !columns.contains(name) {
             return Err(unfit(label, &arms[0].site, &format!("its key column \"{name}\" is gone or generated")));
         }
     }
     Ok(columns)
+}
+
+/// The arm whose table differs from most others', and how: the others can go on without it.
+fn odd_one(key: &[String], arms: &[&mut Arm], definitions: &[(String, Relation)]) -> Option<(usize, String)> {
+    let places = || 0..definitions.len();
+    let lack = |from: usize, to: usize| lack(key, &definitions[from].1, &definitions[to].1);
+    let differs = |one: usize, other: usize| lack(one, other).or_else(|| lack(other, one)).is_some();
+    let others = |one: usize| places().filter(move |other| *other != one && differs(one, *other));
+    let most = places().map(|one| others(one).count()).max().filter(|most| *most > 0)?;
+    let odd = places().filter(|one| others(*one).count() == most);
+    let told = odd.flat_map(|one| others(one).map(move |other| (one, other)));
+    let told: Vec<(usize, usize)> = told.collect();
+    if let Some((one, why)) = told.iter().find_map(|(one, other)| Some((*one, lack(*other, *one)?))) {
+        return Some((one, format!("{why} there")));
+    }
+    let (one, other) = told.first()?;
+    let there = &arms[*other].site.db;
+    Some((*one, format!("it differs from database \"{there}\", where {}", lack(*one, *other)?)))
+}
+
+/// What keeps rows of `from` from being those of `to`. Of types, one that takes all values of the other is none.
+fn lack(key: &[String], from: &Relation, to: &Relation) -> Option<String> {
+    let missing = from.columns.iter().filter(|column| !column.generated);
+    let missing = missing.map(|column| &column.name).find(|name| to.column(name).is_none());
+    if let Some(name) = missing {
+        return Some(format!("it has no column \"{name}\""));
+    }
+    if faults(to, from, key).is_empty() {
+        return None;
+    }
+    Some(faults(from, to, key)).filter(|faults| !faults.is_empty()).map(|faults| faults.join("; "))
 }
 
 /// How keys are compared, and what types they have.

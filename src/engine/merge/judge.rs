@@ -66,7 +66,7 @@ struct Bench<'a> {
     merge: &'a Merge<'a>,
     goat: &'a Goat,
     readers: &'a [Readers],
-    looks: &'a [Look],
+    looks: &'a [&'a Look],
     names: Names<'a>,
     terms: Terms<'a>,
     /// Each source's truncations of the table, which are changes of every key.
@@ -80,7 +80,7 @@ pub(super) async fn table(
     merge: &Merge<'_>,
     goat: &Goat,
     place: usize,
-    (readers, looks, news): (&[Readers], &[Look], &[News]),
+    (readers, looks, news): (&[Readers], &[&Look], &[&News]),
     strategy: &Strategy,
     leader: Option<u16>,
 ) -> Result<Ruled, RoundError> {

@@ -1,10 +1,12 @@
 //! Merging several sources of a sync: one KID for all of them, because conflicts belong to the sync.
 
 mod arm;
+mod aside;
 mod conflict;
 pub mod decide;
 mod goat;
 mod judge;
+mod late;
 mod log;
 mod round;
 mod seat;

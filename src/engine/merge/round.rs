@@ -13,7 +13,9 @@ use bucardo_actors::model::{DbName, RoundReport};
 use bucardo_actors::ports::Watch;
 
 use super::arm::{Advance, Arm, Look, News, Rows};
+use super::aside::Asides;
 use super::goat::{self, Goat, Order};
+use super::late::Caught;
 use super::log::Readers;
 use super::strategy::{self, Strategy};
 use super::{judge, sequences, spread};
@@ -46,6 +48,10 @@ pub(super) struct Merge<'a> {
     /// Bits of those that are only read: what is written there fails again and again.
     pub(super) muted: u64,
     pub(super) kept: &'a mut Kept,
+    /// Tables that some source takes no part in merging.
+    pub(super) asides: &'a mut Asides,
+    /// A person asked for it: what is looked at now and then is looked at now.
+    pub(super) is_asked: bool,
     pub(super) watch: &'a Watch,
 }
 
@@ -65,10 +71,137 @@ pub(super) struct Done {
     pub(super) refused: Vec<RoundError>,
 }
 
+/// What a merge comes to.
+struct Tally {
+    report: RoundReport,
+    /// By arm.
+    rows: Vec<Rows>,
+    oldest: Option<i64>,
+    /// The source with the newest change over all tables, once it is asked for.
+    leader: Option<Option<u16>>,
+}
+
+/// The same, for those arms that merge a table.
+struct Share<'t> {
+    report: &'t mut RoundReport,
+    rows: &'t mut [Rows],
+    oldest: &'t mut Option<i64>,
+    leader: Option<u16>,
+}
+
+impl Tally {
+    fn new(arms: usize) -> Self {
+        Self { report: RoundReport::default(), rows: vec![Rows::default(); arms], oldest: None, leader: None }
+    }
+
+    fn all(&mut self) -> Share<'_> {
+        let leader = self.leader.flatten();
+        Share { report: &mut self.report, rows: &mut self.rows, oldest: &mut self.oldest, leader }
+    }
+}
+
 impl Merge<'_> {
     /// Merges. After an error the transactions are still open.
     pub(super) async fn run(&mut self) -> Result<Ended, RoundError> {
         let began = Instant::now();
+        let sync = self.sync;
+        self.check_capture().await?;
+        let looks = self.begin().await?;
+        step(self.watch, Step::Snapshot).await?;
+        let empty = self.uncopied(&looks);
+        if !empty.is_empty() {
+            return Ok(Ended::Copy(empty));
+        }
+        let looked: Vec<&Look> = looks.iter().collect();
+        let readers = self.readers(&looked, None)?;
+        let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common))).await?;
+        let mut tally = Tally::new(self.arms.len());
+        let late = self.late(&looks);
+        let mut places = places(&self.arms, &news);
+        places.retain(|place| !late.contains(place));
+        let set = sequences::bring(&self.arms, &news, self.muted).await?;
+        // What is no news must be behind us before it can be purged.
+        let passed_over = news.iter().any(|news| news.passed_over);
+        let is_quiet = places.is_empty() && late.is_empty() && self.stops(&looks).is_empty();
+        if is_quiet && !passed_over && !settles(&readers, &looks) {
+            let end = if set > 0 { "COMMIT" } else { "ROLLBACK" };
+            try_join_all(self.arms.iter().map(|arm| arm.site.run("ending an empty merge", end))).await?;
+            return Ok(Ended::Done(Box::new(Done { report: RoundReport::default(), refused: Vec::new() })));
+        }
+        self.kept.goats.resize_with(self.arms[0].tables.len(), || None);
+        for place in places.iter().chain(&late) {
+            if tally.leader.is_none() && self.strategy(*place)? == Strategy::LatestAllTables {
+                tally.leader = Some(self.leader(&news).await?);
+            }
+        }
+        let news: Vec<&News> = news.iter().collect();
+        for place in places {
+            let takers = self.takers(place);
+            let merged = if takers.len() == self.arms.len() {
+                self.table(place, (&readers, &looked, &news), &mut tally.all()).await
+            } else {
+                self.part(place, takers, &looked, Some(&news), &mut tally).await
+            };
+            if let Err(label) = merged.map_err(|error| self.of(place, error))? {
+                return Ok(Ended::Again(label));
+            }
+        }
+        let mut caught = Vec::new();
+        for place in late {
+            let arms = self.takers(place);
+            let merged = self.part(place, arms.clone(), &looked, None, &mut tally).await;
+            if let Err(label) = merged.map_err(|error| self.of(place, error))? {
+                return Ok(Ended::Again(label));
+            }
+            caught.push(Caught { table: place, arms });
+        }
+        let Tally { mut report, rows, oldest, .. } = tally;
+        for it in &rows {
+            report.deletes += it.deletes;
+            report.inserts += it.inserts;
+        }
+        let (committed, refused) = self.commit(&looks, &rows, &caught).await?;
+        if committed.is_empty() {
+            // The next merge does, and counts, all of it.
+            (report.deletes, report.inserts, report.conflicts) = (0, 0, 0);
+        }
+        for Caught { table, arms } in caught {
+            let sources: Vec<u16> = arms.iter().filter(|arm| committed.contains(arm)).map(|arm| self.arms[*arm].place).collect();
+            self.asides.merged(&sync.name, table, &sources);
+        }
+        report.lag = oldest.map(|micros: i64| lag(micros, &looks));
+        report.took = began.elapsed();
+        Ok(Ended::Done(Box::new(Done { report, refused })))
+    }
+
+    /// The same error, of this table, if a table can be put aside for it.
+    fn of(&self, place: usize, error: RoundError) -> RoundError {
+        match (self.sync.tables().nth(place), &error) {
+            (Some(goat), RoundError::Sql { .. } | RoundError::Table { .. }) => error.of_table(&goat.label()),
+            _ => error,
+        }
+    }
+
+    /// Puts tables aside whose changes are not captured at some source.
+    async fn check_capture(&mut self) -> Result<(), RoundError> {
+        let (sync, asides, is_asked, watch) = (self.sync, &*self.asides, self.is_asked, self.watch);
+        let checks = self.arms.iter_mut().map(|arm| async {
+            let found = arm.check(sync, is_asked || asides.tries(arm.place), watch).await?;
+            Ok::<_, RoundError>((arm.place, arm.site.db.clone(), found))
+        });
+        for (source, db, found) in try_join_all(checks).await? {
+            for (table, mut drift) in found {
+                if let Some(goat) = sync.tables().nth(table) {
+                    drift.table = goat.label();
+                }
+                self.asides.note(&sync.name, table, (source, &db), &drift, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the transactions at all sources.
+    async fn begin(&mut self) -> Result<Vec<Look>, RoundError> {
         let sync = self.sync;
         let mut looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
         if self.check_times(&looks)? {
@@ -78,62 +211,85 @@ impl Merge<'_> {
             looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
             self.check_times(&looks)?;
         }
-        step(self.watch, Step::Snapshot).await?;
-        let empty = self.uncopied(&looks);
-        if !empty.is_empty() {
-            return Ok(Ended::Copy(empty));
+        if self.hold(&looks).await? {
+            looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
+            self.check_times(&looks)?;
         }
-        let readers = self.readers(&looks)?;
-        let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common))).await?;
-        let mut report = RoundReport::default();
-        let mut rows = vec![Rows::default(); self.arms.len()];
-        let places = places(&self.arms, &news);
-        let set = sequences::bring(&self.arms, &news, self.muted).await?;
-        // What is no news must be behind us before it can be purged.
-        let passed_over = news.iter().any(|news| news.passed_over);
-        if places.is_empty() && !passed_over && !settles(&readers, &looks) {
-            let end = if set > 0 { "COMMIT" } else { "ROLLBACK" };
-            try_join_all(self.arms.iter().map(|arm| arm.site.run("ending an empty merge", end))).await?;
-            return Ok(Ended::Done(Box::new(Done { report, refused: Vec::new() })));
+        Ok(looks)
+    }
+
+    /// Merges a table among all arms; the inner error names it, when its definition has changed.
+    async fn table(
+        &mut self,
+        place: usize,
+        (readers, looks, news): (&[Readers], &[&Look], &[&News]),
+        tally: &mut Share<'_>,
+    ) -> Result<Result<(), String>, RoundError> {
+        let sources: Vec<u16> = self.arms.iter().map(|arm| arm.place).collect();
+        let goat = match self.kept.goats[place].take().filter(|goat| goat.sources == sources) {
+            Some(goat) => goat,
+            None => Goat::prepare(self.sync, &self.arms, place).await?,
+        };
+        if !self.is_current(&goat).await? {
+            return Ok(Err(goat.label));
         }
-        self.kept.goats.resize_with(self.arms[0].tables.len(), || None);
-        let mut oldest = None;
-        let mut leader = None;
-        for place in places {
-            if self.kept.goats[place].is_none() {
-                self.kept.goats[place] = Some(Goat::prepare(sync, &self.arms, place).await?);
+        step(self.watch, Step::Keys(&goat.label)).await?;
+        let strategy = self.strategy(place)?;
+        self.open_scratch(&goat).await?;
+        let ruled = judge::table(self, &goat, place, (readers, looks, news), &strategy, tally.leader).await?;
+        tally.report.keys += ruled.keys;
+        tally.report.conflicts += ruled.conflicts;
+        *tally.oldest = [*tally.oldest, ruled.oldest].into_iter().flatten().min();
+        let written: Vec<bool> = ruled.take.iter().map(|spool| spool.rows > 0).collect();
+        spread::table(self, &goat, looks, ruled, tally.rows).await?;
+        self.wake(place, &written).await?;
+        self.kept.goats[place] = Some(goat);
+        Ok(Ok(()))
+    }
+
+    /// Merges a table among some of the arms, by where they have stopped with it. `news`: of all arms; `None`: since then.
+    async fn part(
+        &mut self,
+        place: usize,
+        takers: Vec<usize>,
+        looks: &[&Look],
+        news: Option<&[&News]>,
+        tally: &mut Tally,
+    ) -> Result<Result<(), String>, RoundError> {
+        if takers.is_empty() {
+            return Ok(Ok(()));
+        }
+        let looks: Vec<&Look> = takers.iter().map(|arm| looks[*arm]).collect();
+        let arms = self.arms.iter_mut().enumerate().filter(|(arm, _)| takers.contains(arm));
+        let mut part = Merge {
+            sync: self.sync,
+            names: self.names,
+            arms: arms.map(|(_, arm)| &mut **arm).collect(),
+            muted: self.muted,
+            kept: &mut *self.kept,
+            asides: &mut *self.asides,
+            is_asked: self.is_asked,
+            watch: self.watch,
+        };
+        let readers = part.readers(&looks, Some(place))?;
+        let own: Vec<News>;
+        let news: Vec<&News> = match news {
+            Some(news) => takers.iter().map(|arm| news[*arm]).collect(),
+            None => {
+                let name = &part.sync.name;
+                let asked = part.arms.iter().zip(&readers).map(|(arm, it)| arm.news_of(name, place, &it.common));
+                own = try_join_all(asked).await?;
+                own.iter().collect()
             }
-            let Some(goat) = self.kept.goats[place].take() else { continue };
-            if !self.is_current(&goat).await? {
-                return Ok(Ended::Again(goat.label));
-            }
-            step(self.watch, Step::Keys(&goat.label)).await?;
-            let strategy = self.strategy(place)?;
-            if strategy == Strategy::LatestAllTables && leader.is_none() {
-                leader = self.leader(&news).await?;
-            }
-            self.open_scratch(&goat).await?;
-            let ruled = judge::table(self, &goat, place, (&readers, &looks, &news), &strategy, leader).await?;
-            report.keys += ruled.keys;
-            report.conflicts += ruled.conflicts;
-            oldest = [oldest, ruled.oldest].into_iter().flatten().min();
-            let written: Vec<bool> = ruled.take.iter().map(|spool| spool.rows > 0).collect();
-            spread::table(self, &goat, &looks, ruled, &mut rows).await?;
-            self.wake(place, &written).await?;
-            self.kept.goats[place] = Some(goat);
+        };
+        let mut rows = vec![Rows::default(); takers.len()];
+        let mut share = Share { rows: &mut rows, ..tally.all() };
+        let merged = part.table(place, (&readers, &looks, &news), &mut share).await?;
+        for (arm, it) in takers.iter().zip(rows) {
+            tally.rows[*arm].deletes += it.deletes;
+            tally.rows[*arm].inserts += it.inserts;
         }
-        for it in &rows {
-            report.deletes += it.deletes;
-            report.inserts += it.inserts;
-        }
-        let (committed, refused) = self.commit(&looks, &rows).await?;
-        if committed == 0 {
-            // The next merge does, and counts, all of it.
-            (report.deletes, report.inserts, report.conflicts) = (0, 0, 0);
-        }
-        report.lag = oldest.map(|micros: i64| lag(micros, &looks));
-        report.took = began.elapsed();
-        Ok(Ended::Done(Box::new(Done { report, refused })))
+        Ok(merged)
     }
 
     /// Whether other syncs at each source shall see what is written to a table there (`makedelta`).
@@ -199,23 +355,27 @@ impl Merge<'_> {
         waiting.map(|(arm, _)| arm.site.db.clone()).collect()
     }
 
-    /// How the others have read each source.
-    fn readers(&self, looks: &[Look]) -> Result<Vec<Readers>, RoundError> {
+    /// How the others have read each source; or a table there.
+    fn readers(&self, looks: &[&Look], table: Option<usize>) -> Result<Vec<Readers>, RoundError> {
+        let position = |reader: &Arm, look: &Look, db: &DbName| {
+            if let Some(stopped) = table.and_then(|table| self.stopped(table, look, db)) {
+                return Ok(stopped.clone());
+            }
+            Ok(look.held.get(db).ok_or_else(|| self.no_position(reader))?.position.clone())
+        };
         let one = |(place, arm): (usize, &&mut Arm)| {
             let db = &arm.site.db;
             let others = self.arms.iter().zip(looks).enumerate().filter(|(other, _)| *other != place);
-            let positions = others.map(|(_, (reader, look))| {
-                let held = look.held.get(db).ok_or_else(|| self.no_position(reader))?;
-                Ok((reader.bit(), held.position.clone()))
-            });
+            let positions =
+                others.map(|(_, (reader, look))| Ok((reader.bit(), position(reader, look, db)?)));
             let positions = positions.collect::<Result<Vec<_>, RoundError>>()?;
-            let settled = looks[place].held.get(db).ok_or_else(|| self.no_position(arm))?.position.clone();
+            let settled = position(arm, looks[place], db)?;
             Readers::new(arm.place, positions, settled).ok_or_else(|| self.no_position(arm))
         };
         self.arms.iter().enumerate().map(one).collect()
     }
 
-    fn no_position(&self, arm: &Arm) -> RoundError {
+    pub(super) fn no_position(&self, arm: &Arm) -> RoundError {
         RoundError::NoPosition { sync: self.sync.name.to_string(), db: arm.site.db.clone() }
     }
 
@@ -293,9 +453,14 @@ impl Merge<'_> {
         Ok(try_join_all(looked).await?.into_iter().all(|same| same))
     }
 
-    /// Writes positions and commits, each source for itself; then tells each who has read it. Returns how many
+    /// Writes positions and commits, each source for itself; then tells each who has read it. Returns which arms
     /// committed, and why others refused.
-    async fn commit(&mut self, looks: &[Look], rows: &[Rows]) -> Result<(usize, Vec<RoundError>), RoundError> {
+    async fn commit(
+        &mut self,
+        looks: &[Look],
+        rows: &[Rows],
+        caught: &[Caught],
+    ) -> Result<(Vec<usize>, Vec<RoundError>), RoundError> {
         let sync = &self.sync.name;
         let reached: Vec<Position> = looks.iter().map(|look| look.snapshot.with(look.txid)).collect();
         let mut to = Advance::default();
@@ -305,8 +470,16 @@ impl Merge<'_> {
             to.system_ids.push(arm.system_id);
             to.timelines.push(arm.timeline);
         }
-        let writers = || self.arms.iter().zip(rows).filter(|(arm, _)| self.muted & arm.bit() == 0);
-        try_join_all(writers().map(|(arm, rows)| arm.advance(sync, &to, *rows))).await?;
+        let this = &*self;
+        let writers = this.arms.iter().zip(rows).enumerate().filter(|(_, (arm, _))| this.muted & arm.bit() == 0);
+        let advancing = writers.map(|(place, (arm, rows))| {
+            let to = &to;
+            async move {
+                this.write_late(place, looks, caught).await?;
+                arm.advance(sync, to, *rows).await
+            }
+        });
+        try_join_all(advancing).await?;
         step(self.watch, Step::Positioned).await?;
         let mut refused = Vec::new();
         let mut committed = Vec::new();
@@ -332,8 +505,9 @@ impl Merge<'_> {
         });
         // A track that cannot be written lags; the next merge mends it.
         refused.extend(join_all(tracks).await.into_iter().filter_map(Result::err));
+        refused.extend(self.let_go(looks, caught, &committed).await.err());
         step(self.watch, Step::Tracked).await?;
-        Ok((committed.len(), refused))
+        Ok((committed, refused))
     }
 }
 

@@ -70,6 +70,13 @@ impl Seat {
         }
     }
 
+    /// What is known of it may be out of date: it is connected anew.
+    pub(super) fn renew(&mut self) {
+        if self.is_open() {
+            self.state = State::Away(Instant::now(), None);
+        }
+    }
+
     /// It is being connected.
     pub(super) fn dial(&mut self, attempt: AbortOnDropHandle<Result<Arm, RoundError>>) {
         let why = match std::mem::replace(&mut self.state, State::Away(Instant::now(), None)) {

@@ -13,11 +13,13 @@ use bucardo_actors::model::{DbName, Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
 use super::arm::Arm;
+use super::aside::Asides;
 use super::conflict;
 use super::round::{Done, Ended, Kept, Merge};
 use super::seat::{Seat, State};
 use crate::catalog::conflicts::ConflictStore;
 use crate::catalog::{Role, SyncDetail};
+use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
 use crate::engine::pair::{PairSession, step};
 use crate::engine::step::Step;
@@ -30,8 +32,6 @@ const TRIES_MAX: u32 = 8;
 const PATIENCE: u32 = 4;
 /// How long a source that is being connected is waited for when two others are there.
 const GRACE: Duration = Duration::from_millis(250);
-/// How long the end of a failed merge may take.
-const RELEASE_WITHIN: Duration = Duration::from_secs(1);
 /// The longest pause before a merge that clashed starts over; pauses are random.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -45,6 +45,7 @@ pub struct MergeSession {
     names: Vec<String>,
     seats: Vec<Seat>,
     kept: Kept,
+    asides: Asides,
     /// Sources that may keep conflicts which are not in the control database yet.
     undelivered: HashSet<DbName>,
 }
@@ -61,23 +62,32 @@ impl MergeSession {
             sync,
             store,
             kept: Kept::default(),
+            asides: Asides::default(),
         }
     }
 
-    async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
+    async fn run(&mut self, is_asked: bool, watch: &Watch) -> Result<RoundReport, RoundError> {
         let mut why = RoundError::Alone { sync: self.sync.name.to_string(), up: String::new(), away: String::new() };
-        for _ in 0..TRIES_MAX {
+        self.asides.retry(is_asked, Instant::now());
+        for seat in &mut self.seats {
+            if self.asides.tries_whole(seat.place) {
+                seat.renew();
+            }
+        }
+        let (mut tries, mut doubted) = (0, HashSet::new());
+        while tries < TRIES_MAX {
             self.connect().await;
             step(watch, Step::Connected).await?;
             if self.seats.iter().filter(|seat| seat.is_open()).count() < 2 {
                 return Err(self.alone());
             }
-            match self.merge(watch).await {
+            match self.merge(is_asked, watch).await {
                 Ok(Ended::Done(done)) => return self.finish(*done).await,
                 Ok(Ended::Again(table)) => {
                     tracing::info!(sync = %self.sync.name, table, "the definition of the table changed, the merge starts over");
                     self.release().await;
                     why = RoundError::Restless { table };
+                    tries += 1;
                 }
                 Ok(Ended::Copy(empty)) => {
                     self.release().await;
@@ -85,6 +95,10 @@ impl MergeSession {
                 }
                 Err(error) => {
                     self.release().await;
+                    if self.goes_on_without(&error, &mut doubted) {
+                        continue;
+                    }
+                    tries += 1;
                     why = RoundError::Clashing { sync: self.sync.name.to_string(), why: causes(&error) };
                     self.blame(error)?;
                     tokio::time::sleep(jitter()).await;
@@ -114,7 +128,23 @@ impl MergeSession {
         Ok(report)
     }
 
-    async fn merge(&mut self, watch: &Watch) -> Result<Ended, RoundError> {
+    /// Whether the next try can do without the table of which this one failed: it is put aside at the source at fault.
+    /// Statements may be older than the difference that they met, so a table is doubted once before that. A clash of
+    /// rows is none of a table.
+    fn goes_on_without(&mut self, error: &RoundError, doubted: &mut HashSet<(String, DbName)>) -> bool {
+        let is_clash = matches!(error.sqlstate(), Some("23505" | "23P01"));
+        let drift = Drift::of(error).filter(|_| !is_clash);
+        let seat = self.seats.iter().find(|seat| error.db() == Some(&seat.db));
+        let (Some(drift), Some(seat)) = (drift, seat) else { return false };
+        let Some(table) = self.sync.tables().position(|goat| goat.label() == drift.table) else { return false };
+        let is_sure = !drift.by_statement || !doubted.insert((drift.table.clone(), seat.db.clone()));
+        if is_sure {
+            self.asides.note(&self.sync.name, table, (seat.place, &seat.db), &drift, Instant::now());
+        }
+        true
+    }
+
+    async fn merge(&mut self, is_asked: bool, watch: &Watch) -> Result<Ended, RoundError> {
         let mut muted = 0;
         for seat in &mut self.seats {
             if seat.why_muted().is_some() {
@@ -127,8 +157,9 @@ impl MergeSession {
             self.kept = Kept { places, ..Kept::default() };
         }
         let arms: Vec<&mut Arm> = self.seats.iter_mut().filter_map(Seat::arm).collect();
-        let (sync, names, kept) = (&*self.sync, self.names.as_slice(), &mut self.kept);
-        let ended = Box::pin(Merge { sync, names, arms, muted, kept, watch }.run()).await;
+        let (sync, names) = (&*self.sync, self.names.as_slice());
+        let (kept, asides) = (&mut self.kept, &mut self.asides);
+        let ended = Box::pin(Merge { sync, names, arms, muted, kept, asides, is_asked, watch }.run()).await;
         if muted != 0 {
             // What was made in the transaction of a source that is only read has gone with it.
             self.kept = Kept::default();
@@ -155,6 +186,7 @@ impl MergeSession {
         }
         self.deliver().await;
         self.tell_away(&mut report);
+        report.quarantined = self.asides.told();
         Ok(report)
     }
 
@@ -227,13 +259,18 @@ impl MergeSession {
         RoundError::Alone { sync: self.sync.name.to_string(), up, away: away.join("; ") }
     }
 
-    /// Ends the transactions of a merge that failed. What was made in them is gone with them.
+    /// Ends the transactions of a merge that failed. What was made in them is gone with them; and with a source that
+    /// does not stop sending rows, its connection.
     async fn release(&mut self) {
         self.kept = Kept::default();
-        let arms = self.seats.iter_mut().filter_map(Seat::arm);
-        let ends = join_all(arms.map(|arm| arm.site.conn.batch_execute("ROLLBACK")));
-        // Whether they heard it makes no difference here.
-        let _ = tokio::time::timeout(RELEASE_WITHIN, ends).await;
+        let ends = self.seats.iter_mut().map(|seat| async {
+            if let Some(arm) = seat.arm()
+                && !arm.site.give_up().await
+            {
+                seat.renew();
+            }
+        });
+        join_all(ends).await;
     }
 
     /// Moves the conflicts that sources keep to the control database.
@@ -278,7 +315,7 @@ impl Rounds for MergeSession {
             if matches!(reason, Reason::Back | Reason::Start | Reason::Request) {
                 self.seats.iter_mut().for_each(Seat::hurry);
             }
-            let ended = Box::pin(self.run(&watch)).await;
+            let ended = Box::pin(self.run(matches!(reason, Reason::Request), &watch)).await;
             ended.map_err(|error| error.into_fault(self.sync.name.as_str()))
         }
         .boxed()

@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub(super) async fn table(
     merge: &Merge<'_>,
     goat: &Goat,
-    looks: &[Look],
+    looks: &[&Look],
     ruled: Ruled,
     rows: &mut [Rows],
 ) -> Result<(), RoundError> {
