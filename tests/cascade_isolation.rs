@@ -104,6 +104,26 @@ async fn serializable_rounds_start_over() {
     lab.assert_same().await;
 }
 
+/// A merge takes the forced lock at every source, and is serializable there, where that is asked for.
+#[tokio::test]
+async fn merges_lock_and_are_serializable() {
+    let locks = "SELECT coalesce(string_agg(DISTINCT mode, ' ' ORDER BY mode), '') FROM pg_locks \
+        WHERE relation IN ('public.orders'::regclass, 'bucardo.delta_public_orders'::regclass) \
+          AND mode IN ('ShareRowExclusiveLock', 'SIReadLock')";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ORDERS, &["orders:id"]).await;
+    (lab.sync.serializable, lab.sync.lock) = (true, Some(LockMode::ShareRowExclusive));
+    for (number, db) in (1..).zip(["a", "b"]) {
+        lab.on(db).run(&format!("INSERT INTO orders VALUES ({number}, '{db}')")).await;
+        lab.renew();
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let hook = looking(lab.on(db).conninfo(), locks, seen.clone());
+        lab.merge_watched(Watch::default().with_hook(hook)).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), ["SIReadLock ShareRowExclusiveLock"], "{db}");
+        assert_eq!(lab.on(db).number("SELECT count(*) FROM pg_locks WHERE mode = 'ShareRowExclusiveLock'").await, 0);
+    }
+    lab.assert_same().await;
+}
+
 /// Serializable rounds hand on, too: who came to read after a round's snapshot waits until the round has ended.
 #[tokio::test]
 async fn serializable_rounds_hand_on() {

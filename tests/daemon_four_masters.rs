@@ -1,7 +1,8 @@
 //! Four masters, written to at random all the time, while connections are cut, a master is away and the daemon is
 //! killed again and again: when the writers have stopped, all are equal, and every conflict was told once.
 //!
-//! `BUCARDO_SEED` gives the numbers, `BUCARDO_CHAOS_SECONDS` how long it goes on.
+//! `BUCARDO_SEED` gives the numbers, `BUCARDO_CHAOS_SECONDS` how long it goes on, `BUCARDO_AWAY_SECONDS` how long one
+//! master is away before that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,9 +16,17 @@ use crate::merge_model::dice::Dice;
 use crate::merge_model::number;
 use crate::support::{Bucardo, Daemon, Database, Proxy, difference, server, wait};
 
-const NAMES: [&str; 4] = ["A", "B", "C", "D"];
-/// A table for each strategy after which all are equal.
-const TABLES: [(&str, &str); 7] = [
+/// The masters, and two targets.
+const NAMES: [&str; 6] = ["A", "B", "C", "D", "X", "Y"];
+const MASTERS: usize = 4;
+/// Each master keeps its row in a conflict.
+const SKIP: &str = "t_skip";
+/// A conflict would stop everything: each master writes keys of its own, so there is none.
+const ABORT: &str = "t_abort";
+/// A table for each strategy.
+const TABLES: [(&str, &str); 9] = [
+    (SKIP, "bucardo_skip"),
+    (ABORT, "bucardo_abort"),
     ("t_source", "bucardo_source"),
     ("t_target", "bucardo_target"),
     ("t_list", "C A"),
@@ -54,17 +63,17 @@ impl Masters {
             proxies.push(proxy);
         }
         bucardo.run("add all tables db=A relgroup=s");
-        bucardo.run("add sync s relgroup=s dbs=A:source,B:source,C:source,D:source");
+        bucardo.run("add sync s relgroup=s dbs=A:source,B:source,C:source,D:source,X:target,Y:target");
         for (table, strategy) in TABLES.iter().filter(|(_, strategy)| !strategy.is_empty()) {
             bucardo.call(&["update", "table", table, &format!("conflict_strategy={strategy}")]).ok();
         }
         Self { control, databases, proxies, bucardo }
     }
 
-    /// What differs.
-    async fn differences(&self) -> Vec<String> {
+    /// What differs, but for this table.
+    async fn differences(&self, but: Option<&str>) -> Vec<String> {
         let mut differences = Vec::new();
-        for (table, _) in TABLES {
+        for (table, _) in TABLES.iter().filter(|(table, _)| Some(*table) != but) {
             for other in &self.databases[1..] {
                 differences.extend(difference(&self.databases[0], other, table).await);
             }
@@ -72,9 +81,9 @@ impl Masters {
         differences
     }
 
-    async fn are_equal(&self) {
+    async fn are_equal(&self, but: Option<&str>) {
         wait::until("all to be equal", WITHIN, async || {
-            let differences = self.differences().await;
+            let differences = self.differences(but).await;
             if differences.is_empty() { Ok(()) } else { Err(differences) }
         })
         .await;
@@ -89,7 +98,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(database: &Database, seed: u64) -> Self {
+    /// `place`: of the master among these.
+    fn start(database: &Database, seed: u64, place: usize) -> Self {
         let (ends, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (conninfo, told, counted) = (database.conninfo(), ends.clone(), commits.clone());
         let task = tokio::spawn(async move {
@@ -102,7 +112,7 @@ impl Writer {
                 sleep(PAUSE).await;
                 note += 1;
                 // A duplicate key, a lock that takes too long: life goes on.
-                if client.batch_execute(&statement(&mut dice, &format!("{seed}-{note}"))).await.is_ok() {
+                if client.batch_execute(&statement(&mut dice, place, &format!("{seed}-{note}"))).await.is_ok() {
                     counted.fetch_add(1, Ordering::Relaxed);
                 } else {
                     let _ = client.batch_execute("ROLLBACK").await;
@@ -119,9 +129,20 @@ impl Writer {
     }
 }
 
-fn statement(dice: &mut Dice, note: &str) -> String {
+fn statement(dice: &mut Dice, place: usize, note: &str) -> String {
     let (table, _) = TABLES[dice.below(TABLES.len())];
     let (id, other, code) = (dice.below(60), dice.below(60), dice.below(1000));
+    if table == ABORT {
+        let (id, other) = (id / MASTERS * MASTERS + place, other / MASTERS * MASTERS + place);
+        return match dice.below(100) {
+            0..40 => format!(
+                "INSERT INTO {table} (id, note) VALUES ({id}, '{note}') ON CONFLICT (id) DO UPDATE SET note = '{note}'"
+            ),
+            40..70 => format!("UPDATE {table} SET note = '{note}' WHERE id IN ({id}, {other})"),
+            70..85 => format!("DELETE FROM {table} WHERE id = {id}"),
+            _ => format!("UPDATE {table} SET id = {id}, note = '{note}' WHERE id = {other}"),
+        };
+    }
     match dice.below(1000) {
         0..300 => format!(
             "INSERT INTO {table} (id, note) VALUES ({id}, '{note}') ON CONFLICT (id) DO UPDATE SET note = '{note}'"
@@ -140,6 +161,25 @@ fn statement(dice: &mut Dice, note: &str) -> String {
     }
 }
 
+/// One master is away: the other three and the targets go on without it.
+async fn one_is_away(masters: &Masters, lasts: Duration) {
+    let (ends, mut id) = (Instant::now() + lasts, 1000);
+    masters.proxies[3].cut();
+    masters.databases[3].run("INSERT INTO t_default VALUES (999, NULL, 'D')").await;
+    while Instant::now() < ends {
+        id += 1;
+        masters.databases[id % 3].run(&format!("INSERT INTO t_default VALUES ({id}, NULL, 'meanwhile')")).await;
+        for place in [0, 1, 2, 4, 5] {
+            let (what, database) = (format!("row {id} at {}", NAMES[place]), &masters.databases[place]);
+            let rows = format!("SELECT count(*) FROM t_default WHERE id = {id}");
+            wait::until_equal(&what, Duration::from_secs(20), &1, async || database.number(&rows).await).await;
+        }
+    }
+    eprintln!("{} rows while one was away", id - 1000);
+    masters.proxies[3].open();
+    masters.are_equal(None).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn four_masters_in_chaos_end_equal() {
     let seed = number("BUCARDO_SEED", u64::from(std::process::id()));
@@ -148,7 +188,9 @@ async fn four_masters_in_chaos_end_equal() {
     let mut dice = Dice::new(seed);
     let masters = Masters::found().await;
     let mut daemon = Daemon::start(&masters.bucardo).await;
-    let writers = (1..).zip(&masters.databases).map(|(place, database)| Writer::start(database, seed * 10 + place));
+    one_is_away(&masters, Duration::from_secs(number("BUCARDO_AWAY_SECONDS", 3))).await;
+    let writers = (1..).zip(&masters.databases[..MASTERS]).zip(0..);
+    let writers = writers.map(|((number, database), place)| Writer::start(database, seed * 10 + number, place));
     let writers: Vec<Writer> = writers.collect();
     let ends = Instant::now() + lasts;
     while Instant::now() < ends {
@@ -171,18 +213,24 @@ async fn four_masters_in_chaos_end_equal() {
     }
     eprintln!("{commits} transactions");
     // Rows of different masters with the same code wait for a person.
-    for database in &masters.databases {
+    for database in &masters.databases[..MASTERS] {
         for (table, _) in TABLES {
             database.run(&format!("UPDATE {table} SET code = NULL WHERE code IS NOT NULL")).await;
         }
     }
-    masters.are_equal().await;
+    masters.are_equal(Some(SKIP)).await;
+    // Everything is decided; then somebody does away with what was left different.
+    masters.bucardo.run("kick s 0");
+    masters.databases[0]
+        .run(&format!("TRUNCATE {SKIP}; INSERT INTO {SKIP} SELECT n, NULL, 'A' FROM generate_series(30, 80) n"))
+        .await;
+    masters.are_equal(None).await;
     let listed = || async {
         let kept = masters.control.number("SELECT count(*) FROM bucardo.conflict").await;
         let total =
             masters.control.number("SELECT coalesce(sum(conflicts), 0)::bigint FROM bucardo.conflict_total").await;
         let mut waiting = 0;
-        for database in &masters.databases {
+        for database in &masters.databases[..MASTERS] {
             waiting += database.number("SELECT count(*) FROM bucardo.conflict").await;
         }
         (kept, total, waiting)
@@ -199,7 +247,7 @@ async fn four_masters_in_chaos_end_equal() {
     // Silence: nothing comes back.
     let deltas = async || {
         let mut rows = Vec::new();
-        for database in &masters.databases {
+        for database in &masters.databases[..MASTERS] {
             for (table, _) in TABLES {
                 rows.push(database.number(&format!("SELECT count(*) FROM bucardo.delta_public_{table}")).await);
             }
@@ -212,6 +260,6 @@ async fn four_masters_in_chaos_end_equal() {
         masters.bucardo.run("kick s 0");
     }
     assert!(deltas().await.iter().zip(&before).all(|(after, before)| after <= before), "merges write no more");
-    assert!(masters.differences().await.is_empty());
+    assert!(masters.differences(None).await.is_empty());
     daemon.kill();
 }

@@ -19,7 +19,9 @@ const TWO: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (
 
 async fn lab(sources: &[&str]) -> SyncLab {
     let mut lab = SyncLab::masters(sources, &[], TWO, &["t:id", "u:id"]).await;
-    lab.on("a").run("INSERT INTO t SELECT n, 'first' FROM generate_series(1, 6) n; INSERT INTO u VALUES (1, 'first')").await;
+    lab.on("a")
+        .run("INSERT INTO t SELECT n, 'first' FROM generate_series(1, 6) n; INSERT INTO u VALUES (1, 'first')")
+        .await;
     lab.settle().await;
     lab
 }
@@ -72,7 +74,12 @@ async fn a_drifted_table_stays_behind_at_its_source_and_comes_back_whole() {
         ("b", "ALTER TABLE t DROP COLUMN v", "no column \"v\"", "ALTER TABLE t ADD COLUMN v text"),
         ("b", "ALTER TABLE t ADD COLUMN w int", "no column \"w\"", "ALTER TABLE t DROP COLUMN w"),
         ("b", "ALTER TABLE t RENAME TO elsewhere", "another name", "ALTER TABLE elsewhere RENAME TO t"),
-        ("b", "ALTER TABLE t ADD CHECK (v <> 'a2') NOT VALID", "violates check", "ALTER TABLE t DROP CONSTRAINT t_v_check"),
+        (
+            "b",
+            "ALTER TABLE t ADD CHECK (v <> 'a2') NOT VALID",
+            "violates check",
+            "ALTER TABLE t DROP CONSTRAINT t_v_check",
+        ),
         (
             "b",
             "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not today''; END';
@@ -86,9 +93,15 @@ async fn a_drifted_table_stays_behind_at_its_source_and_comes_back_whole() {
             let mut lab = lab(sources).await;
             lab.on(place).run(drift).await;
             let there = if drift.contains("RENAME") { "elsewhere" } else { "t" };
-            lab.on("a").run("UPDATE t SET v = 'a2' WHERE id IN (1, 2); DELETE FROM t WHERE id = 3; UPDATE u SET v = 'second'").await;
+            lab.on("a")
+                .run("UPDATE t SET v = 'a2' WHERE id IN (1, 2); DELETE FROM t WHERE id = 3; UPDATE u SET v = 'second'")
+                .await;
             if !drift.contains("RAISE") && !drift.contains("DROP COLUMN") {
-                lab.on("b").run(&format!("UPDATE {there} SET v = 'b2' WHERE id IN (2, 4); INSERT INTO {there} (id, v) VALUES (7, 'b2')")).await;
+                lab.on("b")
+                    .run(&format!(
+                        "UPDATE {there} SET v = 'b2' WHERE id IN (2, 4); INSERT INTO {there} (id, v) VALUES (7, 'b2')"
+                    ))
+                    .await;
             }
             let said = told(&mut lab).await;
             assert!(said.contains("quarantined table \"public.t\" of source") && said.contains(words), "{why}: {said}");
@@ -97,7 +110,9 @@ async fn a_drifted_table_stays_behind_at_its_source_and_comes_back_whole() {
             }
             // The work goes on, here and there.
             lab.on("b").run("UPDATE u SET v = 'third'").await;
-            lab.on(sources[sources.len() - 1]).run(&format!("UPDATE {} SET v = 'last' WHERE id = 5", if sources.len() == 3 { "t" } else { "u" })).await;
+            lab.on(sources[sources.len() - 1])
+                .run(&format!("UPDATE {} SET v = 'last' WHERE id = 5", if sources.len() == 3 { "t" } else { "u" }))
+                .await;
             lab.on("a").run("INSERT INTO t (id, v) VALUES (8, 'a3')").await;
             assert!(told(&mut lab).await.contains(words), "{why}");
             assert_eq!(lab.on("a").rows("SELECT v FROM u").await, ["third"], "{why}");
@@ -157,7 +172,15 @@ async fn what_was_purged_meanwhile_makes_no_false_conflict() {
 /// The power fails at every step of the merge that puts a table aside, and of the one that takes it up again.
 #[tokio::test]
 async fn a_crash_at_any_step_loses_nothing() {
-    for step in ["snapshot", "rows copied of public.u", "position written", "committed on a", "committed on b", "committed on c", "track written"] {
+    for step in [
+        "snapshot",
+        "rows copied of public.u",
+        "position written",
+        "committed on a",
+        "committed on b",
+        "committed on c",
+        "track written",
+    ] {
         let mut lab = lab(&["a", "b", "c"]).await;
         lab.on("b").run("ALTER TABLE t DROP COLUMN v").await;
         lab.on("a").run("UPDATE t SET v = 'a2' WHERE id < 3; UPDATE u SET v = 'a2'").await;
@@ -251,7 +274,9 @@ async fn a_follower_of_the_source_that_stayed_behind_misses_nothing() {
         let pair = Pair { sync: lab.sync.name.clone(), source: source.into(), target: "x".into() };
         bucardo::engine::PairSession::new(std::sync::Arc::new(lab.sync.clone()), pair)
     };
-    lab.on("a").run("INSERT INTO t SELECT n, 'first' FROM generate_series(1, 6) n; INSERT INTO u VALUES (1, 'first')").await;
+    lab.on("a")
+        .run("INSERT INTO t SELECT n, 'first' FROM generate_series(1, 6) n; INSERT INTO u VALUES (1, 'first')")
+        .await;
     lab.settle().await;
     follow(&lab, "a").round(Reason::Request, Watch::default()).await.unwrap();
     lab.on("a").run("ALTER TABLE t ADD COLUMN w int").await;

@@ -7,6 +7,10 @@
 //! need not be (manual, section "Serializable Isolation Level"), and serializable transactions on the target take the
 //! round for one of theirs. A round that does not fit starts over.
 //!
+//! Merges write at every source under `REPEATABLE READ`, or with `serializable` under that: serializable transactions of
+//! applications take the merge for one of theirs, and it starts over where it does not fit in. What it read at one source
+//! may have been committed at another before this one refuses; then the next merge brings the rest, as after a crash.
+//!
 //! `lock_table_force` names the mode of a lock that a round takes on all its tables, on both sides, before it reads or
 //! writes anything. Whoever holds a lock in the way is waited for as long as [`WAIT`] says.
 
@@ -16,6 +20,10 @@ use bucardo_actors::model::DbName;
 
 /// How long a forced lock is waited for; then the round fails, and is tried again later.
 const WAIT: &str = "SET LOCAL lock_timeout = '1min'";
+
+/// A local transaction that keeps a row locked shall not keep a merge, and with it the rows that the merge has locked
+/// elsewhere.
+const WAIT_IN_MERGE: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// The first statements of the transactions, up to the snapshot.
 pub(super) struct Begin {
@@ -41,6 +49,14 @@ impl Begin {
     }
 }
 
+/// The first statements of a merge's transaction at `source`, up to the snapshot. One that is only read takes no lock.
+pub(super) fn begin_merge(sync: &SyncDetail, source: &DbName, is_read_only: bool) -> String {
+    let level = if sync.serializable { "SERIALIZABLE" } else { "REPEATABLE READ" };
+    let begin = format!("BEGIN ISOLATION LEVEL {level}; SET LOCAL session_replication_role = replica");
+    let begin = if is_read_only { begin } else { with_lock(begin, sync, Some(source)) };
+    format!("{begin}; {WAIT_IN_MERGE}")
+}
+
 fn begin_target(sync: &SyncDetail, target: &DbName) -> String {
     let begin = if sync.serializable { "BEGIN ISOLATION LEVEL SERIALIZABLE" } else { "BEGIN" };
     let begin = with_lock(format!("{begin}; SET LOCAL session_replication_role = replica"), sync, Some(target));
@@ -50,10 +66,11 @@ fn begin_target(sync: &SyncDetail, target: &DbName) -> String {
     if tables.is_empty() { begin } else { format!("{begin}; {}", lock(&tables, "ROW EXCLUSIVE")) }
 }
 
-fn with_lock(begin: String, sync: &SyncDetail, target: Option<&DbName>) -> String {
+/// `db`: where the tables may have names of their own.
+fn with_lock(begin: String, sync: &SyncDetail, db: Option<&DbName>) -> String {
     let Some(mode) = sync.lock else { return begin };
-    let here = |goat: &Goat| match target {
-        Some(target) => sync.goat_on(goat, target),
+    let here = |goat: &Goat| match db {
+        Some(db) => sync.goat_on(goat, db),
         None => goat.clone(),
     };
     let tables: Vec<Goat> = sync.tables().map(here).collect();

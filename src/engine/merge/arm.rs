@@ -12,6 +12,7 @@ use bucardo_actors::ports::Watch;
 
 use super::late::Late;
 use crate::catalog::{Goat, SyncDetail};
+use crate::engine::begin::begin_merge;
 use crate::engine::check;
 use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
@@ -32,10 +33,6 @@ const ADVANCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/advance.s
 const TRACK: SqlFile = SqlFile::new(include_str!("../../../sql/merge/track.sql"));
 const LATE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/late.sql"));
 const SEQUENCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sequence.sql"));
-
-/// Begins the transaction that reads and writes. A local transaction that keeps a row locked shall not keep the merge,
-/// and with it the rows that the merge has locked elsewhere.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '2s'";
 
 /// Up to this many changes of a table are looked up one by one.
 pub(super) const FEW: i64 = 1000;
@@ -152,11 +149,8 @@ impl Arm {
             None
         };
         let readable = readable(&sync.name);
-        let pending: Vec<Sql> = tables
-            .iter()
-            .enumerate()
-            .map(|(place, table)| pending(place, table, &readable))
-            .collect();
+        let pending: Vec<Sql> =
+            tables.iter().enumerate().map(|(place, table)| pending(place, table, &readable)).collect();
         let branches: Vec<Sql> = sequences
             .iter()
             .enumerate()
@@ -188,13 +182,14 @@ impl Arm {
     }
 
     /// Begins the merge's transaction here: its snapshot is what is read and what is recorded.
-    pub(super) async fn begin(&mut self, sync: &SyncName) -> Result<Look, RoundError> {
+    pub(super) async fn begin(&mut self, sync: &SyncDetail, muted: u64) -> Result<Look, RoundError> {
+        let begin = begin_merge(sync, &self.site.db, muted & self.bit() != 0);
         let (site, statements) = (&self.site, &self.statements);
         let asked = Utc::now();
-        let name = sync.as_str();
+        let name = sync.name.as_str();
         let args: [&(dyn postgres_types::ToSql + Sync); 1] = [&name];
         let (began, held, late, looked) = tokio::join!(
-            site.run("beginning a transaction", BEGIN),
+            site.run("beginning a transaction", &begin),
             site.conn.query(&statements.fence, &args),
             site.conn.query(&statements.late, &args),
             site.conn.query_one(&statements.look, &args),

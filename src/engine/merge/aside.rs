@@ -102,7 +102,8 @@ impl Asides {
             let Some(Aside { table, db, whole, .. }) = self.0.remove(&(table, *source)) else { continue };
             tracing::info!(%sync, table, %db, "the table left quarantine and has what the others have");
             if whole {
-                let hint = "compare the table with the other sources; what differs is replicated when it is written again";
+                let hint =
+                    "compare the table with the other sources; what differs is replicated when it is written again";
                 tracing::warn!(%sync, table, %db, hint, "changes that were made while capture was missing are not known");
             }
         }

@@ -169,6 +169,9 @@ pub fn decide(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]) -> Option
         if *terms.strategy == Strategy::Abort {
             return Some(Ruling::Abort { rivals: free });
         }
+        if let Some(place) = sovereign(terms).filter(|place| free & bit(*place) == 0) {
+            return Some(Ruling::Take(overrule(place, newest.version, free, terms)));
+        }
         choose(rivals, terms, key)?
     } else {
         first
@@ -200,6 +203,19 @@ pub fn decide(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]) -> Option
     take.record |= lacking & keeps_row;
     take.write = lacking & !keeps_row;
     Some(Ruling::Take(take))
+}
+
+/// The only source that a strategy names, if it takes part: it wins every conflict, also those of others.
+fn sovereign(terms: &Terms<'_>) -> Option<u16> {
+    let Strategy::Listed(places) = terms.strategy else { return None };
+    let [place] = places.as_slice() else { return None };
+    Some(*place).filter(|place| terms.up & bit(*place) != 0)
+}
+
+/// The row of a source that is no rival, in place of those of the rivals.
+fn overrule(winner: u16, newest: Version, rivals: u64, terms: &Terms<'_>) -> Take {
+    let version = Version { time: terms.now.max(newest.time + 1), db: winner, serial: decided(newest) };
+    Take { winner, version, rivals, write: terms.up & !bit(winner), record: bit(winner) }
 }
 
 /// The winner of a conflict, by the strategy.

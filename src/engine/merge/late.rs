@@ -89,9 +89,7 @@ impl Merge<'_> {
         let is_late = |table: &usize| {
             let takers = self.takers(*table);
             let mut pairs = takers.iter().flat_map(|reader| takers.iter().map(move |source| (*reader, *source)));
-            pairs.any(|(reader, source)| {
-                self.stopped(*table, &looks[reader], &self.arms[source].site.db).is_some()
-            })
+            pairs.any(|(reader, source)| self.stopped(*table, &looks[reader], &self.arms[source].site.db).is_some())
         };
         (0..self.arms[0].tables.len()).filter(is_late).collect()
     }
@@ -150,16 +148,8 @@ impl Merge<'_> {
             let Some(goat) = self.sync.tables().nth(stop.table) else { continue };
             let source = &self.arms[stop.source];
             let (captured, position) = (source.tables[stop.table].captured, self.position(&stop, looks)?);
-            let args: [&(dyn postgres_types::ToSql + Sync); 8] = [
-                &sync,
-                &source.site.db.as_str(),
-                &goat.schema,
-                &goat.name,
-                &captured,
-                &position,
-                &false,
-                &stop.why,
-            ];
+            let args: [&(dyn postgres_types::ToSql + Sync); 8] =
+                [&sync, &source.site.db.as_str(), &goat.schema, &goat.name, &captured, &position, &false, &stop.why];
             site.conn.execute(ADD.text(), &args).await.map_err(failed())?;
         }
         for Caught { table, arms } in caught.iter().filter(|it| it.arms.contains(&reader)) {
@@ -173,35 +163,46 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// Has the sources forget what they keep for readers that have committed and do not wait for it any more.
-    pub(super) async fn let_go(&self, looks: &[Look], caught: &[Caught], committed: &[usize]) -> Result<(), RoundError> {
+    /// What sources keep for readers that have committed and do not wait for it, or no longer: the source, the reader,
+    /// and what it does wait for.
+    pub(super) fn stale(&self, looks: &[Look], caught: &[Caught], committed: &[usize]) -> Vec<(&Arm, &Arm, Vec<i32>)> {
+        let mut stale = Vec::new();
         if looks.iter().all(|look| look.late.held.is_empty()) {
-            return Ok(());
+            return stale;
         }
         let stops = self.stops(looks);
-        for (source, arm) in self.arms.iter().enumerate() {
-            for reader in committed.iter().copied().filter(|reader| *reader != source) {
-                let waits = |table: usize| {
-                    let is_caught = |it: &Caught| it.table == table && it.arms.contains(&reader) && it.arms.contains(&source);
-                    let stops_now = |it: &Stop<'_>| it.table == table && (it.reader, it.source) == (reader, source);
-                    let is_late = self.stopped(table, &looks[reader], &arm.site.db).is_some();
-                    is_late && !caught.iter().any(is_caught) || stops.iter().any(stops_now)
-                };
-                let waiting = (0..arm.tables.len()).filter(|table| waits(*table));
-                let waiting: Vec<i32> = waiting.map(|table| arm.tables[table].captured).collect();
-                self.release(arm, &looks[source], &self.arms[reader].site.db, &waiting).await?;
+        for (source, reader) in (0..self.arms.len()).flat_map(|source| committed.iter().map(move |it| (source, *it))) {
+            let (arm, to) = (&*self.arms[source], &*self.arms[reader]);
+            let waits = |table: usize| {
+                let is_caught =
+                    |it: &Caught| it.table == table && [reader, source].iter().all(|arm| it.arms.contains(arm));
+                let stops_now = |it: &Stop<'_>| (it.table, it.reader, it.source) == (table, reader, source);
+                let is_late = self.stopped(table, &looks[reader], &arm.site.db).is_some();
+                is_late && !caught.iter().any(is_caught) || stops.iter().any(stops_now)
+            };
+            let waiting = (0..arm.tables.len()).filter(|table| waits(*table));
+            let waiting: Vec<i32> = waiting.map(|table| arm.tables[table].captured).collect();
+            let mut held = looks[source].late.held.iter().filter(|(db, _)| *db == to.site.db);
+            if held.any(|(_, captured)| !waiting.contains(captured)) {
+                stale.push((arm, to, waiting));
             }
         }
-        Ok(())
+        stale
     }
 
-    async fn release(&self, source: &Arm, look: &Look, reader: &DbName, waiting: &[i32]) -> Result<(), RoundError> {
-        let mut held = look.late.held.iter().filter(|(db, _)| db == reader);
-        if held.all(|(_, captured)| waiting.contains(captured)) {
-            return Ok(());
+    /// Has the sources forget what is stale.
+    pub(super) async fn let_go(
+        &self,
+        looks: &[Look],
+        caught: &[Caught],
+        committed: &[usize],
+    ) -> Result<(), RoundError> {
+        for (source, reader, waiting) in self.stale(looks, caught, committed) {
+            let args: [&(dyn postgres_types::ToSql + Sync); 3] =
+                [&self.sync.name.as_str(), &reader.site.db.as_str(), &waiting];
+            let released = source.site.conn.execute(RELEASE.text(), &args).await;
+            released.map_err(source.site.failed("forgetting what was kept for quarantined tables"))?;
         }
-        let args: [&(dyn postgres_types::ToSql + Sync); 3] = [&self.sync.name.as_str(), &reader.as_str(), &waiting];
-        let released = source.site.conn.execute(RELEASE.text(), &args).await;
-        released.map(drop).map_err(source.site.failed("forgetting what was kept for quarantined tables"))
+        Ok(())
     }
 }

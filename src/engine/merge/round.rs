@@ -122,7 +122,9 @@ impl Merge<'_> {
         let set = sequences::bring(&self.arms, &news, self.muted).await?;
         // What is no news must be behind us before it can be purged.
         let passed_over = news.iter().any(|news| news.passed_over);
-        let is_quiet = places.is_empty() && late.is_empty() && self.stops(&looks).is_empty();
+        let all: Vec<usize> = (0..self.arms.len()).collect();
+        let is_aside = !self.stops(&looks).is_empty() || !self.stale(&looks, &[], &all).is_empty();
+        let is_quiet = places.is_empty() && late.is_empty() && !is_aside;
         if is_quiet && !passed_over && !settles(&readers, &looks) {
             let end = if set > 0 { "COMMIT" } else { "ROLLBACK" };
             try_join_all(self.arms.iter().map(|arm| arm.site.run("ending an empty merge", end))).await?;
@@ -166,7 +168,8 @@ impl Merge<'_> {
             (report.deletes, report.inserts, report.conflicts) = (0, 0, 0);
         }
         for Caught { table, arms } in caught {
-            let sources: Vec<u16> = arms.iter().filter(|arm| committed.contains(arm)).map(|arm| self.arms[*arm].place).collect();
+            let sources: Vec<u16> =
+                arms.iter().filter(|arm| committed.contains(arm)).map(|arm| self.arms[*arm].place).collect();
             self.asides.merged(&sync.name, table, &sources);
         }
         report.lag = oldest.map(|micros: i64| lag(micros, &looks));
@@ -202,17 +205,17 @@ impl Merge<'_> {
 
     /// Begins the transactions at all sources.
     async fn begin(&mut self) -> Result<Vec<Look>, RoundError> {
-        let sync = self.sync;
-        let mut looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
+        let (sync, muted) = (self.sync, self.muted);
+        let mut looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(sync, muted))).await?;
         if self.check_times(&looks)? {
             // Now, not with this merge's own: it may end like the one that left them behind, and a source that knows
             // of none of two rounds looks like one that went back in time.
             self.mend_tracks(&looks).await?;
-            looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
+            looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(sync, muted))).await?;
             self.check_times(&looks)?;
         }
         if self.hold(&looks).await? {
-            looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(&sync.name))).await?;
+            looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(sync, muted))).await?;
             self.check_times(&looks)?;
         }
         Ok(looks)
@@ -366,8 +369,7 @@ impl Merge<'_> {
         let one = |(place, arm): (usize, &&mut Arm)| {
             let db = &arm.site.db;
             let others = self.arms.iter().zip(looks).enumerate().filter(|(other, _)| *other != place);
-            let positions =
-                others.map(|(_, (reader, look))| Ok((reader.bit(), position(reader, look, db)?)));
+            let positions = others.map(|(_, (reader, look))| Ok((reader.bit(), position(reader, look, db)?)));
             let positions = positions.collect::<Result<Vec<_>, RoundError>>()?;
             let settled = position(arm, looks[place], db)?;
             Readers::new(arm.place, positions, settled).ok_or_else(|| self.no_position(arm))

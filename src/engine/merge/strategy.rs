@@ -11,7 +11,8 @@ pub enum Strategy {
     First,
     /// The last one.
     Last,
-    /// The first of these places that is a rival; when none is, the first source that is one.
+    /// The first of these places that is a rival. When none is: a single one, as long as it takes part in the merge,
+    /// nevertheless; of several the first source that is one.
     Listed(Vec<u16>),
     /// Everyone keeps the row that it has.
     Skip,

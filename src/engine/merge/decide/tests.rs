@@ -75,7 +75,15 @@ fn every_strategy_has_its_winner_on_every_side() {
 fn ties_go_to_the_first_and_a_strategy_chooses_among_rivals_only() {
     assert_eq!(take(&[written(0, 100), written(2, 100)], &Strategy::Latest).winner, 0);
     assert_eq!(take(&[written(1, 100), written(2, 100)], &Strategy::First).winner, 1);
-    assert_eq!(take(&[written(1, 100), written(2, 100)], &Strategy::Listed(vec![0])).winner, 1);
+    let rivals = [written(1, 100), written(2, 100)];
+    assert_eq!(take(&rivals, &Strategy::Listed(vec![0, 9])).winner, 1);
+    // A single one wins also what it has not changed, but not when it is away.
+    let won = take(&rivals, &Strategy::Listed(vec![0]));
+    assert_eq!((won.winner, won.write, won.record, won.rivals), (0, 0b110, 0b001, 0b110));
+    assert!(won.version.is_decision() && won.version.time > 100);
+    let strategy = Strategy::Listed(vec![0]);
+    let terms = Terms { up: 0b110, strategy: &strategy, now: NOW, leader: None };
+    assert!(matches!(decide(&rivals, &terms, b"7"), Some(Ruling::Take(Take { winner: 1, .. }))));
     let Ruling::Take(take) = ruling(&[written(1, 100), written(2, 200)], &Strategy::LatestAllTables, Some(0)) else {
         panic!("aborted")
     };
