@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use bucardo::catalog::runs::{self, Counts, Run, RunEnd};
+use bucardo::catalog::runs::{self, Between, Counts, Run, RunEnd};
 use bucardo::catalog::{messages, migrate};
 use tokio_postgres::Client;
 
 use crate::support::{Database, fresh_database};
+
+const PAIR: Between<'_> = Between { source: Some("A"), target: Some("B") };
 
 async fn catalog() -> (Database, Client) {
     let database = fresh_database("runs").await;
@@ -28,11 +30,11 @@ fn flags(runs: &[Run]) -> Vec<(&str, bool, bool, bool)> {
 async fn at_most_one_run_of_a_sync_carries_each_mark() {
     let (_database, session) = catalog().await;
     let counts = Counts { truncates: 1, deletes: 2, inserts: 3, conflicts: 4 };
-    runs::record(&session, "s", (at(0), at(1)), counts, RunEnd::Good).await.unwrap();
-    runs::record(&session, "s", (at(2), at(3)), counts, RunEnd::Bad("no \"t\" there")).await.unwrap();
-    runs::record(&session, "s", (at(4), at(5)), counts, RunEnd::Bad("again")).await.unwrap();
-    runs::record(&session, "other", (at(4), at(5)), counts, RunEnd::Good).await.unwrap();
-    runs::record(&session, "s", (at(6), at(7)), counts, RunEnd::Good).await.unwrap();
+    runs::record(&session, ("s", PAIR), (at(0), at(1)), counts, RunEnd::Good).await.unwrap();
+    runs::record(&session, ("s", PAIR), (at(2), at(3)), counts, RunEnd::Bad("no \"t\" there")).await.unwrap();
+    runs::record(&session, ("s", PAIR), (at(4), at(5)), counts, RunEnd::Bad("again")).await.unwrap();
+    runs::record(&session, ("other", PAIR), (at(4), at(5)), counts, RunEnd::Good).await.unwrap();
+    runs::record(&session, ("s", PAIR), (at(6), at(7)), counts, RunEnd::Good).await.unwrap();
     runs::mark_empty(&session, "s", at(8), at(9)).await.unwrap();
     runs::mark_empty(&session, "s", at(10), at(11)).await.unwrap();
     let last = runs::last(&session, Some("s")).await.unwrap();
@@ -52,9 +54,9 @@ async fn at_most_one_run_of_a_sync_carries_each_mark() {
 #[tokio::test]
 async fn a_sync_has_one_open_run_and_a_new_daemon_closes_it() {
     let (database, session) = catalog().await;
-    assert!(runs::begin(&session, "s", at(0), "Started").await.unwrap());
-    assert!(!runs::begin(&session, "s", at(1), "Started").await.unwrap(), "one is open");
-    assert!(!runs::begin(&session, "none", at(1), "Started").await.unwrap(), "no such sync");
+    assert!(runs::begin(&session, "s", PAIR, at(0), "Started").await.unwrap());
+    assert!(!runs::begin(&session, "s", PAIR, at(1), "Started").await.unwrap(), "one is open");
+    assert!(!runs::begin(&session, "none", PAIR, at(1), "Started").await.unwrap(), "no such sync");
     assert_eq!(flags(&runs::last(&session, Some("s")).await.unwrap()), [("Started", false, false, false)]);
     assert_eq!(runs::close_open(&session).await.unwrap(), 1);
     assert!(!runs::finish(&session, "s", at(2), Counts::default(), RunEnd::Good).await.unwrap(), "none is open");

@@ -25,8 +25,8 @@ async fn install_makes_the_catalog_and_says_so_the_second_time() {
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'bucardo'";
     assert_eq!(
         control.number(tables).await,
-        27,
-        "the 20 tables of version 5, audit_pid, troubles, states, row filters, two of conflicts, and the migrations"
+        29,
+        "the 20 tables of version 5, audit_pid, troubles, states, row filters, two of conflicts, totals of tables, queues, and the migrations"
     );
     let piddir = control.value("SELECT setting FROM bucardo.bucardo_config WHERE name = 'piddir'").await;
     assert_eq!(piddir, bucardo.home().display().to_string());

@@ -12,7 +12,9 @@ async fn settings_are_shown_and_set_as_they_are_typed() {
     assert_eq!(lab.bucardo.run("show kid_sleep"), "kid_sleep = 0.5\n");
     let piddir = format!("piddir = {}\n", lab.bucardo.home().display());
     assert_eq!(lab.bucardo.run("show changed"), piddir);
-    assert_eq!(lab.bucardo.run("show all").lines().count(), 71);
+    let stored = lab.control.number("SELECT count(*) FROM bucardo.bucardo_config").await;
+    assert!(stored > 55, "only {stored} settings");
+    assert_eq!(i64::try_from(lab.bucardo.run("show all").lines().count()).unwrap(), stored);
     assert_eq!(lab.bucardo.run("config"), lab.bucardo.run("show all"));
     assert_eq!(lab.bucardo.run("list config"), lab.bucardo.run("show all"));
     assert_eq!(

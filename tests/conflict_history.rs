@@ -112,7 +112,7 @@ async fn the_daemon_prunes_what_was_kept_long_enough() {
              FROM bucardo.conflict, generate_series(1, 2500) n WHERE id = 'old'",
         )
         .await;
-    town.bucardo.run("set conflict_keep=86400 vac_run=0.1");
+    town.bucardo.run("set conflict_keep=86400 vac_sleep=0.1");
     let daemon = town.daemon().await;
     wait::until("only the young one in the history", WITHIN, async || {
         let ids = town.control.rows("SELECT id FROM bucardo.conflict LIMIT 2").await;

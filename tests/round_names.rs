@@ -186,7 +186,7 @@ async fn the_purge_waits_for_the_slowest_target() {
     lab.drain("b").await;
     let source = bucardo::pg::connect(&lab.sync.members[0].db.access, "test").await.unwrap();
     let db = lab.sync.members[0].db.name.clone();
-    let limits = PurgeLimits { keep: std::time::Duration::ZERO, batch_rows_max: 100, ..PurgeLimits::default() };
+    let limits = PurgeLimits { keep: std::time::Duration::ZERO, batch_rows_max: 100 };
     let purge = async || purge(&source, &db, limits, &Watch::default()).await.unwrap().rows;
     assert_eq!(purge().await, 0);
     let waiting = async || {

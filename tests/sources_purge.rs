@@ -35,7 +35,7 @@ async fn purge(lab: &SyncLab, db: &str, bound: Bound) -> u64 {
     let limits = PurgeLimits { keep: Duration::ZERO, ..PurgeLimits::default() };
     let survey = survey(&source, &db.into()).await.unwrap();
     let bounds = Bounds::from([(lab.sync.name.clone(), bound)]);
-    purge_within(&source, &db.into(), &survey, &bounds, limits, &Watch::default()).await.unwrap().rows
+    purge_within(&source, &db.into(), (&survey, &bounds), None, limits, &Watch::default()).await.unwrap().rows
 }
 
 /// A change that all have read stays as long as an older one is unread at any source: forgotten, it would lose later

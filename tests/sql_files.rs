@@ -44,7 +44,7 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 34] = [
+const ROUND_HOLES: [(&str, &str); 35] = [
     ("{deltas}", "'bucardo.delta_public_t'"),
     ("{branches}", "SELECT now() AS oldest"),
     ("{wanted}", "true"),
@@ -77,13 +77,15 @@ const ROUND_HOLES: [(&str, &str); 34] = [
     ("{body}", "'BEGIN RETURN NULL; END'"),
     ("{index}", "i"),
     ("{kicks}", ""),
+    ("{captured}", "1"),
     ("{list}", "SELECT *"),
     ("{filter}", "true"),
 ];
 
 /// Scripts and pieces, which the rounds of the other tests run.
-const NOT_ONE_STATEMENT: [&str; 14] = [
+const NOT_ONE_STATEMENT: [&str; 15] = [
     "handed_on.sql",
+    "purge_functions.sql",
     "readable.sql",
     "idle_body.sql",
     "plan_freely.sql",

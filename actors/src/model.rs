@@ -336,6 +336,19 @@ impl SyncPlan {
     }
 }
 
+/// What was brought of one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GoatCounts {
+    /// Its number in the catalog.
+    pub goat: i32,
+    /// Changed keys.
+    pub keys: u64,
+    /// Rows deleted.
+    pub deletes: u64,
+    /// Rows written.
+    pub inserts: u64,
+}
+
 /// What one round did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RoundReport {
@@ -362,6 +375,8 @@ pub struct RoundReport {
     pub away: Vec<(DbName, String)>,
     /// Tables that stay behind while the others go on: one sentence each.
     pub quarantined: Vec<String>,
+    /// The changes of each table, without whole copies.
+    pub goats: Vec<GoatCounts>,
 }
 
 impl RoundReport {
@@ -384,5 +399,15 @@ impl RoundReport {
         self.took += later.took;
         self.away.clone_from(&later.away);
         self.quarantined.clone_from(&later.quarantined);
+        for later in &later.goats {
+            match self.goats.iter_mut().find(|known| known.goat == later.goat) {
+                Some(known) => {
+                    known.keys += later.keys;
+                    known.deletes += later.deletes;
+                    known.inserts += later.inserts;
+                }
+                None => self.goats.push(*later),
+            }
+        }
     }
 }

@@ -16,8 +16,8 @@ use tracing::{debug, info, warn};
 use super::copies::{Copies, all_have_copied};
 use super::lease::{self, SessionId};
 use super::listener::{Listeners, Source};
-use super::{ConflictHistory, Numbers, SyncMap, channels, plans};
-use crate::catalog::runs::{self, Counts, RunEnd};
+use super::{Numbers, SourcePurger, SyncMap, channels, plans};
+use crate::catalog::runs::{self, Between, Counts, RunEnd};
 use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, states, syncs, trouble};
 use crate::config::{ClassicSetting, Layers};
 use crate::daemon::Log;
@@ -36,7 +36,7 @@ struct Inner {
     log: Log,
     syncs: SyncMap,
     listeners: Arc<Listeners>,
-    conflicts: Arc<ConflictHistory>,
+    purger: Arc<SourcePurger>,
     session: AsyncMutex<Session>,
     lost: Mutex<Option<BoxFuture<'static, ()>>>,
     copies: Mutex<Copies>,
@@ -59,7 +59,7 @@ impl Session {
 
 impl ControlDatabase {
     /// A control database that is connected to when the lease is taken. `layers` are the settings without those
-    /// of the control database itself; `conflicts` hears of theirs.
+    /// of the control database itself; `purger` hears of theirs.
     #[must_use]
     pub fn new(
         access: Access,
@@ -67,12 +67,12 @@ impl ControlDatabase {
         log: Log,
         syncs: SyncMap,
         listeners: Arc<Listeners>,
-        conflicts: Arc<ConflictHistory>,
+        purger: Arc<SourcePurger>,
         numbers: Numbers,
     ) -> Self {
         let (session, lost, copies) = (AsyncMutex::default(), Mutex::default(), Mutex::default());
         let told = Mutex::default();
-        let inner = Inner { access, layers, log, syncs, listeners, conflicts, numbers, session, lost, copies, told };
+        let inner = Inner { access, layers, log, syncs, listeners, purger, numbers, session, lost, copies, told };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -127,7 +127,7 @@ impl Inner {
         let found = settings::load(self.session.lock().await.control()?.client()).await?;
         let settings = self.layers_with(&found).load().map_err(|error| Fault::permanent(causes(&error)))?;
         self.log.change(&settings.log);
-        self.conflicts.change(&settings);
+        self.purger.change(&settings);
         Ok(policy::Settings { supervision: settings.supervision, schedule: settings.schedule })
     }
 
@@ -156,6 +156,11 @@ impl Inner {
         let control = session.control()?;
         let transaction = control.client_mut().transaction().await.map_err(sql_fault("begin"))?;
         let (sync, times) = (run.kid.sync.as_str(), (run.started, run.ended));
+        let between = match &run.kid.work {
+            Work::Merge => Between::default(),
+            Work::Pair { source, target } => Between { source: Some(source.as_str()), target: Some(target.as_str()) },
+            Work::Follow { target } => Between { source: None, target: Some(target.as_str()) },
+        };
         match &run.outcome {
             Ok(report) if report.is_empty() => runs::mark_empty(&transaction, sync, run.started, run.ended).await?,
             Ok(report) => {
@@ -167,11 +172,16 @@ impl Inner {
                     inserts: report.inserts,
                     conflicts: report.conflicts,
                 };
-                runs::record(&transaction, sync, times, counts, RunEnd::Good).await?;
+                runs::record(&transaction, (sync, between), times, counts, RunEnd::Good).await?;
+                if !report.goats.is_empty() {
+                    let oldest = report.lag.and_then(|lag| run.ended.checked_sub(lag));
+                    let target = between.target.unwrap_or_default();
+                    runs::count_goats(&transaction, sync, target, &report.goats, (oldest, run.ended)).await?;
+                }
             }
             Err(fault) => {
                 let why = format!("{} ({})", fault.message, run.kid);
-                runs::record(&transaction, sync, times, Counts::default(), RunEnd::Bad(&why)).await?;
+                runs::record(&transaction, (sync, between), times, Counts::default(), RunEnd::Bad(&why)).await?;
             }
         }
         match &run.outcome {

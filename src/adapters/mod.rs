@@ -1,18 +1,20 @@
 //! The ports of the actors, implemented: control database, rounds, purging; and the listeners that tell the MCP.
 
+mod budget;
 mod catalog;
 mod channels;
 mod conflict_file;
 mod conflicts;
 mod copies;
-mod floors;
 mod hush;
 mod lease;
 mod listener;
 mod numbers;
 mod plans;
 mod purger;
+mod queues;
 mod replicator;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,130 +1,147 @@
-//! Purges the active sources, one after the other, and what the control database keeps of conflicts.
+//! Purges the active sources, and what the control database keeps of conflicts and runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bucardo_actors::model::{DbName, Failure, Fault};
 use bucardo_actors::ports::{PurgeReport, Purger, Watch};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::floors::{self, Open};
 use super::lease::application_name;
+use super::queues::Queues;
+use super::upkeep::Upkeep;
 use super::{ConflictHistory, SyncMap, unreachable};
-use crate::catalog::{Role, SyncDetail};
-use crate::pg::{Access, cause, causes, classify, connect};
+use crate::config::{PurgeSettings, Settings};
+use crate::pg::{Access, cause, causes, classify};
 use crate::source::floor::Looks;
-use crate::source::purge::{PurgeError, PurgeLimits, purge_within, survey};
+use crate::source::purge::PurgeLimits;
+use crate::source::purging::{Chosen, PurgingError, purge_sources, sources};
 
 /// Deletes from the sources what every target has read.
 pub struct SourcePurger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     syncs: SyncMap,
     conflicts: Arc<ConflictHistory>,
+    upkeep: Upkeep,
+    queues: Queues,
+    how: RwLock<PurgeSettings>,
     /// Sources that could not be reached the last time.
-    away: Arc<Mutex<BTreeSet<DbName>>>,
-    looks: Arc<tokio::sync::Mutex<Looks>>,
+    away: Mutex<BTreeSet<DbName>>,
+    /// When each source was purged last.
+    purged: Mutex<BTreeMap<DbName, Instant>>,
+    looks: tokio::sync::Mutex<Looks>,
 }
 
 impl SourcePurger {
-    /// A purger of the sources of these syncs, and of this history.
+    /// A purger of the sources of these syncs, and of what this control database keeps.
     #[must_use]
-    pub fn new(syncs: SyncMap, conflicts: Arc<ConflictHistory>) -> Self {
-        Self { syncs, conflicts, away: Arc::default(), looks: Arc::default() }
+    pub fn new(access: Access, syncs: SyncMap, conflicts: Arc<ConflictHistory>, settings: &Settings) -> Self {
+        let (upkeep, queues) = (Upkeep::new(access.clone(), settings), Queues::new(access));
+        let how = RwLock::new(settings.purge.clone());
+        let (away, purged, looks) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
+        Self { inner: Arc::new(Inner { syncs, conflicts, upkeep, queues, how, away, purged, looks }) }
     }
 
-    /// The syncs with several sources, whatever becomes of them at present: what one of them has not read stays.
-    fn merging(&self) -> Vec<Arc<SyncDetail>> {
+    /// Takes over whether, how often and how is purged, and what is kept of conflicts and runs.
+    pub fn change(&self, settings: &Settings) {
+        *self.inner.how.write().unwrap_or_else(PoisonError::into_inner) = settings.purge.clone();
+        self.inner.upkeep.change(settings);
+        self.inner.conflicts.change(settings);
+    }
+}
+
+impl Inner {
+    async fn purge(&self, watch: Watch) -> Result<PurgeReport, Fault> {
+        let how = self.how.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mut report, mut faults, mut unreached) = (PurgeReport::default(), Vec::new(), Vec::new());
         let syncs = self.syncs.all();
-        syncs.into_iter().filter(|sync| sync.dbs(Role::Source).nth(1).is_some()).collect()
+        let chosen = if how.run { self.due(sources(&syncs).into_keys(), &how) } else { Chosen::new() };
+        if !chosen.is_empty() {
+            let limits = PurgeLimits { keep: how.keep, batch_rows_max: how.batch_rows_max };
+            let mut looks = self.looks.lock().await;
+            let name = application_name("VAC");
+            let mut seen = BTreeMap::new();
+            for (db, outcome) in purge_sources(&syncs, &chosen, limits, &mut looks, (&name, &watch)).await? {
+                match outcome {
+                    Ok(purged) => {
+                        report.rows += purged.rows;
+                        report.held_back += purged.held_back();
+                        seen.insert(db, purged);
+                    }
+                    Err(PurgingError::Connect { db, source }) => unreached.push(unreachable(&db, &source)),
+                    Err(PurgingError::Purge(error)) => faults.push(Fault {
+                        failure: classify(&error.source),
+                        cause: cause(&error.source),
+                        message: causes(&error),
+                        hint: None,
+                        db: Some(db),
+                    }),
+                }
+            }
+            self.queues.check(&syncs, &seen, &watch).await;
+        }
+        // One that is away keeps its own changes, and is no reason to leave the others alone for a while.
+        if unreached.len() < chosen.len() && unreached.iter().all(|fault| fault.failure == Failure::Transient) {
+            self.tell_away(&unreached, &chosen);
+        } else {
+            faults.append(&mut unreached);
+        }
+        if !watch.stop().is_cancelled()
+            && let Err(fault) = self.conflicts.prune(&watch).await
+        {
+            // The sources are purged nevertheless; the history only grows meanwhile.
+            warn!(error = %fault, hint = fault.hint, "the history of conflicts is not pruned");
+        }
+        if !watch.stop().is_cancelled()
+            && let Err(fault) = self.upkeep.run(&watch).await
+        {
+            warn!(error = %fault, hint = fault.hint, "old runs are not moved to the freezer");
+        }
+        let Some(last) = faults.pop() else { return Ok(report) };
+        // The caller hears of one; the others are no less true.
+        for fault in faults {
+            warn!(error = %fault, hint = fault.hint, "cannot purge");
+        }
+        Err(last)
     }
 
-    fn sources(&self) -> BTreeMap<DbName, Access> {
-        let syncs = self.syncs.all();
-        let captured = syncs.iter().filter(|sync| sync.status != "inactive" && !sync.is_fullcopy());
-        let sources = captured.flat_map(|sync| sync.dbs(Role::Source));
-        let usable = sources.filter(|db| db.active && db.kind == "postgres");
-        usable.map(|db| (db.name.clone(), db.access.clone())).collect()
+    /// The databases whose last purge is long enough ago.
+    fn due(&self, dbs: impl Iterator<Item = DbName>, how: &PurgeSettings) -> Chosen {
+        let mut purged = self.purged.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // The timer that brings us here is not exact: a little early is not too early.
+        let gap = how.every.mul_f32(0.9);
+        let due: Vec<DbName> = dbs.filter(|db| purged.get(db).is_none_or(|last| now - *last >= gap)).collect();
+        purged.extend(due.iter().map(|db| (db.clone(), now)));
+        due.into_iter().map(|db| (db, None)).collect()
+    }
+
+    /// Says which sources are away, once each.
+    fn tell_away(&self, unreached: &[Fault], looked_at: &Chosen) {
+        let now: BTreeSet<DbName> = unreached.iter().filter_map(|fault| fault.db.clone()).collect();
+        let mut known = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        for fault in unreached.iter().filter(|fault| fault.db.as_ref().is_none_or(|db| !known.contains(db))) {
+            warn!(error = %fault, hint = fault.hint, "cannot purge, the others are purged without it");
+        }
+        let back: Vec<DbName> =
+            known.iter().filter(|db| looked_at.contains_key(*db) && !now.contains(*db)).cloned().collect();
+        for db in &back {
+            info!(%db, "the database is purged again");
+        }
+        known.retain(|db| !back.contains(db));
+        known.extend(now);
     }
 }
 
 impl Purger for SourcePurger {
     fn purge(&self, watch: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
-        let (sources, conflicts, away) = (self.sources(), Arc::clone(&self.conflicts), Arc::clone(&self.away));
-        let (merging, looks) = (self.merging(), Arc::clone(&self.looks));
-        async move {
-            let mut report = PurgeReport::default();
-            let (mut faults, mut unreached) = (Vec::new(), Vec::new());
-            let mut open = Open::new();
-            for (db, access) in &sources {
-                match Box::pin(connect(access, &application_name("VAC"))).await {
-                    Ok(source) => drop(open.insert(db.clone(), source)),
-                    Err(error) => unreached.push(unreachable(db, &error)),
-                }
-                watch.moved(1);
-            }
-            watch.at("looking who has read what").await?;
-            for sync in &merging {
-                floors::carry(sync, &open, &watch).await;
-            }
-            // Who has read what comes first, what is unread second: a change is never both read by all and unknown.
-            let mut surveys = Vec::new();
-            for (db, source) in &open {
-                match survey(source, db).await {
-                    Ok(survey) => surveys.push((db, source, survey)),
-                    Err(error) => faults.push(told(&error)),
-                }
-            }
-            let bounds = floors::bounds(&merging, &open, &mut *looks.lock().await, &watch).await;
-            for (db, source, survey) in &surveys {
-                watch.at(&format!("purging {db}")).await?;
-                match purge_within(source, db, survey, &bounds, PurgeLimits::default(), &watch).await {
-                    Ok(purged) => {
-                        report.rows += purged.rows;
-                        report.held_back += purged.held_back;
-                    }
-                    Err(error) => faults.push(told(&error)),
-                }
-                if watch.stop().is_cancelled() {
-                    break;
-                }
-            }
-            // One that is away keeps its own changes, and is no reason to leave the others alone for a while.
-            if unreached.len() < sources.len() && unreached.iter().all(|fault| fault.failure == Failure::Transient) {
-                tell_away(&away, &unreached);
-            } else {
-                faults.append(&mut unreached);
-            }
-            if !watch.stop().is_cancelled()
-                && let Err(fault) = conflicts.prune(&watch).await
-            {
-                // The sources are purged nevertheless; the history only grows meanwhile.
-                warn!(error = %fault, hint = fault.hint, "the history of conflicts is not pruned");
-            }
-            let Some(last) = faults.pop() else { return Ok(report) };
-            // The caller hears of one; the others are no less true.
-            for fault in faults {
-                warn!(error = %fault, hint = fault.hint, "cannot purge");
-            }
-            Err(last)
-        }
-        .boxed()
+        let inner = Arc::clone(&self.inner);
+        async move { inner.purge(watch).await }.boxed()
     }
-}
-
-/// Says which sources are away, once each.
-fn tell_away(known: &Mutex<BTreeSet<DbName>>, unreached: &[Fault]) {
-    let now: BTreeSet<DbName> = unreached.iter().filter_map(|fault| fault.db.clone()).collect();
-    let before = std::mem::replace(&mut *known.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
-    for fault in unreached.iter().filter(|fault| fault.db.as_ref().is_none_or(|db| !before.contains(db))) {
-        warn!(error = %fault, hint = fault.hint, "cannot purge, the others are purged without it");
-    }
-    for db in before.difference(&now) {
-        info!(%db, "the database is purged again");
-    }
-}
-
-fn told(error: &PurgeError) -> Fault {
-    let (failure, cause) = (classify(&error.source), cause(&error.source));
-    Fault { failure, cause, message: causes(error), hint: None, db: Some(error.db.clone()) }
 }

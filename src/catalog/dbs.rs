@@ -70,6 +70,14 @@ pub struct DbListing {
     pub server_side_prepares: bool,
     /// Writes of the program count as changes.
     pub makedelta: bool,
+    /// More changes kept for one target are over the budget; `None`: as the setting says.
+    pub queue_rows_max: Option<i64>,
+    /// The same in megabytes.
+    pub queue_mb_max: Option<i64>,
+    /// The same as the age of the oldest change.
+    pub queue_age_max: Option<String>,
+    /// What is done about it: warn, stall or copy.
+    pub queue_policy: Option<String>,
     /// When it was added.
     pub cdate: String,
     /// Its groups.
@@ -79,7 +87,7 @@ pub struct DbListing {
 }
 
 /// How to reach a database, and a new row for it. `Debug` does not show the password.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct DbRow {
     /// Its name in the catalog.
     pub name: String,
@@ -109,6 +117,21 @@ pub struct DbRow {
     pub server_side_prepares: bool,
     /// Writes of the program count as changes.
     pub makedelta: bool,
+    /// What it says of the changes that it keeps.
+    pub queue: QueueRow,
+}
+
+/// What a database says of the changes that it keeps; `None`: as the settings say, 0: no bound.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueueRow {
+    /// Rows.
+    pub rows_max: Option<i64>,
+    /// Megabytes.
+    pub mb_max: Option<i64>,
+    /// Seconds.
+    pub age_max: Option<f64>,
+    /// What is done about more.
+    pub policy: Option<String>,
 }
 
 impl std::fmt::Debug for DbRow {
@@ -134,6 +157,12 @@ impl DbRow {
             status: row.get("status"),
             server_side_prepares: true,
             makedelta: row.get("makedelta"),
+            queue: QueueRow {
+                rows_max: row.get("queue_rows_max"),
+                mb_max: row.get("queue_mb_max"),
+                age_max: row.get("queue_age_max"),
+                policy: row.get("queue_policy"),
+            },
         }
     }
 

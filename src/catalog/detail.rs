@@ -30,6 +30,46 @@ pub struct Db {
     pub kind: String,
     /// False: `status` is `inactive`; it is left alone.
     pub active: bool,
+    /// What it may keep for targets that do not read it.
+    pub budget: Budget,
+}
+
+/// What is done about a target for which a source keeps more than its budget allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum QueuePolicy {
+    /// It is said, again and again.
+    #[default]
+    Warn,
+    /// Nothing more is kept for it, and it waits for a person to have it copied.
+    Stall,
+    /// Nothing more is kept for it, and it is copied when it is back.
+    Copy,
+}
+
+impl QueuePolicy {
+    /// From its word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "warn" => Some(Self::Warn),
+            "stall" => Some(Self::Stall),
+            "copy" => Some(Self::Copy),
+            _ => None,
+        }
+    }
+}
+
+/// What a source may keep for one target; `None`: anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// So many changes.
+    pub rows_max: Option<i64>,
+    /// So much room.
+    pub bytes_max: Option<i64>,
+    /// The age of the oldest change.
+    pub age_max: Option<std::time::Duration>,
+    /// What is done about more.
+    pub policy: QueuePolicy,
 }
 
 /// A database in its role.

@@ -10,8 +10,8 @@ use tokio_postgres::{GenericClient, Row};
 use super::dbs::{self, DbRow};
 use super::query::{Query, query};
 use super::{
-    CatalogError, CopyLimits, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member, Role, SyncDetail,
-    settings,
+    Budget, CatalogError, CopyLimits, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member,
+    QueuePolicy, Role, SyncDetail, settings,
 };
 use crate::pg::{Access, RelationName};
 
@@ -51,7 +51,8 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
     };
     let copy = copy_limits(&settings)?;
     let rows = dbs::rows(client, None).await?;
-    let dbs: Databases = rows.iter().map(|row| (row.name.clone(), database(row))).collect();
+    let budget = budget(&settings)?;
+    let dbs: Databases = rows.iter().map(|row| (row.name.clone(), database(row, budget))).collect();
     let members = by_sync(MEMBERS.rows(client, &[&name]).await?);
     let goats = by_sync(GOATS.rows(client, &[&name]).await?);
     let mappings = by_sync(MAPPINGS.rows(client, &[&name]).await?);
@@ -109,13 +110,39 @@ struct Database {
     problem: Option<String>,
 }
 
-fn database(row: &DbRow) -> Database {
+/// What databases may keep that say nothing else.
+fn budget(settings: &settings::Settings) -> Result<Budget, CatalogError> {
+    let policy = settings.text("queue_policy").map_or("warn", str::trim);
+    let seconds: Option<f64> = settings.number("queue_age_max")?;
+    Ok(Budget {
+        rows_max: settings.number("queue_rows_max")?.filter(|rows| *rows > 0),
+        bytes_max: settings.number::<u32>("queue_mb_max")?.map(|mb| i64::from(mb) << 20).filter(|bytes| *bytes > 0),
+        age_max: age(seconds),
+        policy: QueuePolicy::parse(policy).ok_or_else(|| CatalogError::Value {
+            what: "setting \"queue_policy\"".to_owned(),
+            why: format!("\"{policy}\" is none of warn, stall, copy"),
+        })?,
+    })
+}
+
+fn age(seconds: Option<f64>) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds?).ok().filter(|age| !age.is_zero())
+}
+
+fn database(row: &DbRow, usual: Budget) -> Database {
     let (access, problem) = match row.access() {
         Ok(access) => (access, None),
         Err(error) => (Access::new(), Some(format!("database \"{}\" of the catalog: {error}", row.name))),
     };
     let name = DbName::from(row.name.as_str());
-    let db = Arc::new(Db { name, access, kind: row.kind.clone(), active: row.status != "inactive" });
+    let queue = &row.queue;
+    let budget = Budget {
+        rows_max: queue.rows_max.map_or(usual.rows_max, |rows| Some(rows).filter(|rows| *rows > 0)),
+        bytes_max: queue.mb_max.map_or(usual.bytes_max, |mb| mb.checked_shl(20).filter(|bytes| *bytes > 0)),
+        age_max: queue.age_max.map_or(usual.age_max, |seconds| age(Some(seconds))),
+        policy: queue.policy.as_deref().and_then(QueuePolicy::parse).unwrap_or(usual.policy),
+    };
+    let db = Arc::new(Db { name, access, kind: row.kind.clone(), active: row.status != "inactive", budget });
     Database { db, makedelta: row.makedelta, problem }
 }
 

@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: [Migration; 11] = [
+pub const MIGRATIONS: [Migration; 14] = [
     Migration { level: 1, name: "tables", sql: include_str!("../../sql/control/0001_tables.sql") },
     Migration { level: 2, name: "keys and copies", sql: include_str!("../../sql/control/0002_keys_and_copies.sql") },
     Migration { level: 3, name: "settings", sql: include_str!("../../sql/control/0003_settings.sql") },
@@ -41,6 +41,9 @@ pub const MIGRATIONS: [Migration; 11] = [
     Migration { level: 9, name: "copies", sql: include_str!("../../sql/control/0009_copies.sql") },
     Migration { level: 10, name: "older settings", sql: include_str!("../../sql/control/0010_older_settings.sql") },
     Migration { level: 11, name: "states", sql: include_str!("../../sql/control/0011_states.sql") },
+    Migration { level: 12, name: "purge", sql: include_str!("../../sql/control/0012_purge.sql") },
+    Migration { level: 13, name: "history", sql: include_str!("../../sql/control/0013_history.sql") },
+    Migration { level: 14, name: "queue", sql: include_str!("../../sql/control/0014_queue.sql") },
 ];
 
 /// The level of a catalog that has them all.

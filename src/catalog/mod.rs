@@ -8,6 +8,7 @@ pub mod conflicts;
 pub mod dbs;
 mod detail;
 mod error;
+pub mod freezer;
 pub mod goats;
 pub mod groups;
 mod load;
@@ -17,6 +18,7 @@ pub mod migrate;
 pub mod names;
 mod options;
 mod query;
+pub mod queue;
 pub mod runs;
 pub mod settings;
 pub mod states;
@@ -27,7 +29,9 @@ use std::ops::{Deref, DerefMut};
 
 pub use columns::{Column, Table, columns, write};
 pub use conflicts::{Conflict, ConflictStore};
-pub use detail::{CopyLimits, Db, DeleteMethod, Goat, GoatKind, Mapping, Member, Role, SyncDetail};
+pub use detail::{
+    Budget, CopyLimits, Db, DeleteMethod, Goat, GoatKind, Mapping, Member, QueuePolicy, Role, SyncDetail,
+};
 pub use error::CatalogError;
 pub use load::{load_sync, load_syncs};
 pub use options::{LockMode, MakeDelta};

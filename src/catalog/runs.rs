@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use bucardo_actors::model::GoatCounts;
+use serde::Serialize;
 use tokio_postgres::GenericClient;
 
 use super::CatalogError;
@@ -12,6 +14,8 @@ const FINISH: Query = query!("end a run in the run history", "run_finish");
 const EMPTY: Query = query!("note an empty run", "run_empty");
 const EMPTY_FIRST: Query = query!("note the first empty run", "run_empty_first");
 const CLOSE: Query = query!("close the runs of a former daemon", "run_close_open");
+const GOATS: Query = query!("count the rows of each table", "run_goats");
+const TOTALS: Query = query!("read the counts of the tables", "goat_totals");
 const LAST: Query = query!("read the run history", "run_last");
 
 /// What a run did.
@@ -25,6 +29,37 @@ pub struct Counts {
     pub inserts: u64,
     /// Conflicts decided.
     pub conflicts: u64,
+}
+
+/// Which databases a run is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Between<'a> {
+    /// Where it reads; `None`: at all sources, or at one of them.
+    pub source: Option<&'a str>,
+    /// Where it writes; `None`: to all sources.
+    pub target: Option<&'a str>,
+}
+
+/// What was brought of one table to one database since the sync exists; whole copies do not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GoatTotal {
+    /// The sync.
+    #[serde(skip)]
+    pub sync: String,
+    /// The table's schema.
+    pub schema: String,
+    /// Its name.
+    pub table: String,
+    /// Where it was brought; empty: to all sources of a merge.
+    pub target: String,
+    /// Rows deleted.
+    pub deletes: i64,
+    /// Rows written.
+    pub inserts: i64,
+    /// When counting began.
+    pub since: chrono::DateTime<chrono::Local>,
+    /// When something was brought last.
+    pub last: chrono::DateTime<chrono::Local>,
 }
 
 /// How a run ended.
@@ -67,10 +102,12 @@ pub struct Run {
 pub async fn begin(
     client: &impl GenericClient,
     sync: &str,
+    Between { source, target }: Between<'_>,
     started: SystemTime,
     status: &str,
 ) -> Result<bool, CatalogError> {
-    Ok(BEGIN.execute(client, &[&sync, &started, &status]).await? > 0)
+    let pid = i32::try_from(std::process::id()).ok();
+    Ok(BEGIN.execute(client, &[&sync, &started, &status, &source, &target, &pid]).await? > 0)
 }
 
 /// Ends the open run; false: there was none. The mark of the last good or last bad run moves to it.
@@ -106,12 +143,12 @@ pub async fn finish(
 /// [`CatalogError::Sql`]; outside a transaction the run may then stay open.
 pub async fn record(
     client: &impl GenericClient,
-    sync: &str,
+    (sync, between): (&str, Between<'_>),
     (started, ended): (SystemTime, SystemTime),
     counts: Counts,
     end: RunEnd<'_>,
 ) -> Result<(), CatalogError> {
-    begin(client, sync, started, "Started").await?;
+    begin(client, sync, between, started, "Started").await?;
     finish(client, sync, ended, counts, end).await.map(|_| ())
 }
 
@@ -130,6 +167,46 @@ pub async fn mark_empty(
         EMPTY_FIRST.execute(client, &[&sync, &started, &ended]).await?;
     }
     Ok(())
+}
+
+/// Adds what a run brought of each table to the totals, and to the rates where the sync tracks them; `oldest`: when the
+/// first of the changes was made, if that is known.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn count_goats(
+    client: &impl GenericClient,
+    sync: &str,
+    target: &str,
+    goats: &[GoatCounts],
+    (oldest, ended): (Option<SystemTime>, SystemTime),
+) -> Result<(), CatalogError> {
+    let bigint = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let ids: Vec<i32> = goats.iter().map(|it| it.goat).collect();
+    let deletes: Vec<i64> = goats.iter().map(|it| bigint(it.deletes)).collect();
+    let inserts: Vec<i64> = goats.iter().map(|it| bigint(it.inserts)).collect();
+    let keys: Vec<i64> = goats.iter().map(|it| bigint(it.keys)).collect();
+    GOATS.execute(client, &[&sync, &target, &ids, &deletes, &inserts, &oldest, &ended, &keys]).await.map(drop)
+}
+
+/// The totals of each table, of one sync or all.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn goat_totals(client: &impl GenericClient, sync: Option<&str>) -> Result<Vec<GoatTotal>, CatalogError> {
+    let read = |row: &tokio_postgres::Row| GoatTotal {
+        sync: row.get("sync"),
+        schema: row.get("schema"),
+        table: row.get("table"),
+        target: row.get("target"),
+        deletes: row.get("deletes"),
+        inserts: row.get("inserts"),
+        since: row.get("since"),
+        last: row.get("last"),
+    };
+    Ok(TOTALS.rows(client, &[&sync]).await?.iter().map(read).collect())
 }
 
 /// Ends the runs that a daemon left open when it died (`Old entry ended`); returns how many.

@@ -117,6 +117,7 @@ fn row(parsed: &Parsed, name: &str, place: usize, count: usize) -> Result<DbRow,
         dbname,
         service,
         dsn,
+        queue: dbs::QueueRow::default(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! noun, each with `pub async fn run(ctx: &Context) -> Outcome`.
 
 mod args;
+mod at_sources;
 mod catalog_verbs;
 mod choose;
 mod chosen;
@@ -12,6 +13,7 @@ mod control;
 mod copying;
 mod db;
 mod dbgroup;
+mod delta;
 mod demo;
 mod ear;
 mod error;
@@ -24,6 +26,7 @@ mod output;
 mod pgpass;
 mod ping;
 mod process;
+mod purge;
 mod rc;
 mod relations;
 mod relgroup;
@@ -242,6 +245,8 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "resume" => Box::pin(control::set_paused(ctx, false)).await,
         "kick" => Box::pin(kick::run(ctx)).await,
         "status" => Box::pin(status::run(ctx)).await,
+        "delta" => Box::pin(delta::run(ctx)).await,
+        "purge" => Box::pin(purge::run(ctx)).await,
         "validate" => Box::pin(validate::run(ctx)).await,
         other => Err(unknown(other)),
     }

@@ -117,11 +117,12 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
             Ok(number) if number > 0 => Ok(value.to_owned()),
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number above 0"))),
         },
-        "conflict_keep" => match value.parse::<f64>() {
+        "conflict_keep" | "freezer_keep" | "run_keep" | "vac_keep" | "vac_run" => match value.parse::<f64>() {
             Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(value.to_owned()),
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
         },
-        "copy_atomic_mb" if value.parse::<u32>().is_err() => {
+        "queue_policy" => words::checked(name, value, words::Kind::OneOf(&["warn", "stall", "copy"])),
+        "copy_atomic_mb" | "queue_rows_max" | "queue_mb_max" | "queue_age_max" if value.parse::<u32>().is_err() => {
             Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number")))
         }
         _ if is_number(&setting.default) && !is_number(value) => {

@@ -10,10 +10,11 @@ use super::copying::Copying;
 use super::process::Process;
 use super::status_detail;
 use super::status_merge::Merge;
-use super::targets::{Target, targets};
+use super::targets::{Target, size, targets};
 use super::{CliError, Context, Outcome};
 use crate::catalog::conflict_history::{self, Total};
-use crate::catalog::runs::{self, Run};
+use crate::catalog::queue::{self, OverBudget};
+use crate::catalog::runs::{self, GoatTotal, Run};
 use crate::catalog::states::{self, State, States};
 use crate::catalog::syncs::{self, SyncListing};
 use crate::catalog::{load_sync, trouble};
@@ -33,6 +34,10 @@ pub(super) struct SyncStatus {
     /// How its sources are, where there are several.
     pub(super) merge: Option<Merge>,
     pub(super) targets: Vec<Target>,
+    /// What was brought of each table.
+    pub(super) tables: Vec<GoatTotal>,
+    /// Sources that keep more for a target than their budget allows.
+    pub(super) over_budget: Vec<OverBudget>,
     pub(super) sync: SyncListing,
 }
 
@@ -125,6 +130,8 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     let troubles = trouble::list(control.client()).await?;
     let states = states::load(control.client()).await?;
     let totals = conflict_history::totals(control.client()).await?;
+    let queues = queue::list(control.client()).await?;
+    let brought = runs::goat_totals(control.client(), None).await?;
     let detailed = !ctx.words.is_empty();
     let mut all = Vec::new();
     for sync in listings {
@@ -138,7 +145,10 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         };
         let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name && !trouble.is_away());
         let conflicts = Conflicts::of(&sync.name, &totals);
-        let mut told = SyncStatus { targets, merge, ..status(sync, &history, in_trouble, conflicts, &states) };
+        let tables = brought.iter().filter(|total| total.sync == sync.name).cloned().collect();
+        let over_budget = queues.iter().filter(|queue| queue.sync == sync.name).cloned().collect();
+        let told = status(sync, &history, in_trouble, conflicts, &states);
+        let mut told = SyncStatus { targets, merge, tables, over_budget, ..told };
         for target in &mut told.targets {
             target.live = states.of_target(&told.name, &target.target).cloned();
         }
@@ -151,13 +161,16 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         ctx.out.json(&Whole { mcp_pid: pid, dbs, syncs: &all })?;
     } else if detailed {
         for sync in &all {
-            ctx.out.say(status_detail::text(sync, &process.settings.daemon.pid_file()));
+            ctx.out.say(status_detail::text(sync, &process.settings.daemon.pid_file(), ctx.out.verbosity() > 0));
         }
     } else {
         if let Some(pid) = pid {
             ctx.out.say(format!("PID of Bucardo MCP: {pid}"));
         }
         ctx.out.say(table(&all));
+        for (sync, queue) in all.iter().flat_map(|sync| sync.over_budget.iter().map(move |queue| (sync, queue))) {
+            ctx.out.say(format!("Warning: sync {}: {}", sync.name, status_queue(queue)));
+        }
         for sync in all.iter().filter(|sync| states.runs && !sync.live.is_well()) {
             ctx.out.say(format!("{}: {}", sync.name, line(&sync.live)));
         }
@@ -222,9 +235,22 @@ fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Confl
         };
         state.to_owned()
     });
-    let (merge, targets) = (None, Vec::new());
+    let (merge, targets, tables, over_budget) = (None, Vec::new(), Vec::new(), Vec::new());
     let live = states.of_sync(&sync.name, &sync.status);
-    SyncStatus { name: sync.name.clone(), state, live, good, bad, empty, conflicts, merge, targets, sync }
+    SyncStatus {
+        name: sync.name.clone(),
+        state,
+        live,
+        good,
+        bad,
+        empty,
+        conflicts,
+        merge,
+        targets,
+        tables,
+        over_budget,
+        sync,
+    }
 }
 
 fn sort(all: &mut [SyncStatus], wanted: Option<&str>) -> Result<(), CliError> {
@@ -253,6 +279,14 @@ fn sort(all: &mut [SyncStatus], wanted: Option<&str>) -> Result<(), CliError> {
         if column < 0 { order.reverse() } else { order }
     });
     Ok(())
+}
+
+/// `A keeps 12000 changes for B …`
+pub(super) fn status_queue(queue: &OverBudget) -> String {
+    let OverBudget { db, target, changes, why, .. } = queue;
+    let (size, since) = (size(queue.bytes), when(queue.since));
+    let done = queue.done.as_ref().map(|done| format!("; {done}")).unwrap_or_default();
+    format!("{db} keeps {changes} changes ({size}) for {target} since {since}: {why}{done}")
 }
 
 /// `12m 3s`

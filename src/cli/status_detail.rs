@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::status::{RunStatus, SyncStatus, duration, line};
 
-/// Everything about one sync, between two lines.
-pub(super) fn text(status: &SyncStatus, pid_file: &Path) -> String {
+/// Everything about one sync, between two lines; `with_tables`: also what was brought of each table.
+pub(super) fn text(status: &SyncStatus, pid_file: &Path, with_tables: bool) -> String {
     let sync = &status.sync;
     let column = |name: &str| match sync.columns.get(name) {
         None | Some(serde_json::Value::Null) => "None".to_owned(),
@@ -64,6 +64,14 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path) -> String {
     }
     for target in &status.targets {
         row("Target", target.line());
+    }
+    for queue in &status.over_budget {
+        row("Queue", super::status::status_queue(queue));
+    }
+    for total in status.tables.iter().filter(|_| with_tables) {
+        let to = if total.target.is_empty() { "the sources" } else { &total.target };
+        let counts = format!("{} inserted, {} deleted on {to}, last at", total.inserts, total.deletes);
+        row("Table", format!("{}.{} : {counts} {}", total.schema, total.table, super::status::when(total.last)));
     }
     if let Some(run) = status.bad.as_ref().filter(|_| status.state == "Bad") {
         row("Last error", run.status.clone());

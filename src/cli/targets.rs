@@ -15,6 +15,7 @@ use crate::catalog::trouble::Trouble;
 use crate::catalog::{Db, Role, SyncDetail};
 use crate::pg::{SqlFile, causes, connect};
 use crate::source::deltas::{self, TargetState};
+use crate::source::given_up::GivenUp;
 
 const POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/position_read.sql"));
 
@@ -34,12 +35,18 @@ pub(super) struct Target {
     deletes: i64,
     /// Changes that it has not read; `None`: the source does not tell, see `problem`.
     waiting: Option<i64>,
+    /// What these take at the source, in bytes.
+    waiting_bytes: Option<i64>,
+    /// There are too many to count: these two are estimates.
+    waiting_estimated: bool,
     /// Whole copies made there; `None`: it gets changes, not copies.
     copies: Option<i64>,
     /// When the last one was made.
     copied: Option<DateTime<Local>>,
     /// Age of the oldest of them.
     lag_seconds: Option<f64>,
+    /// The source keeps nothing for it, until it has a copy: why.
+    given_up: Option<&'static str>,
     /// An initial copy is under way.
     pub(super) copying: Option<Copying>,
     /// Why nothing is known.
@@ -64,14 +71,36 @@ impl Target {
             return format!("{head}: copied whole {copies} times, {} rows in all{last}{trouble}", self.inserts);
         }
         let copying = self.copying.as_ref().map(|copying| format!("; {}", copying.line())).unwrap_or_default();
+        let given_up = self.given_up.map(|words| format!("; {words}")).unwrap_or_default();
         let lag = self.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok());
         format!(
-            "{head}: {} rows inserted, {} deleted, {} waiting, lag {}{copying}{trouble}",
+            "{head}: {} rows inserted, {} deleted, {}, lag {}{given_up}{copying}{trouble}",
             self.inserts,
             self.deletes,
-            self.waiting.unwrap_or(0),
+            self.backlog(),
             lag.map_or_else(|| "0s".to_owned(), duration)
         )
+    }
+}
+
+impl Target {
+    /// `0 waiting`, `about 3400000 waiting (310.0 MB)`
+    fn backlog(&self) -> String {
+        let waiting = self.waiting.unwrap_or(0);
+        let about = if self.waiting_estimated { "about " } else { "" };
+        match self.waiting_bytes.filter(|_| waiting > 0) {
+            Some(bytes) => format!("{about}{waiting} waiting ({})", size(bytes)),
+            None => format!("{waiting} waiting"),
+        }
+    }
+}
+
+/// `3.4 MB`
+pub(super) fn size(bytes: i64) -> String {
+    let steps = [(1_i64 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB")];
+    match steps.iter().find(|(step, _)| bytes >= *step) {
+        Some((step, unit)) => format!("{}.{} {unit}", bytes / step, bytes % step * 10 / step),
+        None => format!("{bytes} bytes"),
     }
 }
 
@@ -120,6 +149,9 @@ pub(super) async fn targets(sync: &SyncDetail, troubles: &[Trouble]) -> Vec<Targ
                         inserts: state.inserts,
                         deletes: state.deletes,
                         waiting: Some(state.waiting),
+                        waiting_bytes: Some(state.waiting_bytes),
+                        waiting_estimated: state.is_estimate,
+                        given_up: state.given_up.map(GivenUp::words),
                         lag_seconds: state.oldest.map(|oldest| (state.now - oldest).as_seconds_f64().max(0.0)),
                         ..blank(&state.target, None)
                     };
@@ -184,9 +216,12 @@ fn blank(sync: &SyncDetail, troubles: &[Trouble], source: &Db, target: &DbName, 
         inserts: 0,
         deletes: 0,
         waiting: None,
+        waiting_bytes: None,
+        waiting_estimated: false,
         copies: None,
         copied: None,
         lag_seconds: None,
+        given_up: None,
         copying: None,
         problem,
         trouble: troubles.iter().find(is_own).cloned(),

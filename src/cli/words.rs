@@ -24,6 +24,8 @@ const VERBS: [(&str, &[&str]); 19] = [
     ("config", &[]),
     ("validate", &[]),
     ("kick", &[]),
+    ("delta", &["deltas"]),
+    ("purge", &[]),
     ("help", &[]),
 ];
 

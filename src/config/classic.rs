@@ -105,7 +105,12 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         "conflict_keep" => ("conflicts.keep", keep()?),
         "log_conflict_details" => ("conflicts.log_details", switch()?),
         "log_conflict_file" => ("conflicts.log_file", text()),
-        "vac_run" | "vac_sleep" => ("schedule.purge_every", seconds()?),
+        "bucardo_vac" => ("purge.run", switch()?),
+        "run_keep" => ("history.run_keep", keep()?),
+        "freezer_keep" => ("history.freezer_keep", keep()?),
+        "vac_sleep" => ("schedule.purge_every", seconds()?),
+        "vac_run" => ("purge.every", keep()?),
+        "vac_keep" => ("purge.keep", keep()?),
         "mcp_vactime" => ("supervision.vac.ping.every", seconds()?),
         "mcp_pingtime" => {
             let mut all = of_kids!("stalled.away_every", seconds()?);
@@ -187,6 +192,6 @@ mod tests {
         let only = |name: &str, value: &str| translate(name, value).unwrap().remove(0);
         assert_eq!(only("syslog_facility", "LOG_LOCAL1"), ("log.syslog_facility", "local1".into()));
         assert_eq!(only("log_showtime", "1"), ("log.show_time", "epoch".into()));
-        assert_eq!(only("VAC_RUN", "0.5"), ("schedule.purge_every", "500ms".into()));
+        assert_eq!(only("VAC_SLEEP", "0.5"), ("schedule.purge_every", "500ms".into()));
     }
 }

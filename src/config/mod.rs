@@ -13,7 +13,7 @@ use config::{Config, ConfigError, Environment, File, FileFormat};
 pub use classic::{check as check_classic, without_effect};
 pub use host::host_is_safe;
 pub use log::{Level, LogFormat, LogSettings, ShowTime};
-pub use settings::{ConflictSettings, ControlWords, DaemonSettings, Settings};
+pub use settings::{ConflictSettings, ControlWords, DaemonSettings, HistorySettings, PurgeSettings, Settings};
 
 /// The compiled-in layer.
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -159,7 +159,8 @@ mod tests {
         assert_eq!(settings.daemon.stopfile, "x");
         assert_eq!(settings.log.destinations, ["stderr", "/tmp"]);
 
-        layers.catalog = pairs(&[("piddir", "/c"), ("log_level", "VERBOSE"), ("vac_run", "90"), ("unknown_here", "1")]);
+        layers.catalog =
+            pairs(&[("piddir", "/c"), ("log_level", "VERBOSE"), ("vac_sleep", "90"), ("unknown_here", "1")]);
         layers.catalog.extend(pairs(&[("conflict_keep", "0"), ("log_conflict_details", "1")]));
         layers.rc = pairs(&[("piddir", "/d")]);
         layers.options = vec![("log.level", "terse".into())];

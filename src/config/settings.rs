@@ -23,6 +23,10 @@ pub struct Settings {
     pub log: LogSettings,
     /// The history of conflicts.
     pub conflicts: ConflictSettings,
+    /// The run history.
+    pub history: HistorySettings,
+    /// The purge of the sources.
+    pub purge: PurgeSettings,
     /// When things happen that nobody asked for.
     pub schedule: Schedule,
     /// What is tolerated of each role.
@@ -148,6 +152,46 @@ pub struct ConflictSettings {
 impl Default for ConflictSettings {
     fn default() -> Self {
         Self { keep: Duration::from_secs(30 * 24 * 3600), log_details: false, log_file: "bucardo_conflict.log".into() }
+    }
+}
+
+/// `[history]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistorySettings {
+    /// A run that ended stays in `syncrun` for this long, then it goes to the freezer.
+    #[serde(with = "humantime_serde")]
+    pub run_keep: Duration,
+    /// A day of the freezer is dropped so long after its end; zero: never.
+    #[serde(with = "humantime_serde")]
+    pub freezer_keep: Duration,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self { run_keep: Duration::from_secs(24 * 3600), freezer_keep: Duration::from_secs(7 * 24 * 3600) }
+    }
+}
+
+/// `[purge]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PurgeSettings {
+    /// Whether the VAC purges at all.
+    pub run: bool,
+    /// A database is purged this often at most.
+    #[serde(with = "humantime_serde")]
+    pub every: Duration,
+    /// What is younger stays, although everybody has read it.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// Rows that one transaction deletes at most.
+    pub batch_rows_max: u32,
+}
+
+impl Default for PurgeSettings {
+    fn default() -> Self {
+        Self { run: true, every: Duration::ZERO, keep: Duration::from_secs(45), batch_rows_max: 10_000 }
     }
 }
 

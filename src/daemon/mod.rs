@@ -239,21 +239,23 @@ impl Daemon {
         let (ready, is_ready) = oneshot::channel();
         let (finished, is_finished) = oneshot::channel();
         let conflicts = Arc::new(ConflictHistory::new(self.access.clone(), &self.settings));
+        let purger =
+            Arc::new(SourcePurger::new(self.access.clone(), syncs.clone(), Arc::clone(&conflicts), &self.settings));
         let catalog = ControlDatabase::new(
             self.access.clone(),
             self.layers.clone(),
             self.log.clone(),
             syncs.clone(),
             Arc::clone(&listeners),
-            Arc::clone(&conflicts),
+            Arc::clone(&purger),
             numbers,
         );
         let mcp = Mcp::new(McpConfig {
             settings: policy::Settings { supervision: self.settings.supervision, schedule: self.settings.schedule },
             workers: Workers::new(workers.handle().clone()),
             catalog: Arc::new(catalog),
-            replicator: Arc::new(SyncReplicator::new(syncs.clone(), activity, conflicts.clone())),
-            purger: Arc::new(SourcePurger::new(syncs, conflicts)),
+            replicator: Arc::new(SyncReplicator::new(syncs, activity, conflicts)),
+            purger,
             board: Arc::clone(&board),
             ready,
             finished,

@@ -1,5 +1,6 @@
 //! Brings the tables of a batch to a target: deletes the changed keys there, copies their present rows.
 
+use bucardo_actors::model::GoatCounts;
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use postgres_types::Oid;
@@ -24,13 +25,16 @@ pub(super) struct Applied {
     pub(super) inserts: u64,
     pub(super) truncates: u64,
     pub(super) keys: u64,
+    pub(super) goats: Vec<GoatCounts>,
     /// When the oldest delivered change was made.
     pub(super) oldest: Option<DateTime<Utc>>,
 }
 
 impl Applied {
     /// Counts a table in whose `changes` the keys were asked for.
-    pub(super) fn add(&mut self, moved: &Moved, changes: &Row) {
+    pub(super) fn add(&mut self, table: &Table, moved: &Moved, changes: &Row) {
+        let Moved { keys, deletes, inserts } = *moved;
+        self.goats.push(GoatCounts { goat: table.goat.id, keys, deletes, inserts });
         self.keys += moved.keys;
         self.deletes += moved.deletes;
         self.inserts += moved.inserts;
@@ -70,7 +74,7 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
         let table = &round.session.tables[*place];
         let Some(ready) = &table.ready else { continue };
         let moved = bring(round, table, ready, changes).await.map_err(|error| error.of_table(&table.label))?;
-        applied.add(&moved, changes);
+        applied.add(table, &moved, changes);
     }
     if let Some(table) = onward::confirm(round.session, &batch.tables).await? {
         return Ok(Ended::Changed(table));

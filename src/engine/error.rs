@@ -50,6 +50,14 @@ pub enum RoundError {
         /// The target.
         db: DbName,
     },
+    /// The source keeps nothing more for the target: too much waited for it.
+    #[error("database \"{db}\" was given up by database \"{by}\": too many changes waited for it (queue_policy)")]
+    GivenUp {
+        /// The target.
+        db: DbName,
+        /// The source.
+        by: DbName,
+    },
     /// A database is not where it was: restored, failed over, re-created.
     #[error("database \"{db}\" went back in time: {how}")]
     WentBack {
@@ -183,6 +191,7 @@ impl RoundError {
             Self::NotInstalled { .. }
             | Self::NoPosition { .. }
             | Self::NoJournal { .. }
+            | Self::GivenUp { .. }
             | Self::WentBack { .. }
             | Self::Table { .. }
             | Self::Log { .. }
@@ -245,6 +254,7 @@ impl RoundError {
             | Self::NoPosition { db, .. }
             | Self::NoJournal { db, .. }
             | Self::SnapshotLost { db, .. }
+            | Self::GivenUp { db, .. }
             | Self::WentBack { db, .. }
             | Self::Table { db, .. }
             | Self::Join { db, .. }
@@ -270,6 +280,9 @@ impl RoundError {
             )),
             Self::WentBack { .. } | Self::Position { .. } | Self::NoJournal { .. } => Some(format!(
                 "compare the databases; to copy everything anew run: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
+            )),
+            Self::GivenUp { by, .. } => Some(format!(
+                "have it copied: bucardo update db {by} queue_policy=copy && bucardo reload, or, with all other targets: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
             )),
             Self::OfTable { error, .. } => error.hint(sync),
             Self::Join { source, .. } => {

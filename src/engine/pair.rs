@@ -29,6 +29,7 @@ use super::site::Site;
 use super::step::Step;
 use super::{apply, copy, returning};
 use crate::catalog::{Goat, SyncDetail};
+use crate::source::given_up::{self, GivenUp};
 
 /// How often a round starts over because a table's definition changed under it, or a cut batch clashed.
 const TRIES_MAX: u32 = 5;
@@ -277,12 +278,17 @@ impl Round<'_> {
         self.hold(&held).await?;
         let look = self.look(&held.position).await?;
         step(self.watch, Step::Snapshot).await?;
+        let given_up = look.track_round.and_then(GivenUp::of);
+        if let Some(how) = given_up.filter(|how| *how != GivenUp::KeptAgain) {
+            return self.come_back(how, &held).await;
+        }
         if look.track_round.is_some_and(|track| track + 1 == held.round) && self.check_time(&held, &look).is_ok() {
             self.tell(&held).await?;
             return Ok(Ended::Told);
         }
-        if copy::is_due(self.sync, &held) {
-            return match copy::run(self, &held, look).await? {
+        let is_needed = given_up.is_some();
+        if is_needed || copy::is_due(self.sync, &held) {
+            return match copy::run(self, &held, look, is_needed).await? {
                 Ok(report) => Ok(Ended::Done(RoundReport { took: self.began.elapsed(), ..report })),
                 Err(table) => {
                     self.abandon().await?;
@@ -322,6 +328,7 @@ impl Round<'_> {
             truncates: applied.truncates,
             keys: applied.keys,
             more: self.is_cut,
+            goats: applied.goats,
             lag,
             took: self.began.elapsed(),
             ..RoundReport::default()
@@ -494,6 +501,20 @@ impl Round<'_> {
         let told = source.conn.execute(&self.session.statements.track, &args).await;
         told.map_err(source.failed("writing the track"))?;
         Ok(())
+    }
+
+    /// A target that was given up is back: when it is to be copied, its changes are kept again first.
+    async fn come_back(&mut self, how: GivenUp, held: &Held) -> Result<Ended, RoundError> {
+        let id = self.id;
+        if how == GivenUp::Waits && !copy::is_due(self.sync, held) {
+            return Err(RoundError::GivenUp { db: id.target.clone(), by: id.source.clone() });
+        }
+        self.abandon().await?;
+        let source = &self.session.source;
+        let kept = given_up::take_back(&source.conn, &id.sync, &id.target).await;
+        kept.map_err(source.failed("keeping changes for a target that is back"))?;
+        tracing::info!(kid = %id, "the target was given up, it is copied anew");
+        Ok(Ended::Told)
     }
 
     async fn abandon(&mut self) -> Result<(), RoundError> {

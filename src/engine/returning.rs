@@ -98,7 +98,7 @@ async fn bring(
             let events: Vec<Truncated> = events.map(truncate).filter(|it| it.captured == table.captured).collect();
             applied.truncates += apply::truncate(round, &[place], &events).await?;
             let moved = apply::bring(round, table, ready, &changes).await?;
-            applied.add(&moved, &changes);
+            applied.add(table, &moved, &changes);
         }
         Missed::All => {
             let (deletes, inserts) = all(round, table, ready).await?;

@@ -13,7 +13,7 @@ use tokio_postgres::Transaction;
 use super::relation::{Relation, relations};
 use super::triggers::{Captured, Place, TRIGGER_PREFIX, Trigger};
 use super::validate::ValidateError;
-use super::{key_index, names};
+use super::{functions, key_index, names};
 use crate::catalog::{Goat, Role, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile, classify};
 use bucardo_actors::model::{DbName, Failure, SyncName};
@@ -63,6 +63,7 @@ pub(super) async fn source(
 ) -> Result<Vec<String>, ValidateError> {
     let at = |what: String| move |error| ValidateError::sql(source, what, error);
     create_once(conn, "bucardo.adopted", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
+    functions::make(conn).await.map_err(at("making the functions that purge".into()))?;
     create_gate(conn, &sync.name).await.map_err(at(format!("creating the gate of sync \"{}\"", sync.name)))?;
     let mut warnings = Vec::new();
     let mut captured = Vec::new();

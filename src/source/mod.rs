@@ -2,9 +2,12 @@
 
 pub mod clause;
 mod compare;
+pub mod counts;
 pub mod deltas;
 pub mod floor;
+mod functions;
 mod gate;
+pub mod given_up;
 pub mod inspect;
 mod install;
 mod key_index;
@@ -12,6 +15,7 @@ mod mapped;
 mod names;
 mod origin;
 pub mod purge;
+pub mod purging;
 mod registry;
 mod relation;
 mod site;

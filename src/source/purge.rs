@@ -11,16 +11,13 @@ use bucardo_actors::ports::Watch;
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
+use super::deltas::{Waiting, backlog};
+use super::given_up::{GivenUp, given_up};
 use super::install::exists;
 use crate::pg::{Connection, Sql, SqlFile};
 
 const FLOORS: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_floors.sql"));
 const BATCH: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_batch.sql"));
-const LATE: SqlFile = SqlFile::new(include_str!("../../sql/source/late_readers.sql"));
-const HELD_BACK: SqlFile = SqlFile::new(include_str!("../../sql/source/held_back.sql"));
-
-/// A backlog of one table is counted up to here.
-const HELD_ROWS_MAX: i64 = 1_000_000;
 
 /// How a purge goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -29,23 +26,38 @@ pub struct PurgeLimits {
     pub keep: Duration,
     /// Rows that one transaction deletes at most.
     pub batch_rows_max: u32,
-    /// Unread rows older than this are worth telling.
-    pub held_after: Duration,
 }
 
 impl Default for PurgeLimits {
     fn default() -> Self {
-        Self { keep: Duration::from_secs(45), batch_rows_max: 10_000, held_after: Duration::from_secs(3600) }
+        Self { keep: Duration::from_secs(45), batch_rows_max: 10_000 }
     }
 }
 
 /// What a purge of one source did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
+    /// Delta tables looked at.
+    pub tables: u64,
     /// Delta rows deleted.
     pub rows: u64,
-    /// Delta rows that wait for some target for longer than `held_after`.
-    pub held_back: u64,
+    /// What stays because a reader has not read it yet.
+    pub waiting: Vec<Waiting>,
+    /// Readers for which nothing is kept.
+    pub given_up: Vec<(SyncName, DbName, GivenUp)>,
+}
+
+impl Purged {
+    /// Changes that some reader has not read, each counted once.
+    #[must_use]
+    pub fn held_back(&self) -> u64 {
+        let mut most: HashMap<i32, i64> = HashMap::new();
+        for waiting in &self.waiting {
+            let known = most.entry(waiting.captured).or_default();
+            *known = waiting.changes.max(*known);
+        }
+        most.values().sum::<i64>().unsigned_abs()
+    }
 }
 
 /// Why a purge stopped. Batches already committed stay deleted.
@@ -69,9 +81,17 @@ pub struct Survey {
 #[derive(Debug)]
 struct Known {
     name: String,
+    /// The table whose changes these are.
+    table: TableName,
     syncs: Vec<SyncName>,
     read: Read,
 }
+
+/// A table of a source: its schema and its name.
+pub type TableName = (String, String);
+
+/// Which tables a purge is about; `None`: all.
+pub type Tables<'a> = Option<&'a [TableName]>;
 
 /// What has been read: visible in all positions, below the ceiling.
 #[derive(Debug)]
@@ -122,6 +142,7 @@ pub async fn survey(source: &Connection, db: &DbName) -> Result<Survey, PurgeErr
     let rows = source.query(FLOORS.text(), &[]).await.map_err(failed(db, "bucardo.captured"))?;
     let known = |row: &Row| Known {
         name: row.get("deltaname"),
+        table: (row.get("schemaname"), row.get("tablename")),
         syncs: row.get::<_, Vec<&str>>("syncs").into_iter().map(SyncName::from).collect(),
         read: Read { positions: row.get("positions"), ceiling: row.get("ceiling") },
     };
@@ -135,11 +156,10 @@ pub async fn survey(source: &Connection, db: &DbName) -> Result<Survey, PurgeErr
 /// As [`purge_within`].
 pub async fn purge(source: &Connection, db: &DbName, limits: PurgeLimits, watch: &Watch) -> Result<Purged, PurgeError> {
     let survey = survey(source, db).await?;
-    purge_within(source, db, &survey, &Bounds::new(), limits, watch).await
+    purge_within(source, db, (&survey, &Bounds::new()), None, limits, watch).await
 }
 
-/// Purges the delta tables of one source, by an earlier look at who has read what and the `bounds` that were found
-/// after it.
+/// Purges delta tables of one source, by an earlier look at who has read what and the bounds that were found after it.
 ///
 /// Each batch is a transaction of its own and takes no lock that a writer waits for. Stops between two batches when
 /// `watch` says so.
@@ -150,8 +170,8 @@ pub async fn purge(source: &Connection, db: &DbName, limits: PurgeLimits, watch:
 pub async fn purge_within(
     source: &Connection,
     db: &DbName,
-    survey: &Survey,
-    bounds: &Bounds,
+    (survey, bounds): (&Survey, &Bounds),
+    tables: Tables<'_>,
     limits: PurgeLimits,
     watch: &Watch,
 ) -> Result<Purged, PurgeError> {
@@ -159,27 +179,24 @@ pub async fn purge_within(
     if survey.tables.is_empty() {
         return Ok(purged);
     }
-    let seconds = limits.held_after.as_secs_f64();
-    let late = source.query(LATE.text(), &[&seconds]).await.map_err(failed(db, "bucardo.track"))?;
-    let late: Vec<&str> = late.iter().map(|row| row.get("sync")).collect();
-    for Known { name, syncs, read } in &survey.tables {
+    let is_wanted = |known: &&Known| tables.is_none_or(|tables| tables.contains(&known.table));
+    for Known { name, syncs, read, .. } in survey.tables.iter().filter(is_wanted) {
         let table = Sql::qualified("bucardo", name);
         let bound = strictest(bounds, syncs);
         purged.rows += purge_table(source, &table, read, bound, limits, watch).await.map_err(failed(db, name))?;
-        if syncs.iter().any(|sync| late.contains(&sync.as_str())) {
-            let sql = HELD_BACK.fill(&[("delta", &table)]);
-            let args: [&(dyn postgres_types::ToSql + Sync); 3] = [&read.positions, &seconds, &HELD_ROWS_MAX];
-            let held: i64 = source.query_one(&sql, &args).await.map_err(failed(db, name))?.get("changes");
-            purged.held_back += held.unsigned_abs();
-        }
+        purged.tables += 1;
     }
-    let all = Read {
-        positions: survey.tables.iter().flat_map(|table| table.read.positions.iter().cloned()).collect(),
-        ceiling: survey.tables.iter().map(|table| table.read.ceiling).min().unwrap_or_default(),
-    };
-    let bound = strictest(bounds, survey.tables.iter().flat_map(|table| &table.syncs));
-    let table = Sql::qualified("bucardo", "truncated");
-    purge_table(source, &table, &all, bound, limits, watch).await.map_err(failed(db, "truncated"))?;
+    if tables.is_none() {
+        let all = Read {
+            positions: survey.tables.iter().flat_map(|table| table.read.positions.iter().cloned()).collect(),
+            ceiling: survey.tables.iter().map(|table| table.read.ceiling).min().unwrap_or_default(),
+        };
+        let bound = strictest(bounds, survey.tables.iter().flat_map(|table| &table.syncs));
+        let table = Sql::qualified("bucardo", "truncated");
+        purge_table(source, &table, &all, bound, limits, watch).await.map_err(failed(db, "truncated"))?;
+        purged.waiting = backlog(source, None).await.map_err(failed(db, "what waits"))?;
+        purged.given_up = given_up(source).await.map_err(failed(db, "bucardo.track"))?;
+    }
     Ok(purged)
 }
 
@@ -197,7 +214,7 @@ async fn purge_table(
         Bound::Unknown => return Ok(0),
     };
     let batch = source.prepare(&BATCH.fill(&[("delta", table)])).await?;
-    let (keep, most) = (limits.keep.as_secs_f64(), i64::from(limits.batch_rows_max));
+    let (keep, most) = (limits.keep.as_secs_f64(), i64::from(limits.batch_rows_max.max(1)));
     let mut rows = 0;
     while !watch.stop().is_cancelled() {
         let deleted = source.execute(&batch, &[&read.positions, &read.ceiling, &keep, &most, &before]).await?;

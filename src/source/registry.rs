@@ -5,6 +5,7 @@
 
 use bucardo_actors::model::{DbName, Pair, SyncName};
 
+use super::given_up::GivenUp;
 use super::install::{LOCK, create_once, exists, forget_source};
 use super::site::Site;
 use super::validate::ValidateError;
@@ -86,6 +87,9 @@ async fn reader(
     source.batch_execute("BEGIN").await?;
     source.batch_execute(LOCK.text()).await?;
     let known = source.query_opt(TRACK_FIND.text(), &[&sync, &to]).await?;
+    if known.as_ref().is_some_and(|row| GivenUp::of(row.get("round")).is_some()) {
+        return source.batch_execute("COMMIT").await; // its KID has it copied, when that is due
+    }
     // One that was expected has no round yet, but a place to begin.
     let round = known.as_ref().map(|row| row.get::<_, i64>("round")).filter(|round| *round >= 0);
     let snapshot = known.map_or_else(|| baseline.to_owned(), |row| row.get("snapshot"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use bucardo::catalog::conflicts::{Conflict, ConflictStore};
-use bucardo::catalog::{CopyLimits, Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
+use bucardo::catalog::{Budget, CopyLimits, Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
 use bucardo::engine::merge::MergeSession;
 use bucardo::engine::{CopySession, PairSession};
 use bucardo::pg::Access;
@@ -239,7 +239,13 @@ pub(crate) fn empty_sync(name: &str) -> SyncDetail {
 pub(crate) fn member(name: &str, conninfo: &str, role: Role) -> Member {
     let access = Access::parse(conninfo).unwrap();
     Member {
-        db: Arc::new(Db { name: name.into(), access, kind: "postgres".to_owned(), active: true }),
+        db: Arc::new(Db {
+            name: name.into(),
+            access,
+            kind: "postgres".to_owned(),
+            active: true,
+            budget: Budget::default(),
+        }),
         role,
         priority: 0,
         makedelta: false,

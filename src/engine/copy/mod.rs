@@ -40,6 +40,9 @@ use super::step::Step;
 use super::table::Table;
 use crate::catalog::{DeleteMethod, Goat, SyncDetail};
 
+/// Stands for the request of a copy that nobody has ever asked for: it needs a number while it is under way.
+const UNASKED: i64 = 1 << 62;
+
 /// Whether a copy is asked for, or under way: what has begun is brought to its end, whatever `onetimecopy` says by now.
 pub(super) fn is_due(sync: &SyncDetail, held: &Held) -> bool {
     held.copy_request < 0 || is_asked(sync, held)
@@ -50,13 +53,16 @@ fn is_asked(sync: &SyncDetail, held: &Held) -> bool {
 }
 
 /// Copies; the inner error names a table whose definition changed under the round.
+/// `is_needed`: all is copied whatever was asked for, and nothing goes on that was begun before.
 pub(super) async fn run(
     round: &mut Round<'_>,
     held: &Held,
     look: Look,
+    is_needed: bool,
 ) -> Result<Result<RoundReport, String>, RoundError> {
-    let job = unfinished(round, held, &look).await?;
-    let mode = job.as_ref().map_or(round.sync.onetimecopy, |job| job.mode);
+    let job = if is_needed { None } else { unfinished(round, held, &look).await? };
+    let asked = if is_needed { 1 } else { round.sync.onetimecopy };
+    let mode = job.as_ref().map_or(asked, |job| job.mode);
     if job.is_none() && mode == 2 {
         // What waits for the tables that are not copied must be known.
         round.check_time(held, &look)?;
@@ -218,7 +224,8 @@ async fn resume(
             let pending = journal.pending_indexes().await?;
             journal.forget_all().await?;
             // Without a new request: the former one is begun anew.
-            let request = round.sync.copy_request.max(-held.copy_request);
+            let request = Some(round.sync.copy_request.max(-held.copy_request)).filter(|request| *request > 0);
+            let request = request.unwrap_or(UNASKED);
             Ok((Job { request, mode, attempt: 1 }, pending))
         }
     }
@@ -263,7 +270,8 @@ async fn finish(round: &mut Round<'_>, job: &Job, number: i64, tasks: &[Task]) -
     onward::whole(&round.session.target, round.sync, &round.id.source, tables).await?;
     let rows = Journal { target: &round.session.target, id: round.id }.finish().await?;
     let position = held.position.clone();
-    round.commit(&held, &position, (0, rows), job.request, Extent::Part).await
+    let answered = if job.request == UNASKED { 0 } else { job.request };
+    round.commit(&held, &position, (0, rows), answered, Extent::Part).await
 }
 
 fn copier<'a>(round: &'a Round<'_>) -> Copier<'a> {

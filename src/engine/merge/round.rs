@@ -9,7 +9,7 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use futures_util::future::{join_all, try_join_all};
 
-use bucardo_actors::model::{DbName, RoundReport};
+use bucardo_actors::model::{DbName, GoatCounts, RoundReport};
 use bucardo_actors::ports::Watch;
 
 use super::arm::{Advance, Arm, Look, News, Rows};
@@ -69,6 +69,12 @@ pub(super) struct Done {
     pub(super) report: RoundReport,
     /// Sources that did not commit, and why.
     pub(super) refused: Vec<RoundError>,
+}
+
+/// What was written to some sources.
+fn sum(rows: &[Rows]) -> Rows {
+    let add = |sum: Rows, it: &Rows| Rows { deletes: sum.deletes + it.deletes, inserts: sum.inserts + it.inserts };
+    rows.iter().fold(Rows::default(), add)
 }
 
 /// What a merge comes to.
@@ -158,14 +164,12 @@ impl Merge<'_> {
             caught.push(Caught { table: place, arms });
         }
         let Tally { mut report, rows, oldest, .. } = tally;
-        for it in &rows {
-            report.deletes += it.deletes;
-            report.inserts += it.inserts;
-        }
+        (report.deletes, report.inserts) = (sum(&rows).deletes, sum(&rows).inserts);
         let (committed, refused) = self.commit(&looks, &rows, &caught).await?;
         if committed.is_empty() {
             // The next merge does, and counts, all of it.
             (report.deletes, report.inserts, report.conflicts) = (0, 0, 0);
+            report.goats.clear();
         }
         for Caught { table, arms } in caught {
             let sources: Vec<u16> =
@@ -240,12 +244,18 @@ impl Merge<'_> {
         let strategy = self.strategy(place)?;
         self.open_scratch(&goat).await?;
         let ruled = judge::table(self, &goat, place, (readers, looks, news), &strategy, tally.leader).await?;
-        tally.report.keys += ruled.keys;
+        let (keys, before) = (ruled.keys, sum(tally.rows));
+        tally.report.keys += keys;
         tally.report.conflicts += ruled.conflicts;
         *tally.oldest = [*tally.oldest, ruled.oldest].into_iter().flatten().min();
         let written: Vec<bool> = ruled.take.iter().map(|spool| spool.rows > 0).collect();
         spread::table(self, &goat, looks, ruled, tally.rows).await?;
         self.wake(place, &written).await?;
+        if let Some(goat) = self.sync.tables().nth(place) {
+            let now = sum(tally.rows);
+            let (deletes, inserts) = (now.deletes - before.deletes, now.inserts - before.inserts);
+            tally.report.goats.push(GoatCounts { goat: goat.id, keys, deletes, inserts });
+        }
         self.kept.goats[place] = Some(goat);
         Ok(Ok(()))
     }

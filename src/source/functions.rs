@@ -1,0 +1,28 @@
+//! The functions that people and cron jobs call in a source: `bucardo_purge_delta` and `bucardo_compress_delta`.
+
+use md5::{Digest, Md5};
+
+use super::install::{LOCK, LOCK_TIMEOUT};
+use crate::pg::{Connection, Sql, SqlFile};
+
+const FUNCTIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_functions.sql"));
+const DIGEST: SqlFile = SqlFile::new(include_str!("../../sql/source/functions_digest.sql"));
+
+/// Makes the functions, unless they are there as they should be. Locks no table of anybody.
+pub(super) async fn make(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
+    let digest: String = Md5::digest(FUNCTIONS.text()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let is_there = async |conn: &tokio_postgres::Client| {
+        let found: Option<String> = conn.query_one(DIGEST.text(), &[]).await?.get("digest");
+        Ok::<bool, tokio_postgres::Error>(found.is_some_and(|found| found.ends_with(&digest)))
+    };
+    if is_there(conn).await? {
+        return Ok(());
+    }
+    let txn = conn.transaction().await?;
+    txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
+    txn.batch_execute(LOCK.text()).await?;
+    txn.batch_execute(FUNCTIONS.text()).await?;
+    let comment = Sql::literal(&format!("Deletes the changes that everybody has read. Made from {digest}"));
+    txn.batch_execute(&format!("COMMENT ON FUNCTION bucardo.bucardo_purge_delta(interval) IS {comment}")).await?;
+    txn.commit().await
+}

@@ -1,0 +1,122 @@
+//! A target that is away for long: the source is not slowed, the backlog is shown, and it is over when the target is
+//! back. And what the policies of a queue do meanwhile.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::{Proxy, Town, server, wait};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// pgbench's transactions per second on A, for so many seconds.
+async fn tps(town: &Town, seconds: &str) -> f64 {
+    let mut pgbench = server().client("pgbench");
+    pgbench.args(["-c", "2", "-n", "-T", seconds]).arg(&town.a.name).stdout(Stdio::piped()).stderr(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || pgbench.output().unwrap()).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.starts_with("tps = ")).unwrap_or_else(|| panic!("{text}"));
+    line.split_whitespace().nth(2).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_was_away_under_load_is_caught_up_in_one_go() {
+    let mut town = Town::found("").await;
+    let mut pgbench = server().client("pgbench");
+    pgbench.args(["-i", "-q", "-s", "1"]).arg(&town.a.name).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(pgbench.status().unwrap().success());
+    town.a.run("ALTER TABLE pgbench_history ADD id bigserial PRIMARY KEY").await;
+    let schema = server().client("pg_dump").args(["--schema-only", "-d", &town.a.name]).output().unwrap();
+    for target in [&town.b, &town.c] {
+        server().sql(&target.name, std::str::from_utf8(&schema.stdout).unwrap()).unwrap();
+    }
+    let to_b = Proxy::to(town.b.port).await;
+    town.sync_through(town.a.port, to_b.port(), "onetimecopy=1");
+    town.bucardo.run("set vac_sleep=0.5 vac_keep=0");
+    let mut daemon = town.daemon().await;
+    daemon.announce("round failed");
+    town.settle(SOON).await;
+
+    let before = tps(&town, "3").await;
+    town.caught_up(&["B", "C"], SOON).await;
+    let rounds = "SELECT round FROM bucardo.position WHERE sync = 's'";
+    let begun = town.b.number(rounds).await;
+    to_b.cut();
+    let away = tps(&town, "6").await;
+    println!("transactions per second: {before:.0} with both targets, {away:.0} with one away");
+    assert!(away > before / 3.0, "the source is slowed: {before} before, {away} with B away");
+    town.caught_up(&["C"], SOON).await;
+
+    // Age and size of the backlog, for people and for programs.
+    let json: serde_json::Value = serde_json::from_str(&town.bucardo.run("status s --json")).unwrap();
+    let targets = json["syncs"][0]["targets"].as_array().unwrap();
+    let b = targets.iter().find(|target| target["target"] == "B").unwrap();
+    let waiting = b["waiting"].as_i64().unwrap();
+    assert!(waiting > 500 && b["waiting_bytes"].as_i64().unwrap() > 20_000, "{b}");
+    assert!(b["lag_seconds"].as_f64().unwrap() > 3.0, "{b}");
+    let status = town.bucardo.run("status s");
+    let line = status.lines().find(|line| line.contains("A -> B")).unwrap();
+    for words in [" waiting (", "B), lag ", "fails since", "next try"] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    println!("{line}");
+    let kept = town.bucardo.run("delta A");
+    assert!(!kept.contains("Total deltas across all targets: 0"), "{kept}");
+
+    to_b.open();
+    town.bucardo.run("kick s 0");
+    town.caught_up(&["B", "C"], SOON).await;
+    let went = town.b.number(rounds).await - begun;
+    assert!(went <= 3, "{went} rounds for what waited");
+    town.assert_same().await;
+    wait::until("the purge of what was kept", SOON, async || {
+        let kept = town.bucardo.run("delta");
+        if kept.starts_with("Total deltas across all targets: 0\n") { Ok(()) } else { Err(kept) }
+    })
+    .await;
+    daemon.stop().await;
+}
+
+/// More waits than the budget allows: first that is only said; with another policy the source lets go of the target,
+/// which is copied when it is back, and nothing is said any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_over_its_budget_is_told_of_and_let_go() {
+    let mut town = Town::found("CREATE TABLE orders (id int PRIMARY KEY, note text)").await;
+    let to_b = Proxy::to(town.b.port).await;
+    town.sync_through(town.a.port, to_b.port(), "");
+    town.bucardo.run("set vac_sleep=0.2 vac_keep=0 queue_rows_max=100");
+    let mut daemon = town.daemon().await;
+    daemon.announce("round failed");
+    daemon.announce("than its budget allows");
+    town.a.run("INSERT INTO orders SELECT n, 'first' FROM generate_series(1, 10) n").await;
+    town.settle(SOON).await;
+    to_b.cut();
+    town.a.run("INSERT INTO orders SELECT n, 'away' FROM generate_series(11, 300) n").await;
+    daemon.logs("keeps more changes for the target than its budget allows", SOON).await;
+    let noted = "SELECT sync, target, changes, why, done IS NULL FROM bucardo.over_budget";
+    let expected = vec!["s|B|290|these are more than 100 (queue_rows_max)|t".to_owned()];
+    wait::until_equal("a note in the catalog", SOON, &expected, async || town.control.rows(noted).await).await;
+    let status = town.bucardo.run("status");
+    assert!(status.contains("Warning: sync s: A keeps 290 changes"), "{status}");
+    let detail = town.bucardo.run("status s");
+    assert!(detail.contains("Queue") && detail.contains("queue_rows_max"), "{detail}");
+
+    town.bucardo.run("update db A queue_policy=copy");
+    town.bucardo.run("reload");
+    wait::until("the purge of what waited", SOON, async || {
+        let kept = town.bucardo.run("delta");
+        if kept.starts_with("Total deltas across all targets: 0\n") { Ok(()) } else { Err(kept) }
+    })
+    .await;
+    let status = town.bucardo.run("status s");
+    assert!(status.contains("given up: too much waited for it; it gets a copy"), "{status}");
+    let done = "SELECT done FROM bucardo.over_budget";
+    assert!(town.control.value(done).await.starts_with("given up"));
+
+    to_b.open();
+    town.bucardo.run("kick s 0");
+    town.settle(SOON).await;
+    town.a.run("UPDATE orders SET note = 'after' WHERE id = 5").await;
+    town.settle(SOON).await;
+    wait::until_equal("no note any more", SOON, &Vec::<String>::new(), async || town.control.rows(noted).await).await;
+    daemon.stop().await;
+}
