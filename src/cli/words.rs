@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::CliError;
 
 /// Verbs and their other spellings.
-const VERBS: [(&str, &[&str]); 19] = [
+const VERBS: [(&str, &[&str]); 21] = [
     ("install", &[]),
     ("start", &["strt"]),
     ("stop", &[]),
