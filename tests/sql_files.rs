@@ -83,8 +83,9 @@ const ROUND_HOLES: [(&str, &str); 35] = [
 ];
 
 /// Scripts and pieces, which the rounds of the other tests run.
-const NOT_ONE_STATEMENT: [&str; 15] = [
+const NOT_ONE_STATEMENT: [&str; 16] = [
     "handed_on.sql",
+    "along_index.sql",
     "purge_functions.sql",
     "readable.sql",
     "idle_body.sql",

@@ -15,6 +15,7 @@ use crate::pg::{Connection, Sql, SqlFile};
 const TRACKS: SqlFile = SqlFile::new(include_str!("../../sql/source/tracks.sql"));
 const FILLED: SqlFile = SqlFile::new(include_str!("../../sql/source/filled_deltas.sql"));
 const WAITING: SqlFile = SqlFile::new(include_str!("../../sql/source/waiting.sql"));
+const ALONG_INDEX: SqlFile = SqlFile::new(include_str!("../../sql/source/along_index.sql"));
 const EXTENT: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_extent.sql"));
 
 /// So many waiting changes of one table are counted for one reader; more are estimated.
@@ -126,12 +127,20 @@ pub async fn waiting(source: &Connection, sync: &SyncName) -> Result<Vec<TargetS
     Ok(states)
 }
 
-/// What waits for the readers of one sync, or of all: an entry for each reader and table with anything.
+/// What waits for the readers of one sync, or of all: an entry for each reader and table with anything. The session is
+/// in no transaction.
 ///
 /// # Errors
 ///
-/// The server's.
+/// The server's; then the session is left in a transaction that has failed.
 pub async fn backlog(source: &Connection, sync: Option<&SyncName>) -> Result<Vec<Waiting>, tokio_postgres::Error> {
+    source.batch_execute(ALONG_INDEX.text()).await?;
+    let found = look(source, sync).await?;
+    source.batch_execute("COMMIT").await?;
+    Ok(found)
+}
+
+async fn look(source: &Connection, sync: Option<&SyncName>) -> Result<Vec<Waiting>, tokio_postgres::Error> {
     let sync = sync.map(SyncName::as_str);
     let [origin, of, db] = ["d.origin", "t.sync", "t.target"].map(Sql::trusted);
     let news = readable(&origin, &of, &db);
