@@ -76,6 +76,7 @@ async fn a_target_that_is_to_be_copied_comes_back_by_itself() {
     lose_changes_of_c(&mut lab, GivenUp::Waits).await;
     assert_eq!(let_copy(&source(&lab).await).await.unwrap(), 1, "the policy is another one now");
     lab.sync.copy = CopyLimits { atomic_bytes: 0, ..CopyLimits::default() };
+    lab.renew();
     lab.round_failing("c", "copy complete", Accident::Fault).await;
     lab.on("a").run("INSERT INTO t VALUES (1001, 'meanwhile')").await;
     assert_eq!(purge_all(&lab).await, 0, "changes are kept again since before the copy");

@@ -62,6 +62,10 @@ impl Conflicts {
 pub(super) struct RunStatus {
     pub(super) started: chrono::DateTime<chrono::Local>,
     pub(super) ended: Option<chrono::DateTime<chrono::Local>>,
+    /// How long it took, so far.
+    took_seconds: f64,
+    /// How long it is over.
+    ago_seconds: Option<f64>,
     pub(super) deletes: u64,
     pub(super) inserts: u64,
     pub(super) truncates: u64,
@@ -71,9 +75,12 @@ pub(super) struct RunStatus {
 
 impl RunStatus {
     fn of(run: &Run) -> Self {
+        let took = run.ended.unwrap_or_else(SystemTime::now).duration_since(run.started).unwrap_or_default();
         Self {
             started: run.started.into(),
             ended: run.ended.map(Into::into),
+            took_seconds: took.as_secs_f64(),
+            ago_seconds: run.ended.and_then(|ended| ended.elapsed().ok()).map(|ago| ago.as_secs_f64()),
             deletes: run.counts.deletes,
             inserts: run.counts.inserts,
             truncates: run.counts.truncates,
@@ -84,13 +91,12 @@ impl RunStatus {
 
     /// How long it took.
     pub(super) fn took(&self) -> Duration {
-        let end = self.ended.unwrap_or_else(chrono::Local::now);
-        (end - self.started).to_std().unwrap_or_default()
+        Duration::from_secs_f64(self.took_seconds)
     }
 
     /// How long it is over.
     fn age(&self) -> Duration {
-        self.ended.and_then(|ended| SystemTime::from(ended).elapsed().ok()).unwrap_or_default()
+        Duration::from_secs_f64(self.ago_seconds.unwrap_or_default())
     }
 }
 
