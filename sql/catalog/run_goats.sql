@@ -8,9 +8,10 @@
 --   $6 timestamptz   when the oldest of the changes was made; NULL: not known
 --   $7 timestamptz   when they were committed
 WITH counted AS (
-    SELECT c.goat, c.deletes, c.inserts, c.keys
+    SELECT c.goat, sum(c.deletes)::bigint AS deletes, sum(c.inserts)::bigint AS inserts, sum(c.keys)::bigint AS keys
     FROM unnest($3::integer[], $4::bigint[], $5::bigint[], $8::bigint[]) AS c (goat, deletes, inserts, keys)
     JOIN bucardo.goat AS g ON g.id = c.goat
+    GROUP BY c.goat
 ), rated AS (
     INSERT INTO bucardo.bucardo_rate (sync, goat, target, mastercommit, slavecommit, total)
     SELECT s.name, c.goat, $2::text, $6::timestamptz, $7::timestamptz, least(c.keys, 2147483647)::integer
