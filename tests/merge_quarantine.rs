@@ -262,7 +262,10 @@ async fn purge_all_but(lab: &SyncLab, name: &str, there: &bucardo::catalog::Memb
         let survey = survey(&source, &db.name).await.unwrap();
         let bounds = Bounds::from([(sync.name.clone(), Bound::Unknown)]);
         let limits = PurgeLimits { keep: Duration::ZERO, ..PurgeLimits::default() };
-        assert_eq!(purge_within(&source, &db.name, &survey, &bounds, limits, &Watch::default()).await.unwrap().rows, 0);
+        assert_eq!(
+            purge_within(&source, &db.name, (&survey, &bounds), None, limits, &Watch::default()).await.unwrap().rows,
+            0
+        );
     }
 }
 
