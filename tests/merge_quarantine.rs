@@ -53,7 +53,8 @@ async fn purge_all(lab: &SyncLab) -> u64 {
     let limits = PurgeLimits { keep: Duration::ZERO, ..PurgeLimits::default() };
     let mut rows = 0;
     for ((db, source), survey) in open.iter().zip(&surveys) {
-        rows += purge_within(source, &(*db).into(), survey, &bounds, limits, &Watch::default()).await.unwrap().rows;
+        rows +=
+            purge_within(source, &(*db).into(), (survey, &bounds), None, limits, &Watch::default()).await.unwrap().rows;
     }
     rows
 }
