@@ -29,6 +29,7 @@ mod copy_pieces;
 mod daemon;
 mod daemon_backlog;
 mod daemon_conflicts;
+mod daemon_failing;
 mod daemon_four_masters;
 mod daemon_fullcopy;
 mod daemon_hush;

@@ -194,6 +194,11 @@ impl<A> Agenda<A> {
         self.desks.get(kid).is_none_or(|desk| desk.dirty.is_none() && desk.running.is_none())
     }
 
+    /// No KID has work.
+    pub(crate) fn all_idle(&self) -> bool {
+        self.desks.keys().all(|kid| self.idle(kid))
+    }
+
     /// So many KIDs are in a round.
     pub(crate) fn running(&self) -> usize {
         self.desks.values().filter(|desk| desk.running.is_some()).count()

@@ -17,8 +17,10 @@ use crate::dbs::reached_by;
 use crate::health::ask;
 use crate::kid::Kid;
 use crate::lifeline::Lifeline;
+use crate::mcp::Mcp;
 use crate::messages::{
-    Brake, ChildExited, DbBack, Look, Ping, PingActor, Pong, Replan, Retry, RoundEnded, RunRound, Stop,
+    Brake, ChildExited, DbBack, Leave, Look, Ping, PingActor, Pong, Replan, Rest, Retry, RoundEnded, RunRound, Stop,
+    Undone,
 };
 use crate::model::{Cause, DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan, Work};
 use crate::nursery::{Nursery, Parent, Standing};
@@ -62,7 +64,9 @@ pub struct Ctl {
     untold: Option<SpawnHandle>, // SyncDone is to be told then
     away: BTreeSet<DbName>,      // sources that the last merge did without
     stalled: bool,               // that a KID is stalled was told
-    mcp: Recipient<DbBack>,
+    leaving: bool,               // there are no more kicks for it
+    asked_to_rest: bool,
+    mcp: Addr<Mcp>,
     life: Lifeline<SyncName>,
 }
 
@@ -74,7 +78,7 @@ impl Ctl {
         plan: SyncPlan,
         kids: BTreeSet<KidId>,
         brake: Brake,
-        mcp: Recipient<DbBack>,
+        mcp: Addr<Mcp>,
     ) -> Self {
         let mut agenda = Agenda::new();
         for kid in kids {
@@ -88,6 +92,8 @@ impl Ctl {
             away: BTreeSet::new(),
             runs: Runs::default(),
             stopping: false,
+            leaving: false,
+            asked_to_rest: false,
             stalled: false,
             check: None,
             flush: None,
@@ -142,6 +148,31 @@ impl Ctl {
             self.retry_children(ctx);
         }
         self.grant(ctx);
+        self.rest(ctx);
+    }
+
+    /// One that is not to stay, or is to leave, ends once there is nothing to do. Of the first the MCP decides, since it
+    /// is who gives the kicks.
+    fn rest(&mut self, ctx: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        let waits = |kid: KidId| !is_able(self.kids.standing(&kid));
+        if self.leaving {
+            if self.agenda.running() == 0 && self.agenda.due().into_iter().all(waits) {
+                if !self.agenda.all_idle() {
+                    self.mcp.do_send(Undone(self.plan.name.clone()));
+                }
+                self.wind_down(self.settings.schedule.grace, ctx);
+            }
+        } else if !self.plan.stayalive && !self.asked_to_rest && !self.brake.paused {
+            let idle = self.kids.is_empty() && self.agenda.all_idle() && self.untold.is_none();
+            if idle {
+                self.asked_to_rest = true;
+                let (sync, generation) = (self.plan.name.clone(), self.life.generation());
+                self.mcp.do_send(Rest { sync, generation });
+            }
+        }
     }
 
     fn record(&self, records: impl IntoIterator<Item = RunRecord>) {
@@ -164,7 +195,10 @@ impl Ctl {
             if wait.is_zero() {
                 self.tell_done();
             } else {
-                self.untold = Some(ctx.run_later(wait, |ctl, _| ctl.tell_done()));
+                self.untold = Some(ctx.run_later(wait, |ctl, ctx| {
+                    ctl.tell_done();
+                    ctl.rest(ctx);
+                }));
             }
         } else {
             over.unasked.into_iter().for_each(Answer::forgo);
@@ -222,10 +256,11 @@ impl Ctl {
             None => Doing::Idle,
         };
         let board = &self.shared.board;
-        let fault = stalled.and_then(|kid| board.get(&ActorId::Kid(kid.clone()))?.fault);
+        let kid = stalled.and_then(|kid| board.get(&ActorId::Kid(kid.clone()))).unwrap_or_default();
         board.note(&ActorId::Ctl(self.plan.name.clone()), |snapshot| {
             snapshot.enter(state);
-            snapshot.fault = fault;
+            snapshot.fault = kid.fault;
+            snapshot.next_try = kid.next_try.filter(|_| state == Doing::Stalled);
         });
     }
 
@@ -287,6 +322,7 @@ impl Actor for Ctl {
             self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
         }
         self.show();
+        self.rest(ctx);
     }
 }
 
@@ -312,6 +348,7 @@ impl Parent<KidId> for Ctl {
                 self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
             }
             self.grant(ctx);
+            self.rest(ctx);
             return self.end_if_alone(ctx);
         };
         let hint = fault.hint.as_deref();
@@ -354,6 +391,7 @@ impl Parent<KidId> for Ctl {
         // Who asked and hears of it can read in the run history why.
         Self::killed(over);
         self.grant(ctx);
+        self.rest(ctx);
         self.end_if_alone(ctx);
     }
 
@@ -417,6 +455,7 @@ impl Handler<RoundEnded> for Ctl {
             self.kids.stop(&kid, Duration::ZERO);
         }
         self.flush_later(ctx);
+        self.rest(ctx);
     }
 }
 
@@ -425,6 +464,15 @@ impl Handler<Look> for Ctl {
 
     fn handle(&mut self, look: Look, ctx: &mut Context<Self>) {
         self.look(look.reason, look.retry, look.answer, ctx);
+    }
+}
+
+impl Handler<Leave> for Ctl {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+        self.leaving = true;
+        self.rest(ctx);
     }
 }
 

@@ -155,6 +155,24 @@ pub(crate) struct Retry {
     pub(crate) db: Option<DbName>,
 }
 
+/// From a CTL that is not to stay to the MCP: there is nothing to do.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rest {
+    pub(crate) sync: SyncName,
+    pub(crate) generation: u64,
+}
+
+/// From a CTL that leaves to the MCP: a KID in trouble has left work behind.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Undone(pub(crate) SyncName);
+
+/// From the MCP to a CTL: end as soon as what you have is done. There will be no more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Leave;
+
 /// From a CTL to the MCP: a database that was stalled can be reached again.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -291,6 +291,12 @@ pub struct SyncPlan {
     pub check_every: Option<Duration>,
     /// KIDs keep their connections between rounds; else each ends after the rounds of a kick.
     pub kidsalive: bool,
+    /// Its controller stays between runs; else it ends after each, and comes with the next kick.
+    pub stayalive: bool,
+    /// A controller that is older is replaced at the next kick, with its KIDs.
+    pub lifetime: Option<Duration>,
+    /// A controller that has had so many kicks is replaced at the next one, with its KIDs.
+    pub kicks_max: Option<u32>,
     /// Something in the catalog that keeps it from running, and what to do; it is then not started.
     pub problem: Option<Fault>,
     /// Changes whenever anything changes that a KID has read from the catalog; KIDs are then replaced.
@@ -313,6 +319,9 @@ impl SyncPlan {
             at_once_max: None,
             check_every: None,
             kidsalive: true,
+            stayalive: true,
+            lifetime: None,
+            kicks_max: None,
             problem: None,
             fingerprint: 0,
         }

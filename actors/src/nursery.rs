@@ -128,6 +128,17 @@ impl<K: Key, C: Actor<Context = Context<C>> + Handler<Ping> + Handler<Stop>> Nur
         }
     }
 
+    /// The child gets no more work, and is expected to end by itself; its address, if it was alive.
+    pub fn let_go(&mut self, key: &K) -> Option<Addr<C>> {
+        match &mut self.children.get_mut(key)?.state {
+            State::Alive { addr, stopping, .. } => {
+                *stopping = true;
+                Some(addr.clone())
+            }
+            State::Ended { .. } => None,
+        }
+    }
+
     /// Asks all children to end within `grace`.
     pub fn stop_all(&mut self, grace: Duration) {
         for key in self.children.keys().cloned().collect::<Vec<_>>() {

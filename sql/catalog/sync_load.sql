@@ -3,6 +3,7 @@
 SELECT s.name, coalesce(s.herd, '') AS herd, coalesce(s.dbs, '') AS dbs, s.status, s.autokick,
        s.do_listen, s.limitdbs, s.priority,
        extract(epoch FROM s.checktime)::double precision AS checktime, s.stayalive, s.kidsalive, s.onetimecopy,
+       extract(epoch FROM s.lifetime)::double precision AS lifetime, s.maxkicks,
        s.copy_request, s.deletemethod, s.analyze_after_copy, s.vacuum_after_copy,
        s.rebuild_index <> 0 AS rebuild_index, s.copyextra, s.strict_checking,
        nullif(btrim(s.conflict_strategy), '') AS conflict_strategy, s.makedelta,

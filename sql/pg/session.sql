@@ -2,7 +2,7 @@
 -- that the program wants to know of the server. The first column is read before it is set.
 -- Timeouts that are set for applications would end a long copy again and again; rows that policies hide must be an
 -- error, not rows that are gone; what has been told as committed must survive a crash; and a server whose client was
--- cut off must notice, because its session holds locks.
+-- cut off or killed must notice, even while it waits, because its session holds locks.
 SELECT pg_catalog.current_setting('default_transaction_read_only') AS read_only_before,
        pg_catalog.set_config('default_transaction_read_only', 'off', false),
        pg_catalog.set_config('client_encoding', 'UTF8', false),
@@ -20,6 +20,9 @@ SELECT pg_catalog.current_setting('default_transaction_read_only') AS read_only_
        pg_catalog.set_config('statement_timeout', '0', false),
        pg_catalog.set_config('lock_timeout', '0', false),
        pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false),
+       CASE WHEN pg_catalog.current_setting('client_connection_check_interval', true) IS NOT NULL
+                 AND pg_catalog.version() LIKE '%linux%'
+            THEN pg_catalog.set_config('client_connection_check_interval', '5s', false) END,
        CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
             THEN pg_catalog.set_config('transaction_timeout', '0', false) END,
        CASE WHEN pg_catalog.current_setting('synchronous_commit') = 'off'

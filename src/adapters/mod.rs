@@ -29,6 +29,7 @@ pub use conflicts::ConflictHistory;
 pub use hush::Activity;
 pub use listener::Listeners;
 pub use numbers::Numbers;
+pub use plans::problem;
 pub use purger::SourcePurger;
 pub use replicator::SyncReplicator;
 

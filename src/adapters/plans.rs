@@ -7,6 +7,12 @@ use bucardo_actors::model::{DbName, Fault, Intent, SyncPlan};
 use crate::catalog::{Role, SyncDetail};
 use crate::source::validate;
 
+/// What in the catalog keeps a sync from running, and what to do about it.
+#[must_use]
+pub fn problem(sync: &SyncDetail) -> Option<Fault> {
+    bucardo_actors::plan::kids(&plan(sync)).err()
+}
+
 /// The plan of a sync; one that cannot run carries its problem.
 pub(super) fn plan(sync: &SyncDetail) -> SyncPlan {
     let problem = sync.problem.clone().map(Fault::permanent).or_else(|| {
@@ -28,6 +34,10 @@ pub(super) fn plan(sync: &SyncDetail) -> SyncPlan {
         at_once_max: sync.limitdbs,
         check_every: sync.checktime,
         kidsalive: sync.kidsalive,
+        // A kid that stays needs a controller that stays.
+        stayalive: sync.stayalive || sync.kidsalive,
+        lifetime: sync.lifetime,
+        kicks_max: sync.maxkicks,
         problem: problem.map(|fault| if fault.hint.is_some() { fault } else { fault.with_hint(next()) }),
         fingerprint: fingerprint(sync),
     }
@@ -40,6 +50,7 @@ fn active(sync: &SyncDetail, role: Role) -> Vec<DbName> {
 /// Changes with everything that a KID has read, but not when a request for a copy is marked as done.
 fn fingerprint(sync: &SyncDetail) -> u64 {
     let mut hasher = DefaultHasher::new();
-    SyncDetail { onetimecopy: 0, status: String::new(), ..sync.clone() }.hash(&mut hasher);
+    let status = String::new();
+    SyncDetail { onetimecopy: 0, status, lifetime: None, maxkicks: None, ..sync.clone() }.hash(&mut hasher);
     hasher.finish()
 }

@@ -202,6 +202,10 @@ pub struct SyncDetail {
     pub stayalive: bool,
     /// KIDs live on between rounds.
     pub kidsalive: bool,
+    /// A CTL that is older is replaced at the next kick.
+    pub lifetime: Option<Duration>,
+    /// A CTL that has had so many kicks is replaced at the next one.
+    pub maxkicks: Option<u32>,
     /// 0 none, 1 copy, 2 copy where the target is empty.
     pub onetimecopy: i16,
     /// Which request `onetimecopy` is; a target that has recorded this number has copied.

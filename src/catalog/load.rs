@@ -155,7 +155,10 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
             None => (None, Some(format!("\"{words}\" is no lock mode (lock_table_force)"))),
         },
     };
-    let checktime: Option<f64> = row.get("checktime");
+    let interval = |column: &str| {
+        let seconds: Option<f64> = row.get(column);
+        seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).filter(|time| !time.is_zero())
+    };
     let deletemethod = match row.get::<_, &str>("deletemethod") {
         "truncate" => DeleteMethod::Truncate,
         "truncate_cascade" => DeleteMethod::TruncateCascade,
@@ -171,9 +174,9 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
         do_listen: row.get("do_listen"),
         limitdbs: usize::try_from(row.get::<_, i16>("limitdbs")).ok().filter(|limit| *limit > 0),
         priority: i32::from(row.get::<_, i16>("priority")),
-        checktime: checktime
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .filter(|time| !time.is_zero()),
+        checktime: interval("checktime"),
+        lifetime: interval("lifetime"),
+        maxkicks: u32::try_from(row.get::<_, i32>("maxkicks")).ok().filter(|most| *most > 0),
         stayalive: row.get("stayalive"),
         kidsalive: row.get("kidsalive"),
         onetimecopy: row.get("onetimecopy"),

@@ -107,6 +107,11 @@ impl States {
         self.lines.iter().find(|line| line.kind == "kid" && line.sync == sync && line.db == db)
     }
 
+    /// The KIDs of a sync that are not well.
+    pub fn kids_in_trouble<'a>(&'a self, sync: &'a str) -> impl Iterator<Item = &'a State> {
+        self.lines.iter().filter(move |line| line.kind == "kid" && line.sync == sync && !line.is_well())
+    }
+
     /// The databases that cannot be reached.
     pub fn stalled_dbs(&self) -> impl Iterator<Item = &State> {
         self.lines.iter().filter(|line| line.kind == "db" && line.state == "stalled")

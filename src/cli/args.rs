@@ -87,7 +87,7 @@ pub struct Options {
     /// The background half of `start`: stdin is the pipe that its caller waits at.
     #[arg(long, hide = true)]
     pub detached: bool,
-    /// The daemon skips the check of the targets' columns.
+    /// Accepted: the daemon checks no columns when it starts.
     #[arg(long)]
     pub quickstart: bool,
     /// No running counter in `kick NAME SECONDS`.

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::chosen::choose;
 use super::ear::Ear;
 use super::{CliError, Context, Outcome};
-use crate::catalog::settings;
+use crate::adapters;
+use crate::catalog::{load_sync, settings};
 
 const PRESENT_WITHIN: Duration = Duration::from_secs(2);
 const SYNC_WITHIN: Duration = Duration::from_secs(10);
@@ -74,6 +75,19 @@ async fn syncs(ctx: &Context, ear: &mut Ear) -> Outcome {
         };
         ctx.out.say("");
         ctx.out.say(format!("Reload of sync {name} {told}"));
+        if told == "failed" {
+            why(ctx, ear, name).await?;
+        }
     }
     Ok(0)
+}
+
+/// What keeps a sync from running: its own problem, else what the daemon shows.
+async fn why(ctx: &Context, ear: &Ear, name: &str) -> Result<(), CliError> {
+    let client = ear.control().client();
+    let detail = load_sync(client, &name.into()).await?;
+    let Some(fault) = detail.as_ref().and_then(adapters::problem) else { return Ok(()) };
+    let hint = fault.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+    ctx.out.warn(format!("{}{hint}", fault.message));
+    Ok(())
 }

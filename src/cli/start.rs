@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::process::Process;
 use super::{CliError, Context, Outcome};
 use crate::catalog::{Control, settings};
-use crate::daemon::pidfile::Presence;
+use crate::daemon::pidfile::{self, Presence};
 use crate::daemon::{self, DaemonError, Log, Start};
 use crate::pg::causes;
 
@@ -28,6 +28,8 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     ctx.out.say("Starting Bucardo");
     let (reader, writer) = std::io::pipe().map_err(|error| CliError::caused("Cannot make a pipe", &error))?;
     let program = std::env::current_exe().map_err(|error| CliError::caused("Cannot find the program", &error))?;
+    // A daemon that kept a lock file or a pipe of its caller open would keep the caller's own waiters waiting.
+    close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let mut child = Command::new(program)
         .args(std::env::args_os().skip(1).filter(|word| word != "restart"))
         .args((ctx.verb == "restart").then_some("start"))
@@ -182,8 +184,10 @@ fn prepare(ctx: &Context, process: &Process) -> Result<(), CliError> {
                 .hint(format!("Bucardo runs already (PID {pid})")));
         }
         Presence::Stale(pid) => {
-            let pid = pid.map(|pid| format!(" {pid}")).unwrap_or_default();
-            ctx.out.warn(format!("Removing file \"{}\" with stale PID{pid}", path.display()));
+            let number = pid.map(|pid| format!(" {pid}")).unwrap_or_default();
+            let other = pid.and_then(pidfile::command_line).filter(|line| !line.is_empty());
+            let other = other.map(|line| format!(", which is another program now: {line}")).unwrap_or_default();
+            ctx.out.warn(format!("Removing file \"{}\" with stale PID{number}{other}", path.display()));
             remove(&path)?;
         }
     }

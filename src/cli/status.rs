@@ -180,6 +180,13 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         for sync in all.iter().filter(|sync| states.runs && !sync.live.is_well()) {
             ctx.out.say(format!("{}: {}", sync.name, line(&sync.live)));
         }
+        for sync in &all {
+            for kid in states.kids_in_trouble(&sync.name).filter(|kid| kid.why != sync.live.why) {
+                let place =
+                    if kid.db.is_empty() { "merge".to_owned() } else { format!("{} -> {}", kid.source, kid.db) };
+                ctx.out.say(format!("{} {}: {}", sync.name, place.trim(), line(kid)));
+            }
+        }
         for db in states.stalled_dbs() {
             ctx.out.say(format!("database {}: {}", db.db, line(db)));
         }

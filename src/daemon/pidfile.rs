@@ -57,7 +57,9 @@ fn is_perl_daemon(pid: i32) -> bool {
     command_line(pid).is_some_and(|line| line.starts_with("Bucardo Master Control Program"))
 }
 
-fn command_line(pid: i32) -> Option<String> {
+/// The command line of a process, if there is one of this number.
+#[must_use]
+pub fn command_line(pid: i32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     Some(String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned())
 }

@@ -217,6 +217,8 @@ pub(crate) fn empty_sync(name: &str) -> SyncDetail {
         checktime: None,
         stayalive: true,
         kidsalive: true,
+        lifetime: None,
+        maxkicks: None,
         onetimecopy: 0,
         copy_request: 0,
         deletemethod: DeleteMethod::Delete,

@@ -5,10 +5,11 @@ use tracing::{info, warn};
 
 use super::Mcp;
 use super::lease::After;
-use crate::board::ActorId;
+use crate::board::{ActorId, Doing};
 use crate::health::ask;
 use crate::messages::{
-    Brake, DbBack, Kick, KickDb, Look, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, Retry, SetState, Wish,
+    Brake, DbBack, Kick, KickDb, Look, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, Rest, Retry, SetState,
+    Undone, Wish,
 };
 use crate::model::{Reason, SyncName};
 use crate::nursery::Parent;
@@ -17,7 +18,7 @@ use crate::ports::Notice;
 use crate::vac::TheVac;
 
 impl Mcp {
-    fn kick(&mut self, name: SyncName, reason: Reason, ctx: &mut Context<Self>) {
+    pub(super) fn kick(&mut self, name: SyncName, reason: Reason, ctx: &mut Context<Self>) {
         let asked = reason == Reason::Request;
         let entry = self.syncs.get_mut(&name).filter(|entry| entry.active() && !entry.paused);
         let Some(entry) = entry.filter(|_| self.ending.is_none()) else {
@@ -32,27 +33,48 @@ impl Mcp {
             return;
         }
         let answer = || Answer::new(name.clone(), self.shared.outbox.clone());
-        if let Some(ctl) = self.ctls.get(&name) {
-            ctl.do_send(Look { reason, retry: asked, answer: answer() });
-        } else if asked {
+        let worn_out = match self.ctls.get(&name) {
+            Some(ctl) if !entry.is_worn_out() => {
+                return ctl.do_send(Look { reason, retry: asked, answer: answer() });
+            }
+            Some(_) => true,
+            None => false,
+        };
+        let waits = worn_out || entry.leaving || entry.resting;
+        if asked {
             entry.kick.get_or_insert_with(answer);
+        } else if waits {
+            entry.look = Some(entry.look.map_or(reason, |known| known.and(reason)));
+        }
+        if worn_out {
+            info!(sync = %name, "controller is replaced (lifetime, maxkicks)");
+            self.let_go(&name);
+        } else if asked || self.syncs.get(&name).is_some_and(|entry| entry.resting) {
             self.revive(&name, ctx); // one that is stopping is started anew when it has ended
         }
     }
 
-    fn pause(&mut self, name: SyncName, paused: bool) {
+    fn pause(&mut self, name: SyncName, paused: bool, ctx: &mut Context<Self>) {
         let held = self.held();
         let Some(entry) = self.syncs.get_mut(&name).filter(|entry| entry.active()) else {
             warn!(sync = %name, "cannot pause or resume a sync that is unknown or inactive");
             return self.tell(Notice::SyncError(name));
         };
         entry.paused = paused;
+        let (resting, autokick) = (entry.resting, entry.plan.autokick);
+        if resting {
+            let state = if paused { Doing::Paused } else { Doing::Finished };
+            self.shared.board.note(&ActorId::Ctl(name.clone()), |snapshot| snapshot.enter(state));
+        }
         if let Some(ctl) = self.ctls.get(&name) {
             ctl.do_send(Brake { paused, held });
         }
         info!(sync = %name, "{}", if paused { "sync is paused" } else { "sync is resumed" });
         if paused {
             return self.tell(Notice::Paused(name));
+        }
+        if resting && autokick {
+            self.kick(name.clone(), Reason::Start, ctx);
         }
         self.wake(&name);
         self.tell(Notice::Resumed(name));
@@ -96,6 +118,27 @@ impl Handler<KickDb> for Mcp {
                 ctl.do_send(Retry { db: None });
             }
             self.kick(name, Reason::Back, ctx);
+        }
+    }
+}
+
+impl Handler<Rest> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, rest: Rest, _: &mut Context<Self>) {
+        let stays = self.syncs.get(&rest.sync).is_none_or(|entry| entry.plan.stayalive);
+        if !stays && self.ctls.is_current(&rest.sync, rest.generation) {
+            self.let_go(&rest.sync);
+        }
+    }
+}
+
+impl Handler<Undone> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, undone: Undone, _: &mut Context<Self>) {
+        if let Some(entry) = self.syncs.get_mut(&undone.0).filter(|entry| entry.active()) {
+            entry.look = Some(entry.look.map_or(Reason::Start, |known| known.and(Reason::Start)));
         }
     }
 }
@@ -144,8 +187,8 @@ impl Handler<SetState> for Mcp {
         match set.wish {
             Wish::Activate => self.set_active(set.sync, true, ctx),
             Wish::Deactivate => self.set_active(set.sync, false, ctx),
-            Wish::Pause => self.pause(set.sync, true),
-            Wish::Resume => self.pause(set.sync, false),
+            Wish::Pause => self.pause(set.sync, true, ctx),
+            Wish::Resume => self.pause(set.sync, false, ctx),
         }
     }
 }

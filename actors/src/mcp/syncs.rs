@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::Mcp;
@@ -12,7 +13,7 @@ use super::lease::After;
 use crate::board::{ActorId, Doing};
 use crate::ctl::Ctl;
 use crate::lifeline::Lifeline;
-use crate::messages::{Brake, Look, Replan, Retry};
+use crate::messages::{Brake, Leave, Look, Replan, Retry};
 use crate::model::{Intent, Reason, SyncName, SyncPlan};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::Answer;
@@ -31,12 +32,43 @@ pub(super) struct Entry {
     crashed: bool,
     /// A kick for the CTL that is to be started.
     pub(super) kick: Option<Answer>,
+    /// Another reason to look, for the same.
+    pub(super) look: Option<Reason>,
+    /// Its CTL gets no more kicks, and ends by itself.
+    pub(super) leaving: bool,
+    /// It has no CTL until the next kick.
+    pub(super) resting: bool,
+    /// It is looked at then, if nobody kicks it before.
+    timer: Option<SpawnHandle>,
+    /// When its CTL was started.
+    born: Instant,
+    /// So many kicks its CTL has had.
+    kicks: u32,
 }
 
 impl Entry {
     fn new(plan: SyncPlan) -> Self {
         let paused = plan.intent == Intent::Paused;
-        Self { plan, paused, announced: false, crashed: false, kick: None }
+        Self {
+            plan,
+            paused,
+            announced: false,
+            crashed: false,
+            kick: None,
+            look: None,
+            leaving: false,
+            resting: false,
+            timer: None,
+            born: Instant::now(),
+            kicks: 0,
+        }
+    }
+
+    /// Counts a kick; true if the CTL has had enough of them, or lives long enough.
+    pub(super) fn is_worn_out(&mut self) -> bool {
+        self.kicks = self.kicks.saturating_add(1);
+        self.plan.kicks_max.is_some_and(|most| self.kicks > most)
+            || self.plan.lifetime.is_some_and(|most| self.born.elapsed() >= most)
     }
 
     pub(super) fn active(&self) -> bool {
@@ -141,10 +173,37 @@ impl Mcp {
         entry.announced = false;
         entry.crashed = false;
         entry.kick = None; // dropped: SyncKill
+        (entry.look, entry.leaving, entry.resting) = (None, false, false);
         self.shared.board.note(&id, |snapshot| {
             snapshot.enter(Doing::Down);
             snapshot.fault = None;
         });
+    }
+
+    /// The CTL of an active sync has ended in order: another one is started, unless it is to come only when it is kicked.
+    fn left(&mut self, name: &SyncName, ctx: &mut Context<Self>) {
+        let usual = self.settings.schedule.check_every;
+        let Some(entry) = self.syncs.get_mut(name) else { return };
+        let leaving = std::mem::take(&mut entry.leaving);
+        if !leaving || entry.plan.stayalive || entry.kick.is_some() || entry.look.is_some() {
+            self.start_sync(name, ctx);
+            return;
+        }
+        entry.resting = true;
+        let every = entry.plan.check_every.or(entry.plan.autokick.then_some(usual)).filter(|every| !every.is_zero());
+        let again = name.clone();
+        let timer = every.map(|every| ctx.run_later(every, |mcp, ctx| mcp.kick(again, Reason::Check, ctx)));
+        entry.timer = timer;
+        let state = if entry.paused { Doing::Paused } else { Doing::Finished };
+        self.shared.board.note(&ActorId::Ctl(name.clone()), |snapshot| snapshot.enter(state));
+    }
+
+    /// The CTL gets no more kicks: they are kept for the next one.
+    pub(super) fn let_go(&mut self, name: &SyncName) {
+        if let (Some(entry), Some(ctl)) = (self.syncs.get_mut(name), self.ctls.let_go(name)) {
+            entry.leaving = true;
+            ctl.do_send(Leave);
+        }
     }
 
     fn replan(&mut self, name: &SyncName, renew: bool) {
@@ -236,7 +295,7 @@ impl Parent<SyncName> for Mcp {
     }
 
     fn give_birth(&mut self, name: &SyncName, life: Lifeline<SyncName>, ctx: &mut Context<Self>) -> Addr<Ctl> {
-        let mcp = ctx.address().recipient();
+        let mcp = ctx.address();
         let held = self.held();
         let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.settings));
         let outbox = self.shared.outbox.clone();
@@ -246,8 +305,15 @@ impl Parent<SyncName> for Mcp {
         let brake = Brake { paused: entry.paused, held };
         let ctl = Ctl::new(life, shared, settings, entry.plan.clone(), kids, brake, mcp).start();
         let crashed = std::mem::take(&mut entry.crashed);
+        (entry.leaving, entry.resting, entry.born, entry.kicks) = (false, false, Instant::now(), 0);
+        entry.timer.take().map(|timer| ctx.cancel_future(timer));
+        let look = entry.look.take();
         if let Some(answer) = entry.kick.take() {
+            entry.kicks = 1;
             ctl.do_send(Look { reason: Reason::Request, retry: true, answer });
+        } else if let Some(reason) = look.filter(|_| !entry.paused) {
+            entry.kicks = 1;
+            ctl.do_send(Look { reason, retry: true, answer: Answer::new(name.clone(), outbox) });
         } else if (entry.plan.autokick || crashed) && !entry.paused {
             let answer = Answer::new(name.clone(), outbox);
             ctl.do_send(Look { reason: Reason::Start, retry: true, answer });
@@ -266,7 +332,7 @@ impl Parent<SyncName> for Mcp {
                     self.show_down(name);
                     self.end_if_alone(ctx);
                 } else if self.syncs.get(name).is_some_and(Entry::active) {
-                    self.start_sync(name, ctx);
+                    self.left(name, ctx);
                 } else {
                     self.sync_down(name);
                 }

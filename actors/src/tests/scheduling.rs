@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Play, Rig, SECOND, plan, story};
+use super::{Play, Rig, SECOND, World, actors, plan, story};
 use crate::board::Doing;
 use crate::messages::{KickDb, SetState, Wish};
 use crate::model::{Fault, Reason, SyncPlan};
@@ -356,6 +356,92 @@ fn a_sync_may_listen_without_being_looked_at_by_itself() {
         world.until_seen("begin b Back", 1).await;
         world.pass(100 * SECOND).await;
         assert_eq!((world.count("begin b"), world.count("begin c")), (2, 0));
+        rig.stop().await;
+    });
+}
+
+/// Without `stayalive` and `kidsalive` nobody is there between two runs, and every kick is answered all the same.
+#[test]
+fn actors_that_do_not_stay_come_with_each_kick_and_go() {
+    story(|world| async move {
+        let brief =
+            SyncPlan { stayalive: false, kidsalive: false, check_every: Some(60 * SECOND), ..plan("s", &["b"]) };
+        let rig = Rig::up(&world, std::slice::from_ref(&brief)).await;
+        let rests = |_: &World| rig.ctl("s").state == Doing::Finished && actors(&rig.board) == 3;
+        world.until("it rests", rests).await;
+        assert_eq!(world.count("open b"), world.count("close b"));
+        for number in 1..=3 {
+            assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")", "request {number}");
+        }
+        world.until("it rests again", rests).await;
+        world.forget();
+        rig.kick("s", Reason::Change);
+        world.until_seen("begin b Change", 1).await;
+        world.until("it rests after a change", rests).await;
+        // Many at once are for one run each, or for the same.
+        for _ in 0..5 {
+            rig.kick("s", Reason::Request);
+        }
+        world.until_seen("notice SyncDone", 2).await;
+        world.until("it rests after many", rests).await;
+        assert_eq!(world.count("notice SyncKill"), 0, "{:#?}", world.log());
+        let rested = world.now();
+        world.until_seen("begin b Check", 1).await;
+        assert!((rested + 55..=rested + 60).contains(&world.now()), "{} after {rested}", world.now());
+
+        // Paused and resumed, changed and removed while it rests.
+        world.until("it rests after a look", rests).await;
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Pause });
+        world.until("it is paused", |_| rig.ctl("s").state == Doing::Paused).await;
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Resume });
+        world.until_seen("begin b Start", 1).await;
+        rig.reload(&[SyncPlan { stayalive: true, kidsalive: true, ..brief }]).await;
+        world.until("it stays", |_| rig.ctl("s").state == Doing::Idle).await;
+        rig.stop().await;
+    });
+}
+
+/// A KID that failed keeps its controller: who else would start it again?
+#[test]
+fn an_actor_that_does_not_stay_stays_while_a_kid_is_in_trouble() {
+    story(|world| async move {
+        let brief = SyncPlan { stayalive: false, kidsalive: false, ..plan("s", &["b"]) };
+        let rig = Rig::up(&world, &[brief]).await;
+        world.expect_alarm("round failed, KID is restarted");
+        let fail = || Play::Fail(Fault::transient("no route"));
+        world.plays("b", [fail(), fail(), Play::Deliver(3)]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("end b", 1).await;
+        world.until("it rests", |_| rig.ctl("s").state == Doing::Finished).await;
+        assert_eq!((world.count("begin b"), world.now() < 10), (3, true));
+        rig.stop().await;
+    });
+}
+
+/// `maxkicks` and `lifetime`: a new controller with new KIDs, and whoever asked hears nothing of it.
+#[test]
+fn a_controller_that_is_worn_out_is_replaced_at_a_kick() {
+    story(|world| async move {
+        let tough = SyncPlan { kicks_max: Some(3), lifetime: Some(100 * SECOND), ..plan("s", &["b"]) };
+        let rig = Rig::up(&world, &[tough]).await;
+        for (kicks, opened) in [(3, 1), (3, 2), (3, 3)] {
+            for _ in 0..kicks {
+                assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+            }
+            assert_eq!(world.count("open b"), opened, "{:#?}", world.log());
+        }
+        world.pass(101 * SECOND).await;
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!(world.count("open b"), 4);
+        assert_eq!(world.count("notice SyncKill"), 0);
+        // One that is in the middle of a round finishes it first.
+        world.plays("b", [Play::Slow(5 * SECOND)]);
+        for _ in 0..4 {
+            rig.kick("s", Reason::Request);
+        }
+        world.until_seen("open b", 5).await;
+        world.until_seen("notice SyncDone", 12).await;
+        assert_eq!((world.count("cut b"), world.count("notice SyncKill")), (0, 0));
         rig.stop().await;
     });
 }
