@@ -94,6 +94,9 @@ impl States {
         if !self.runs {
             return State::plain(sync, "down", Some("the daemon does not run"), Some("bucardo start".to_owned()));
         }
+        if !self.lines.iter().any(|line| line.kind == "mcp") {
+            return State::plain(sync, "down", Some("the daemon is about to start it"), None);
+        }
         let known = self.lines.iter().find(|line| line.kind == "sync" && line.sync == sync);
         known.cloned().unwrap_or_else(|| {
             let hint = format!("bucardo reload {sync}");
