@@ -11,15 +11,15 @@ const SOON: Duration = Duration::from_secs(60);
 async fn settled(town: &Town, rows: i64) {
     wait::until_equal("the rows on B", SOON, &rows, async || town.b.number("SELECT count(*) FROM orders").await).await;
     wait::until("the sync is idle", SOON, async || {
-        let state = town.control.value("SELECT state FROM bucardo.state WHERE kind = 'kid' AND db = 'B'").await;
-        if state == "idle" { Ok(()) } else { Err(state) }
+        let state = town.control.rows("SELECT state FROM bucardo.state WHERE kind = 'kid' AND db = 'B'").await;
+        if state == ["idle"] { Ok(()) } else { Err(state) }
     })
     .await;
 }
 
 fn sessions(pid: u32) -> String {
     format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'bucardo %' AND application_name LIKE '%{pid}%'"
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'bucardo %' AND application_name LIKE '%(PID {pid})'"
     )
 }
 
