@@ -12,6 +12,7 @@ mod catalog_conflicts;
 mod catalog_freezer;
 mod catalog_runs;
 mod catalog_trouble;
+mod chaos_run;
 mod cli_bad_input;
 mod cli_conflicts;
 mod cli_db;

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) const USAGE: &str = "make bench ARGS=\"[latency] [backlog] [copy] [load] [idle] [merge] [targets] [wide] [tables] [--only bucardo,logical,perl] \
+    pub(crate) const USAGE: &str = "make bench ARGS=\"[latency] [backlog] [copy] [load] [idle] [merge] [targets] [syncs] [wide] [tables] [--only bucardo,logical,perl] \
          [--scale 10] [--rows 200000] [--changed 100000] [--inserts 200] [--pairs 5] [--seconds 8] [--repeats 3] [--json FILE]\"";
 
     pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {

@@ -57,6 +57,10 @@ async fn measure(arguments: &Arguments) -> Numbers {
             eprintln!("{}: eight targets", kind.name());
             parts::targets::measure(*kind, arguments, &mut numbers).await;
         }
+        if arguments.parts.contains(&Part::Syncs) && *kind == Kind::Bucardo {
+            eprintln!("{}: fifty idle syncs", kind.name());
+            parts::syncs::measure(&mut numbers).await;
+        }
         if arguments.parts.contains(&Part::Wide) {
             eprintln!("{}: a thousand idle tables", kind.name());
             parts::wide::measure(*kind, arguments, &mut numbers).await;

@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::numbers::Numbers;
 
 /// Measure, heading, decimals.
-const MEASURES: [(&str, &str, usize); 27] = [
+const MEASURES: [(&str, &str, usize); 29] = [
     ("latency_p50_ms", "one-row insert, commit to visible, p50 (ms)", 2),
     ("latency_p99_ms", "one-row insert, commit to visible, p99 (ms)", 2),
     ("backlog_rows_per_s", "backlog of updated rows (rows/s)", 0),
@@ -30,6 +30,8 @@ const MEASURES: [(&str, &str, usize); 27] = [
     ("targets_eight_s", "eight targets equal (s)", 2),
     ("targets_eight_per_one", "eight targets, times one", 2),
     ("targets_peak_mb", "peak memory with eight targets (MB)", 1),
+    ("syncs_idle_cpu_ms_per_s", "CPU when 50 syncs are idle (ms per second)", 2),
+    ("syncs_peak_mb", "peak memory with 50 syncs (MB)", 1),
     ("wide_latency_p50_ms", "one-row insert among 1,000 idle tables, p50 (ms)", 2),
     ("wide_latency_per_narrow", "the same, times without them", 2),
     ("wide_idle_cpu_ms_per_s", "CPU when all 1,001 are idle (ms per second)", 2),
@@ -55,7 +57,7 @@ enum Bound {
     LeastTimes(f64, &'static str),
 }
 
-const WANTED: [Wanted; 17] = [
+const WANTED: [Wanted; 19] = [
     Wanted { measure: "latency_p50_ms", bound: Bound::Most(5.0) },
     Wanted { measure: "latency_p99_ms", bound: Bound::Most(20.0) },
     Wanted { measure: "backlog_rows_per_s", bound: Bound::LeastTimes(10.0, "perl") },
@@ -70,6 +72,8 @@ const WANTED: [Wanted; 17] = [
     Wanted { measure: "merge_rows_per_s", bound: Bound::LeastTimes(8.0, "perl") },
     Wanted { measure: "merge_peak_mb", bound: Bound::Most(60.0) },
     Wanted { measure: "targets_peak_mb", bound: Bound::Most(60.0) },
+    Wanted { measure: "syncs_idle_cpu_ms_per_s", bound: Bound::Most(5.0) },
+    Wanted { measure: "syncs_peak_mb", bound: Bound::Most(60.0) },
     Wanted { measure: "wide_latency_per_narrow", bound: Bound::Most(2.0) },
     Wanted { measure: "wide_peak_mb", bound: Bound::Most(60.0) },
     Wanted { measure: "tables_peak_mb", bound: Bound::Most(60.0) },

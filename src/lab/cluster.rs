@@ -283,6 +283,28 @@ impl Cluster {
         self.running.as_ref().map(|running| running.postmaster.as_raw_nonzero().get())
     }
 
+    /// The numbers of its processes, the postmaster's first. A process may be gone, and another one started, by the time
+    /// that the caller looks.
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
+        let Some(running) = &self.running else { return Vec::new() };
+        let all = std::iter::once(running.postmaster).chain(children(running.postmaster));
+        all.map(|pid| pid.as_raw_nonzero().get()).collect()
+    }
+
+    /// Ends the postmaster and all its processes at once ("immediate"), without a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::stop`].
+    pub fn stop_immediately(&mut self) -> Result<(), LabError> {
+        if let Some(running) = &self.running {
+            // It may have died by itself.
+            let _ = kill_process(running.postmaster, Signal::QUIT);
+        }
+        self.stop()
+    }
+
     fn make(&self, settings: &Settings) -> Result<(), LabError> {
         let program = self.programs.path("initdb");
         let mut initdb = self.programs.command("initdb");

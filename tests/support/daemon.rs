@@ -1,7 +1,7 @@
 //! The daemon as a process of the test.
 
 use std::fs::File;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -71,6 +71,11 @@ impl<'a> Daemon<'a> {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process number");
         kill_process(pid, signal).expect("the daemon lives");
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("its status is ours to read")
     }
 
     /// Waits for its end, and returns its exit code.

@@ -62,6 +62,12 @@ impl Database {
         self.conninfo().split(' ').map(str::to_owned).collect()
     }
 
+    /// The same database, with another session.
+    pub(crate) async fn again(&self) -> Self {
+        let (name, host, user) = (self.name.clone(), self.host.clone(), self.user.clone());
+        Self { name, host, port: self.port, user, client: self.session().await }
+    }
+
     /// Another session.
     pub(crate) async fn session(&self) -> Client {
         connect(&self.conninfo()).await

@@ -36,6 +36,7 @@ pub(crate) async fn measure(kind: Kind, arguments: &Arguments, numbers: &mut Num
         folder: folder.path(),
         databases: vec![("A".to_owned(), first, DBNAME), ("B".to_owned(), second, DBNAME)],
         sync: vec!["dbs=A:source,B:source".to_owned(), "conflict_strategy=bucardo_latest".to_owned()],
+        others: Vec::new(),
     };
     let Some(mut daemon) = kind.daemon(&layout) else { return };
     daemon.start();

@@ -6,6 +6,7 @@ pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod load;
 pub(crate) mod merge;
+pub(crate) mod syncs;
 pub(crate) mod tables;
 pub(crate) mod targets;
 pub(crate) mod wide;
@@ -27,6 +28,8 @@ pub(crate) enum Part {
     Merge,
     /// Eight targets.
     Targets,
+    /// Fifty idle syncs.
+    Syncs,
     /// A thousand idle tables.
     Wide,
     /// The first copy of many tables.
@@ -34,7 +37,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Latency,
         Self::Backlog,
         Self::Copy,
@@ -42,6 +45,7 @@ impl Part {
         Self::Idle,
         Self::Merge,
         Self::Targets,
+        Self::Syncs,
         Self::Wide,
         Self::Tables,
     ];
@@ -60,6 +64,7 @@ impl Part {
             "idle" => Some(Self::Idle),
             "merge" => Some(Self::Merge),
             "targets" => Some(Self::Targets),
+            "syncs" => Some(Self::Syncs),
             "wide" => Some(Self::Wide),
             "tables" => Some(Self::Tables),
             _ => None,

@@ -50,6 +50,7 @@ async fn taken(kind: Kind, arguments: &Arguments, idle_tables: u32) -> Option<Ta
         folder: folder.path(),
         databases: vec![("A".to_owned(), &source, DBNAME), ("B".to_owned(), &target, DBNAME)],
         sync: vec!["dbs=A:source,B:target".to_owned()],
+        others: Vec::new(),
     };
     let mut daemon = kind.daemon(&layout)?;
     field::settle(&source);
@@ -58,7 +59,7 @@ async fn taken(kind: Kind, arguments: &Arguments, idle_tables: u32) -> Option<Ta
     let (from, to) = (field::client(&source).await, field::client(&target).await);
     let milliseconds = latency::of_inserts(&from, &to, arguments.inserts.min(INSERTS_MAX)).await;
     sleep(CALM).await;
-    let idle = idle::cpu_per_second(&daemon.processes()).await;
+    let idle = idle::cpu_per_second(&daemon.processes(), idle::LENGTH).await;
     // The start counts too: it is then that every table is looked at.
     let peak = process::peak_megabytes(&daemon.processes());
     daemon.end();

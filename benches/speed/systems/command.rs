@@ -17,6 +17,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) databases: Vec<(String, &'a Cluster, &'a str)>,
     /// Which part each database plays, and what else the sync is told.
     pub(crate) sync: Vec<String>,
+    /// Tables of the first one that get a sync of their own, in the same words.
+    pub(crate) others: Vec<String>,
 }
 
 /// One of the two programs with the options that reach its control database, on the source's cluster.
@@ -42,6 +44,12 @@ impl Bucardo {
         bucardo.run(&["add", "all", "tables", &format!("db={first}"), "relgroup=bench"]);
         let sync = ["add", "sync", "bench", "relgroup=bench"].into_iter().chain(layout.sync.iter().map(String::as_str));
         bucardo.run(&sync.collect::<Vec<_>>());
+        for table in &layout.others {
+            let relgroup = format!("relgroup={table}");
+            bucardo.run(&["add", "table", table, &format!("db={first}"), &relgroup]);
+            let sync = ["add", "sync", table, &relgroup].into_iter().chain(layout.sync.iter().map(String::as_str));
+            bucardo.run(&sync.collect::<Vec<_>>());
+        }
         bucardo
     }
 

@@ -58,6 +58,7 @@ impl Kind {
             folder: field.folder.path(),
             databases: vec![("A".to_owned(), &field.source, DBNAME), ("B".to_owned(), &field.target, DBNAME)],
             sync: vec!["dbs=A:source,B:target".to_owned()],
+            others: Vec::new(),
         };
         match self {
             Self::Bucardo => Box::new(bucardo::Ours::set_up(&layout)),
