@@ -3,6 +3,8 @@
 #   make demo     three throwaway clusters, replication under load, a comparison; ARGS="--keep --seconds 60"
 #   make test     every check and test
 #   make bench    measures speed; ARGS="latency backlog --only bucardo" for parts of it
+#   make chaos    ten minutes in which everything that can break does; SECONDS=60 SEED=7
+#   make deb      the Debian package, in target/debian
 #   make build    the optimised program, target/release/bucardo
 
 SHELL := /bin/sh
@@ -11,7 +13,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: test demo bench build prepare fmt lint doc boundary unit
+.PHONY: test demo bench build chaos deb prepare fmt lint doc boundary unit
 
 test: prepare fmt boundary lint doc unit
 
@@ -42,6 +44,14 @@ demo: prepare
 
 bench: prepare
 	$(CARGO) bench --locked --bench speed -- $(ARGS)
+
+SECONDS ?= 600
+chaos: prepare
+	BUCARDO_CHAOS_SECONDS=$(SECONDS) $(if $(SEED),BUCARDO_SEED=$(SEED)) \
+		$(CARGO) test --locked --test main chaos_run:: -- --nocapture
+
+deb: build
+	sh deploy/deb/build target/release/bucardo target/debian
 
 build: prepare
 	$(CARGO) build --locked --release
