@@ -45,12 +45,15 @@ CREATE TABLE IF NOT EXISTS bucardo.db (
     queue_age_max        interval    NULL,
     queue_policy         text        NULL,
     cdate                timestamptz NOT NULL DEFAULT now(),
+    sourcelimit          smallint    NOT NULL DEFAULT 0,
+    targetlimit          smallint    NOT NULL DEFAULT 0,
     CONSTRAINT db_queue_valid CHECK (
         queue_policy IN ('', 'warn', 'stall', 'copy') AND queue_rows_max >= 0 AND queue_mb_max >= 0
     ),
     CONSTRAINT db_name_pk PRIMARY KEY (name),
     CONSTRAINT db_name_sane CHECK (name ~ '^[a-zA-Z]\w*$'),
     CONSTRAINT db_status_valid CHECK (status IN ('active', 'inactive', 'stalled')),
+    CONSTRAINT db_limits_valid CHECK (sourcelimit >= 0 AND targetlimit >= 0),
     CONSTRAINT db_service_valid CHECK (
         dbservice IS NOT NULL
         OR (dbname IS NOT NULL AND dbuser IS NOT NULL AND dbhost IS NOT NULL AND dbport IS NOT NULL)

@@ -8,6 +8,7 @@ mod conflicts;
 mod copies;
 mod hush;
 mod lease;
+mod limits;
 mod listener;
 mod numbers;
 mod plans;

@@ -10,17 +10,20 @@ use futures_util::future::BoxFuture;
 
 use super::SyncMap;
 use super::hush::Activity;
+use super::limits::{self, Limited, Limits};
 use crate::catalog::{ConflictStore, Role, SyncDetail};
 use crate::engine::merge::MergeSession;
 use crate::engine::{CopySession, FollowSession, PairSession};
 
 /// Opens the rounds of pairs, of merges, and of those that follow.
+#[derive(Clone)]
 pub struct SyncReplicator {
     syncs: SyncMap,
     activity: Activity,
     conflicts: Arc<dyn ConflictStore>,
     /// Whom a target has followed last, so that a KID that is started again goes on there.
     followed: Followed,
+    limits: Arc<Limits>,
 }
 
 type Followed = Arc<DashMap<(SyncName, DbName), DbName>>;
@@ -29,7 +32,7 @@ impl SyncReplicator {
     /// A replicator of these syncs, which counts the rounds that moved something. Conflicts are kept in `conflicts`.
     #[must_use]
     pub fn new(syncs: SyncMap, activity: Activity, conflicts: Arc<dyn ConflictStore>) -> Self {
-        Self { syncs, activity, conflicts, followed: Followed::default() }
+        Self { syncs, activity, conflicts, followed: Followed::default(), limits: Arc::default() }
     }
 
     fn pair(&self, sync: Arc<SyncDetail>, source: &DbName, target: &DbName) -> Box<dyn Rounds> {
@@ -47,9 +50,9 @@ impl SyncReplicator {
     }
 }
 
-impl Replicator for SyncReplicator {
-    fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
-        let Some(sync) = self.syncs.get(&kid.sync) else { return Box::new(Gone(kid.sync.clone())) };
+impl SyncReplicator {
+    /// The rounds of a KID that has what places it needs.
+    pub(super) fn unlimited(&self, sync: Arc<SyncDetail>, kid: &KidId) -> Box<dyn Rounds> {
         match &kid.work {
             Work::Pair { source, target } => self.pair(sync, source, target),
             Work::Follow { target } => {
@@ -69,6 +72,17 @@ impl Replicator for SyncReplicator {
                 self.counted(session, kid.sync.clone(), sources)
             }
         }
+    }
+}
+
+impl Replicator for SyncReplicator {
+    fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
+        let Some(sync) = self.syncs.get(&kid.sync) else { return Box::new(Gone(kid.sync.clone())) };
+        let wanted = limits::places(&sync, &kid.work);
+        if wanted.is_empty() {
+            return self.unlimited(sync, kid);
+        }
+        Box::new(Limited::new(kid.clone(), wanted, Arc::clone(&self.limits), sync, self.clone()))
     }
 }
 

@@ -78,6 +78,12 @@ pub struct DbListing {
     pub queue_age_max: Option<String>,
     /// What is done about it: warn, stall or copy.
     pub queue_policy: Option<String>,
+    /// So many KIDs read there at a time; 0: all.
+    #[serde(default)]
+    pub sourcelimit: i16,
+    /// So many KIDs write there at a time; 0: all.
+    #[serde(default)]
+    pub targetlimit: i16,
     /// When it was added.
     pub cdate: String,
     /// Its groups.
@@ -117,6 +123,10 @@ pub struct DbRow {
     pub server_side_prepares: bool,
     /// Writes of the program count as changes.
     pub makedelta: bool,
+    /// So many KIDs read there at a time; 0: all.
+    pub sourcelimit: i16,
+    /// So many KIDs write there at a time; 0: all.
+    pub targetlimit: i16,
     /// What it says of the changes that it keeps.
     pub queue: QueueRow,
 }
@@ -163,6 +173,8 @@ impl DbRow {
                 age_max: row.get("queue_age_max"),
                 policy: row.get("queue_policy"),
             },
+            sourcelimit: row.get("sourcelimit"),
+            targetlimit: row.get("targetlimit"),
         }
     }
 
@@ -260,6 +272,8 @@ pub async fn add(client: &impl GenericClient, db: &DbRow) -> Result<(), CatalogE
             &db.status,
             &db.server_side_prepares,
             &db.makedelta,
+            &db.sourcelimit,
+            &db.targetlimit,
         ],
     )
     .await

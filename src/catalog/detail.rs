@@ -30,6 +30,10 @@ pub struct Db {
     pub kind: String,
     /// False: `status` is `inactive`; it is left alone.
     pub active: bool,
+    /// So many KIDs read there at a time; `None`: all.
+    pub sourcelimit: Option<usize>,
+    /// So many KIDs write there at a time; `None`: all.
+    pub targetlimit: Option<usize>,
     /// What it may keep for targets that do not read it.
     pub budget: Budget,
 }

@@ -142,8 +142,21 @@ fn database(row: &DbRow, usual: Budget) -> Database {
         age_max: queue.age_max.map_or(usual.age_max, |seconds| age(Some(seconds))),
         policy: queue.policy.as_deref().and_then(QueuePolicy::parse).unwrap_or(usual.policy),
     };
-    let db = Arc::new(Db { name, access, kind: row.kind.clone(), active: row.status != "inactive", budget });
+    let db = Arc::new(Db {
+        name,
+        access,
+        kind: row.kind.clone(),
+        active: row.status != "inactive",
+        budget,
+        sourcelimit: limit(row.sourcelimit),
+        targetlimit: limit(row.targetlimit),
+    });
     Database { db, makedelta: row.makedelta, problem }
+}
+
+/// 0: none.
+fn limit(value: i16) -> Option<usize> {
+    usize::try_from(value).ok().filter(|limit| *limit > 0)
 }
 
 fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
@@ -172,7 +185,7 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
         mappings: Vec::new(),
         autokick: row.get("autokick"),
         do_listen: row.get("do_listen"),
-        limitdbs: usize::try_from(row.get::<_, i16>("limitdbs")).ok().filter(|limit| *limit > 0),
+        limitdbs: limit(row.get("limitdbs")),
         priority: i32::from(row.get::<_, i16>("priority")),
         checktime: interval("checktime"),
         lifetime: interval("lifetime"),

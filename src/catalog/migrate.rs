@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: [Migration; 15] = [
+pub const MIGRATIONS: [Migration; 16] = [
     Migration { level: 1, name: "tables", sql: include_str!("../../sql/control/0001_tables.sql") },
     Migration { level: 2, name: "keys and copies", sql: include_str!("../../sql/control/0002_keys_and_copies.sql") },
     Migration { level: 3, name: "settings", sql: include_str!("../../sql/control/0003_settings.sql") },
@@ -45,6 +45,7 @@ pub const MIGRATIONS: [Migration; 15] = [
     Migration { level: 13, name: "history", sql: include_str!("../../sql/control/0013_history.sql") },
     Migration { level: 14, name: "queue", sql: include_str!("../../sql/control/0014_queue.sql") },
     Migration { level: 15, name: "words", sql: include_str!("../../sql/control/0015_words.sql") },
+    Migration { level: 16, name: "limits", sql: include_str!("../../sql/control/0016_limits.sql") },
 ];
 
 /// The level of a catalog that has them all.

@@ -99,6 +99,9 @@ pub struct Options {
     /// Print the version.
     #[arg(long)]
     pub version: bool,
+    /// Print the manual page, for whoever makes a package.
+    #[arg(long, hide = true)]
+    pub man_page: bool,
     /// Debug output; repeatable.
     #[arg(long, action = ArgAction::Count)]
     pub debug: u8,

@@ -8,7 +8,7 @@ use crate::catalog::dbs::{self, DbListing, DbRow};
 use crate::catalog::{Table, groups};
 use crate::pg::connect;
 
-const KEYS: [Key; 13] = [
+const KEYS: [Key; 15] = [
     Key::new("dbname", &["db"], Kind::Text),
     Key::new("user", &["username", "dbuser"], Kind::Text),
     Key::new("pass", &["password", "dbpass"], Kind::Text),
@@ -22,6 +22,8 @@ const KEYS: [Key; 13] = [
     Key::new("dbgroup", &["group"], Kind::Text),
     Key::new("server_side_prepares", &["ssp"], Kind::Bool),
     Key::new("makedelta", &[], Kind::Bool),
+    Key::new("sourcelimit", &[], Kind::Number),
+    Key::new("targetlimit", &[], Kind::Number),
 ];
 const FORCE: &str = "You may force add it with the --force argument.";
 
@@ -113,11 +115,23 @@ fn row(parsed: &Parsed, name: &str, place: usize, count: usize) -> Result<DbRow,
         pgpass: String::new(),
         server_side_prepares: parsed.flag("server_side_prepares").unwrap_or(true),
         makedelta: parsed.flag("makedelta").unwrap_or(false),
+        sourcelimit: limit("sourcelimit", value("sourcelimit"))?,
+        targetlimit: limit("targetlimit", value("targetlimit"))?,
         status,
         dbname,
         service,
         dsn,
         queue: dbs::QueueRow::default(),
+    })
+}
+
+/// So many KIDs at a time; 0, or nothing: all.
+fn limit(key: &str, value: Option<String>) -> Result<i16, CliError> {
+    let Some(value) = value else { return Ok(0) };
+    let limit = value.trim().parse::<i16>().ok().filter(|limit| *limit >= 0);
+    limit.ok_or_else(|| {
+        CliError::refuse(format!("Invalid value for '{key}': {value}"))
+            .hint("it takes a number from 0, for all, to 32767")
     })
 }
 
@@ -206,6 +220,9 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
         }
         if key == "port" || key == "dbport" {
             words::checked(key, &value.replace(',', "0"), Kind::Number)?;
+        }
+        if key == "sourcelimit" || key == "targetlimit" {
+            limit(key, Some(value.clone()))?;
         }
     }
     let mut control = ctx.control().await?;
@@ -332,7 +349,11 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
     let kinds_differ = shown.iter().any(|db| db.dbtype != shown[0].dbtype);
     for db in shown {
         let kind = if kinds_differ { format!("Type: {}  ", db.dbtype) } else { String::new() };
-        ctx.out.say(format!("Database: {:width$}  {kind}Status: {}  Conn: {}", db.name, db.status, conn(db)));
+        let limits = match (db.sourcelimit, db.targetlimit) {
+            (0, 0) => String::new(),
+            (source, target) => format!("Limits: {source}/{target}  "),
+        };
+        ctx.out.say(format!("Database: {:width$}  {kind}Status: {}  {limits}Conn: {}", db.name, db.status, conn(db)));
         if ctx.out.verbosity() > 0 {
             tell_memberships(ctx, db);
         }

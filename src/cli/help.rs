@@ -20,6 +20,15 @@ pub(super) fn lookup(words: &[String]) -> Option<&'static str> {
     topic.and_then(|topic| find(&topic)).or_else(|| find(&verb))
 }
 
+/// All sections: their topics, and their text.
+pub(super) fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
+    MANUAL
+        .split("\n== ")
+        .skip(1)
+        .filter_map(|section| section.split_once('\n'))
+        .map(|(topics, text)| (topics, text.trim()))
+}
+
 fn noun_word(noun: Noun) -> Option<&'static str> {
     match noun {
         Noun::Database => Some("db"),
@@ -40,10 +49,8 @@ fn noun_word(noun: Noun) -> Option<&'static str> {
 
 /// Sections begin with a line `== topic, other topic`.
 fn find(topic: &str) -> Option<&'static str> {
-    MANUAL.split("\n== ").skip(1).find_map(|section| {
-        let (topics, text) = section.split_once('\n')?;
-        topics.split(", ").any(|name| name == topic).then(|| text.trim_end())
-    })
+    let mut sections = sections();
+    sections.find_map(|(topics, text)| topics.split(", ").any(|name| name == topic).then_some(text))
 }
 
 #[cfg(test)]

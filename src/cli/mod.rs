@@ -20,6 +20,7 @@ mod error;
 mod help;
 mod install;
 mod kick;
+mod manpage;
 mod mapping;
 mod message;
 mod output;
@@ -198,6 +199,10 @@ impl Context {
 fn start(ctx: &Context) -> Outcome {
     if ctx.options.version {
         ctx.out.always(format!("{} version {}", ctx.program, env!("CARGO_PKG_VERSION")));
+        return Ok(0);
+    }
+    if ctx.options.man_page {
+        ctx.out.always(manpage::render().map_err(|error| CliError::caused("Cannot write the manual page", &error))?);
         return Ok(0);
     }
     if ctx.options.help || ctx.verb == "help" {

@@ -247,6 +247,8 @@ pub(crate) fn member(name: &str, conninfo: &str, role: Role) -> Member {
             kind: "postgres".to_owned(),
             active: true,
             budget: Budget::default(),
+            sourcelimit: None,
+            targetlimit: None,
         }),
         role,
         priority: 0,
