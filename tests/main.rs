@@ -37,6 +37,7 @@ mod daemon_hush;
 mod daemon_masters;
 mod daemon_settings;
 mod daemon_states;
+mod daemon_stop;
 mod debian_package;
 mod demo;
 mod failures_changes;

@@ -57,7 +57,9 @@ pub(super) fn summary(board: &Board) -> String {
 fn line(board: &BTreeMap<ActorId, Snapshot>, now: SystemTime) -> String {
     let syncs = board.keys().filter(|id| matches!(id, ActorId::Ctl(_))).count();
     let mut line = format!("Active syncs: {syncs}");
-    let stalled = board.values().filter(|snapshot| snapshot.state == Doing::Stalled).count();
+    // A database that cannot be reached shows in its KIDs.
+    let workers = board.iter().filter(|(id, _)| matches!(id, ActorId::Ctl(_) | ActorId::Kid(_)));
+    let stalled = workers.filter(|(_, snapshot)| snapshot.state == Doing::Stalled).count();
     if stalled > 0 {
         line.push_str(&format!(", {stalled} stalled"));
     }
@@ -130,6 +132,7 @@ mod tests {
             (ActorId::Ctl("s".into()), Snapshot::default()),
             (kid("B"), delivered(Some(900))),
             (kid("C"), away),
+            (ActorId::Db("C".into()), Snapshot { state: Doing::Stalled, ..Snapshot::default() }),
         ]);
         let later = NOW + Duration::from_secs(90);
         assert_eq!(line(&board, later), "Active syncs: 1, 1 stalled, worst lag 1m 30s (s A->C)");

@@ -1,0 +1,79 @@
+//! A daemon that is asked to stop in the middle of its work: it ends within its grace, and leaves nothing behind.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{Town, Writer, wait};
+
+const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
+const SOON: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(2);
+/// What comes on top of the grace: a second for cancelled work, a second for the last notices, and a busy machine.
+const BEYOND: Duration = Duration::from_secs(6);
+const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'bucardo %' \
+    AND datname = current_database()";
+
+async fn town() -> Town {
+    let mut town = Town::found(ORDERS).await;
+    town.bucardo.configure(&format!("[schedule]\ngrace = \"{}s\"\ncancel_within = \"1s\"\n", GRACE.as_secs()));
+    town.sync("");
+    town
+}
+
+async fn assert_nothing_left(town: &Town) {
+    for database in [&town.control, &town.a, &town.b, &town.c] {
+        let name = format!("sessions of the daemon on {}", database.name);
+        wait::until_equal(&name, SOON, &0, async || database.number(SESSIONS).await).await;
+        assert_eq!(
+            database.number("SELECT count(*) FROM pg_class WHERE relpersistence = 't'").await,
+            0,
+            "temporary tables"
+        );
+    }
+    assert!(!town.bucardo.home().join("bucardo.mcp.pid").exists());
+}
+
+/// Again and again under load: each stop is clean, each start goes on where the one before ended.
+#[tokio::test]
+async fn a_stop_under_load_is_clean() {
+    let town = town().await;
+    let writer = Writer::start(&town.a);
+    for _ in 0..3 {
+        let mut daemon = town.daemon().await;
+        town.moves("B", SOON).await;
+        town.moves("C", SOON).await;
+        let asked = Instant::now();
+        daemon.signal(Signal::TERM);
+        assert_eq!(daemon.ended(GRACE + BEYOND).await, 0, "{}", daemon.log());
+        println!("a stop under load took {:?}", asked.elapsed());
+        daemon.assert_quiet();
+        assert_nothing_left(&town).await;
+    }
+    writer.stop().await;
+    let daemon = town.daemon().await;
+    town.settle(SOON).await;
+    daemon.stop().await;
+}
+
+/// A round that waits for a lock that nobody gives back is not waited for longer than the grace.
+#[tokio::test]
+async fn a_round_that_hangs_does_not_hold_up_the_stop() {
+    let town = town().await;
+    let mut daemon = town.daemon().await;
+    let blocker = town.b.session().await;
+    blocker.batch_execute("BEGIN; LOCK TABLE orders").await.unwrap();
+    town.a.run("INSERT INTO orders VALUES (1, 'new')").await;
+    let hanging = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() \
+        AND application_name LIKE 'bucardo KID %'";
+    wait::until_equal("a round that waits for the lock", SOON, &1, async || town.b.number(hanging).await).await;
+    let asked = Instant::now();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.ended(GRACE + BEYOND).await, 0, "{}", daemon.log());
+    assert!(asked.elapsed() >= GRACE, "the round was given no time: {:?}", asked.elapsed());
+    blocker.batch_execute("ROLLBACK").await.unwrap();
+    assert_nothing_left(&town).await;
+    let next = town.daemon().await;
+    town.settle(SOON).await;
+    next.stop().await;
+}
