@@ -6,8 +6,8 @@ use crate::support::{Bucardo, Daemon, Database, fresh_database, wait};
 
 const SYNCS: usize = 8;
 const WITHIN: Duration = Duration::from_secs(60);
-/// KIDs at work: sessions that are in a transaction.
-const AT_WORK: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'bucardo KID %' \
+/// KIDs at work: those with a session in a transaction. A merge has two on one of its sources.
+const AT_WORK: &str = "SELECT count(DISTINCT split_part(application_name, ' ', 3)) FROM pg_stat_activity WHERE application_name LIKE 'bucardo KID %' \
     AND datname = current_database() AND xact_start IS NOT NULL";
 
 struct Site {
