@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Town, wait};
+use crate::support::{Daemon, Town, wait};
 
 const WITHIN: Duration = Duration::from_secs(30);
 /// The service manager waits so long for a beat.
@@ -83,6 +83,26 @@ async fn the_service_manager_hears_of_start_beats_reload_and_end() {
     manager.hears("STOPPING=1").await;
     assert_eq!(daemon.ended(WITHIN).await, 0);
     daemon.assert_quiet();
+}
+
+/// The control database goes away between two statements of the start: it is waited for, as if it had been away before.
+#[tokio::test]
+async fn a_start_that_loses_the_control_database_half_way_waits_for_it() {
+    let mut town = Town::found("CREATE TABLE orders (id int PRIMARY KEY, note text)").await;
+    town.sync("");
+    let blocker = town.control.session().await;
+    blocker.batch_execute("BEGIN; LOCK TABLE bucardo.bucardo_config").await.unwrap();
+    let daemon = Daemon::spawn(&town.bucardo);
+    let reading = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'bucardo CLI%' \
+        AND datname = current_database() AND wait_event_type = 'Lock'";
+    wait::until_equal("a start that reads the settings", WITHIN, &vec!["t".to_owned()], async || {
+        town.control.rows(reading).await
+    })
+    .await;
+    blocker.batch_execute("ROLLBACK").await.unwrap();
+    daemon.logs("started syncs=1", WITHIN).await;
+    assert!(daemon.log().contains("waiting for the control database"), "{}", daemon.log());
+    daemon.stop().await;
 }
 
 /// Runs `systemd-analyze` on the unit; `None`, said loudly, where it is not installed.

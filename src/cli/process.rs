@@ -42,7 +42,8 @@ impl Process {
         }
     }
 
-    fn with_catalog(ctx: &Context, found: &settings::Settings) -> Result<Self, CliError> {
+    /// Reads the settings, and adds what was `found` in the control database.
+    pub(super) fn with_catalog(ctx: &Context, found: &settings::Settings) -> Result<Self, CliError> {
         let layers = layers(ctx)?;
         let all = Layers { catalog: changed_settings(found), ..layers.clone() };
         Ok(Self { settings: load(&all)?, layers, access: ctx.control_access()? })

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::process::Process;
 use super::{CliError, Context, Outcome};
-use crate::catalog::{Control, settings};
+use crate::catalog::{CatalogError, Control, settings};
 use crate::daemon::pidfile::{self, Presence};
 use crate::daemon::{self, DaemonError, Log, Start};
-use crate::pg::causes;
+use crate::pg::{Access, causes};
 
 /// What the child says through the pipe once it is ready.
 const READY: &[u8] = b"ready\n";
@@ -130,21 +130,17 @@ fn leave_terminal(keep_output: bool) {
 
 async fn load(ctx: &Context) -> Result<Process, CliError> {
     let control = ctx.control().await?;
-    check_version(&control).await?;
-    Process::load(ctx, &control).await
+    from_catalog(ctx, &settings::load(control.client()).await?)
 }
 
-/// As [`load`]; a control database that does not answer yet (the machine has just started) is waited for.
+/// As [`load`]; a control database that does not answer yet (the machine has just started), or no longer, is waited for.
 async fn load_patiently(ctx: &Context) -> Result<Process, CliError> {
     let care = Process::without_catalog(ctx)?.settings.supervision.lease;
     let access = ctx.control_access()?;
     let mut tries = 1;
     loop {
-        match Box::pin(Control::open(&access, "bucardo CLI")).await {
-            Ok(control) => {
-                check_version(&control).await?;
-                return Process::load(ctx, &control).await;
-            }
+        match Box::pin(read_settings(&access)).await {
+            Ok(found) => return from_catalog(ctx, &found),
             Err(error) => {
                 let transient = error.failure() == bucardo_actors::model::Failure::Transient;
                 // Somebody waits at a terminal for an answer.
@@ -159,15 +155,19 @@ async fn load_patiently(ctx: &Context) -> Result<Process, CliError> {
     }
 }
 
-async fn check_version(control: &Control) -> Result<(), CliError> {
+async fn read_settings(access: &Access) -> Result<settings::Settings, CatalogError> {
+    let control = Control::open(access, "bucardo CLI").await?;
+    settings::load(control.client()).await
+}
+
+fn from_catalog(ctx: &Context, found: &settings::Settings) -> Result<Process, CliError> {
     let own = env!("CARGO_PKG_VERSION");
-    let found = settings::load(control.client()).await?;
     match found.text("bucardo_version") {
         Some(version) if version != own => {
             Err(CliError::refuse(format!("Version mismatch: bucardo is {own}, but bucardo database is {version}"))
                 .hint("run \"bucardo install\" of the newer one"))
         }
-        _ => Ok(()),
+        _ => Process::with_catalog(ctx, found),
     }
 }
 
