@@ -36,7 +36,7 @@ impl Site {
             bucardo.run(&format!("add table t{sync} db=A relgroup=g{sync}"));
             let dbs = match sync {
                 SYNCS => "A:source,B:source",
-                _ if sync % 2 == 0 => "A:source,B:target",
+                _ if sync.is_multiple_of(2) => "A:source,B:target",
                 _ => "B:source,A:target",
             };
             bucardo.run(&format!("add sync s{sync} relgroup=g{sync} dbs={dbs}"));
@@ -45,7 +45,7 @@ impl Site {
     }
 
     fn ends(&self, sync: usize) -> (&Database, &Database) {
-        if sync % 2 == 0 { (&self.a, &self.b) } else { (&self.b, &self.a) }
+        if sync.is_multiple_of(2) { (&self.a, &self.b) } else { (&self.b, &self.a) }
     }
 
     /// A change of every sync at once, and it arrives; the most KIDs that were seen at work on A meanwhile.

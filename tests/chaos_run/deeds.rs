@@ -126,9 +126,9 @@ impl Mischief {
         }
         self.diary.begins(subject);
         match subject {
-            Subject::Daemon => self.to_daemon(scene).await,
-            Subject::Server(place) => self.to_server(scene, place),
-            Subject::Network(place) => self.to_network(scene, place),
+            Subject::Daemon => self.harm_daemon(scene).await,
+            Subject::Server(place) => self.harm_server(scene, place),
+            Subject::Network(place) => self.harm_network(scene, place),
             Subject::Disk(_) => {
                 let Some(disk) = &scene.disk else { return };
                 disk.fill();
@@ -141,7 +141,7 @@ impl Mischief {
         }
     }
 
-    async fn to_daemon(&mut self, scene: &mut Scene<'_>) {
+    async fn harm_daemon(&mut self, scene: &mut Scene<'_>) {
         match self.dice.below(5) {
             0 | 1 => {
                 if let Some(daemon) = scene.daemon.take() {
@@ -164,7 +164,7 @@ impl Mischief {
         }
     }
 
-    fn to_server(&mut self, scene: &mut Scene<'_>, place: usize) {
+    fn harm_server(&mut self, scene: &mut Scene<'_>, place: usize) {
         let (subject, cluster) = (Subject::Server(place), &mut scene.clusters[place]);
         match self.dice.below(6) {
             0 => {
@@ -199,7 +199,7 @@ impl Mischief {
         }
     }
 
-    fn to_network(&mut self, scene: &mut Scene<'_>, place: usize) {
+    fn harm_network(&mut self, scene: &mut Scene<'_>, place: usize) {
         let (subject, proxy) = (Subject::Network(place), &scene.proxies[place]);
         match self.dice.below(3) {
             0 => {
