@@ -319,6 +319,37 @@ async fn migrations_in_either_order() {
     }
 }
 
+/// A whole copy is made without the table that does not fit; that one comes with all its rows when it does, those that
+/// were never captured included.
+#[tokio::test]
+async fn a_whole_copy_goes_on_without_a_drifted_table() {
+    for atomic_bytes in [i64::MAX, 0] {
+        let mut lab = two().await;
+        lab.sync.copy.atomic_bytes = atomic_bytes;
+        lab.on("a")
+            .run("SET session_replication_role = replica; INSERT INTO t SELECT n, 'old' FROM generate_series(1, 50) n")
+            .await;
+        lab.on("a")
+            .run("INSERT INTO u SELECT n, 'old' FROM generate_series(1, 50) n; RESET session_replication_role")
+            .await;
+        lab.on("b").run("ALTER TABLE t DROP COLUMN v; INSERT INTO t VALUES (99)").await;
+        (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
+        lab.renew();
+        let report = lab.round("b").await.unwrap();
+        assert!(report.copied && report.quarantined.concat().contains("no column \"v\""), "{report:?}");
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM u").await, 50);
+        assert_eq!(lab.on("b").rows("SELECT id FROM t").await, ["99"], "it is left alone");
+        lab.on("a").run("UPDATE t SET v = 'new' WHERE id = 1; UPDATE u SET v = 'new' WHERE id = 1").await;
+        says(&mut lab, "no column \"v\"").await;
+        assert_eq!(lab.on("b").value("SELECT v FROM u WHERE id = 1").await, "new");
+        lab.on("b").run("ALTER TABLE t ADD COLUMN v text").await;
+        lab.renew();
+        assert_eq!(told(&mut lab).await, "");
+        lab.drain("b").await;
+        lab.assert_same().await;
+    }
+}
+
 /// With the daemon: the status names table and difference, a kick by a person looks at once, and all is well after it.
 #[tokio::test]
 async fn the_status_tells_of_quarantined_tables() {

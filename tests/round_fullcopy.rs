@@ -527,3 +527,19 @@ async fn a_onetimecopy_with_cascade_keeps_what_it_copied() {
         assert_eq!(lab.on("b").number("SELECT count(*) FROM child").await, 1, "{method:?}");
     }
 }
+
+/// A table whose definitions differ is passed over, and told; the next copy tries it again.
+#[tokio::test]
+async fn a_copy_passes_over_a_drifted_table() {
+    let mut lab = copies("CREATE TABLE t (id int, v text); CREATE TABLE u (id int)", &["t:", "u:"]).await;
+    lab.validate().await.unwrap();
+    lab.on("a").run("INSERT INTO t VALUES (1, 'x'); INSERT INTO u VALUES (1)").await;
+    lab.on("b").run("ALTER TABLE t DROP COLUMN v; INSERT INTO t VALUES (7)").await;
+    let report = lab.round("b").await.unwrap();
+    let told = report.quarantined.concat();
+    assert!(told.contains("quarantined table \"public.t\"") && told.contains("no column \"v\""), "{report:?}");
+    assert_eq!(lab.on("b").rows("SELECT id FROM t UNION ALL SELECT id FROM u").await, ["7", "1"]);
+    lab.on("b").run("ALTER TABLE t ADD COLUMN v text").await;
+    assert_eq!(lab.round("b").await.unwrap().quarantined, [""; 0]);
+    lab.assert_same().await;
+}

@@ -98,6 +98,7 @@ impl PairSession {
         let mut tries = 0;
         let mut reason = reason;
         let mut joined = false;
+        let mut without = Vec::new();
         while tries < TRIES_MAX {
             let mut session = match self.take_session(reason).await {
                 Ok(session) => session,
@@ -111,8 +112,21 @@ impl PairSession {
             step(watch, Step::Connected).await?;
             let (sync, id, quarantine) = (&self.sync, &self.id, &mut self.quarantine);
             let (here, others) = (&mut session, Others::default());
-            let mut round =
-                Round { sync, id, session: here, quarantine, watch, uncut, is_cut: false, copy_only, others, began };
+            let (is_cut, is_copying, without_now) = (false, false, without.as_slice());
+            let mut round = Round {
+                sync,
+                id,
+                session: here,
+                quarantine,
+                watch,
+                uncut,
+                is_cut,
+                copy_only,
+                is_copying,
+                without: without_now,
+                others,
+                began,
+            };
             // What was asked for has been looked at, once.
             let asked = std::mem::replace(&mut reason, Reason::More);
             let error = match round.run(asked).await {
@@ -137,7 +151,7 @@ impl PairSession {
                 }
                 Err(error) => error,
             };
-            let is_cut = round.is_cut;
+            let (is_cut, is_copying) = (round.is_cut, round.is_copying);
             self.quarantine.unlearn();
             session.release().await;
             // The row that stands in the way may be one whose change was cut off.
@@ -150,6 +164,8 @@ impl PairSession {
                 tracing::info!(kid = %self.id, "the round cannot be serialized, it starts over");
                 tries += 1;
                 tokio::time::sleep(SERIALIZATION_PAUSE * tries).await;
+            } else if let Some(table) = self.copies_without(&error, is_copying, &without) {
+                without.push(table);
             } else if !self.goes_on_without(&error, &mut doubted) {
                 if joined {
                     return Err(error);
@@ -176,6 +192,21 @@ impl PairSession {
             self.quarantine.note_sequence(&self.id, &drift, Instant::now());
         }
         Ok(session)
+    }
+
+    /// The table whose definition keeps a copy from being made, and that it can do without: it comes back by a copy of
+    /// its own. A merge would not know of that; whoever copies for one has to have all.
+    fn copies_without(&mut self, error: &RoundError, is_copying: bool, without: &[String]) -> Option<String> {
+        let drift = Drift::of(error).filter(|drift| is_copying && !drift.by_statement)?;
+        let goat = self.sync.tables().find(|goat| goat.label() == drift.table)?;
+        if without.contains(&drift.table) {
+            return None;
+        }
+        let (now, drift) = (Instant::now(), Drift { whole: true, ..drift });
+        if !self.quarantine.note(&self.id, goat, &drift, now) {
+            self.quarantine.still(&drift, now);
+        }
+        Some(drift.table)
     }
 
     /// Whether a round can do without the table that the last one failed of: it is put aside. Statements may be older
@@ -262,6 +293,10 @@ pub(super) struct Round<'a> {
     is_cut: bool,
     /// Nothing is done but a copy.
     copy_only: bool,
+    /// It copies whole tables, and has not begun before.
+    is_copying: bool,
+    /// Tables (`schema.table`) that a copy passes over.
+    pub(super) without: &'a [String],
     others: Others,
     began: Instant,
 }
@@ -288,6 +323,8 @@ impl Round<'_> {
         }
         let is_needed = given_up.is_some();
         if is_needed || copy::is_due(self.sync, &held) {
+            let is_new = held.copy_request >= 0 && self.sync.onetimecopy == 1;
+            self.is_copying = is_new && !is_needed && !self.copy_only;
             return match copy::run(self, &held, look, is_needed).await? {
                 Ok(report) => Ok(Ended::Done(RoundReport { took: self.began.elapsed(), ..report })),
                 Err(table) => {

@@ -3,7 +3,7 @@
 use bucardo::engine::merge::decide::{Entry, Fresh, Ruling, Take, Terms, decide};
 
 use super::servers::{Delta, KEYS, Past, Row, Server, Snapshot};
-use super::world::World;
+use super::world::{Cut, World};
 
 /// What a merge has in hand of one source.
 struct Part {
@@ -16,6 +16,8 @@ struct Part {
     log: Vec<Delta>,
     /// The merge's own transaction there.
     own: u64,
+    /// What others will have read.
+    upto: Snapshot,
 }
 
 fn bit(place: usize) -> u64 {
@@ -32,7 +34,12 @@ impl World {
     pub(super) fn merge(&mut self, up: &[usize], lost: usize) -> bool {
         let mut parts: Vec<Part> = Vec::new();
         for place in up {
-            parts.push(self.servers[*place].open(*place, self.dice.percent(50)));
+            let mut part = self.servers[*place].open(*place, self.dice.percent(50));
+            if self.plan.cuts.is_some() && !self.is_at_rest {
+                let cut = self.dice.between(0, i64::try_from(part.snapshot.end()).unwrap());
+                part.upto = part.snapshot.below(cut.unsigned_abs());
+            }
+            parts.push(part);
             self.stir();
         }
         for part in &mut parts {
@@ -90,7 +97,7 @@ impl World {
                 Ruling::Abort { .. } => None,
             }
         };
-        (0..KEYS).filter_map(ruling).collect()
+        (0..KEYS).filter(|key| parts.iter().any(|part| part.brings(*key, parts))).filter_map(ruling).collect()
     }
 
     /// Writes at one source, under locks. False when the server refuses.
@@ -141,7 +148,9 @@ impl World {
             server.log.push(Delta { key: *key, txid: part.own, time, origin });
         }
         for other in parts {
-            server.read[other.place] = other.snapshot.with(other.own);
+            let is_seen = self.plan.cuts == Some(Cut::Seen) && other.place == part.place;
+            let read = if is_seen { &other.snapshot } else { &other.upto };
+            server.read[other.place] = read.with(other.own);
         }
         wrote
     }
@@ -154,6 +163,14 @@ fn winner<'a>(parts: &'a [Part], take: &Take) -> &'a Part {
 impl Part {
     fn newest(&self) -> Option<i64> {
         self.log.iter().map(|delta| delta.time).max()
+    }
+
+    /// Whether a change of the key that somebody has not read is in the part that is taken.
+    fn brings(&self, key: usize, parts: &[Self]) -> bool {
+        self.log
+            .iter()
+            .filter(|delta| delta.key == key && self.upto.sees(delta.txid))
+            .any(|delta| parts.iter().any(|it| it.place != self.place && !it.read[self.place].sees(delta.txid)))
     }
 
     fn entry(&self, key: usize, parts: &[Self]) -> Entry {
@@ -192,6 +209,7 @@ impl Server {
             past: self.past.clone(),
             read: self.read.clone(),
             log: self.log.iter().filter(|delta| snapshot.sees(delta.txid)).cloned().collect(),
+            upto: snapshot.clone(),
             snapshot,
             own,
         }

@@ -27,6 +27,16 @@ impl Snapshot {
         txid < self.xmax && !self.running.contains(&txid)
     }
 
+    /// The same, without what began from `txid` on.
+    pub(super) fn below(&self, txid: u64) -> Self {
+        let xmax = self.xmax.min(txid);
+        Self { xmax, running: self.running.iter().copied().filter(|running| *running < xmax).collect() }
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.xmax
+    }
+
     /// As a position: what the transaction `own` wrote counts as seen, too.
     pub(super) fn with(&self, own: u64) -> Self {
         let mut with = self.clone();

@@ -24,6 +24,17 @@ pub(crate) struct Plan {
     pub(crate) skew: i64,
     /// Each key is written at one source only.
     pub(crate) is_owned: bool,
+    /// Merges take the transactions up to some point only.
+    pub(crate) cuts: Option<Cut>,
+}
+
+/// What a merge that takes a part of a backlog notes as its source's own snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The part.
+    Part,
+    /// All that it saw.
+    Seen,
 }
 
 /// A pure target.
@@ -41,6 +52,8 @@ pub(crate) struct World {
     pub(super) servers: Vec<Server>,
     targets: Vec<Target>,
     pub(super) now: i64,
+    /// Nobody writes any more.
+    pub(super) is_at_rest: bool,
     /// How often something happens between two steps of a merge, of a hundred.
     busy: usize,
     history: History,
@@ -73,6 +86,7 @@ impl World {
             servers,
             targets,
             now: 1000,
+            is_at_rest: false,
             busy,
             history: History::default(),
             overtaken: BTreeSet::new(),
@@ -98,7 +112,7 @@ impl World {
                 }
             }
         }
-        self.busy = 0;
+        (self.busy, self.is_at_rest) = (0, true);
         self.servers.iter_mut().for_each(Server::end_all);
         let mut merges = 0;
         while self.merge(&all, 0) {

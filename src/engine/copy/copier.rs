@@ -33,6 +33,8 @@ pub(in crate::engine) struct Copier<'a> {
     pub(in crate::engine) source: &'a Site,
     pub(in crate::engine) target: &'a Site,
     pub(in crate::engine) watch: &'a Watch,
+    /// Tables (`schema.table`) that cannot be copied as they are, and are passed over.
+    pub(in crate::engine) without: &'a [String],
 }
 
 /// What a copy did.
@@ -145,9 +147,10 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Every table but the ghosts, as both sides have it.
+    /// Every table but the ghosts and those that are passed over, as both sides have it.
     pub(super) async fn prepare(&self) -> Result<Vec<Whole>, RoundError> {
-        let goats: Vec<&Goat> = self.sync.tables().filter(|goat| !goat.ghost).collect();
+        let goats: Vec<&Goat> =
+            self.sync.tables().filter(|goat| !goat.ghost && !self.without.contains(&goat.label())).collect();
         let here: Vec<Goat> = goats.iter().map(|goat| (*goat).clone()).collect();
         let there: Vec<Goat> = goats.iter().map(|goat| self.sync.goat_on(goat, &self.target.db)).collect();
         let read = async |site: &Site, goats: &[Goat]| {
@@ -157,7 +160,8 @@ impl Copier<'_> {
         let mut tables = Vec::with_capacity(goats.len());
         for (place, goat) in goats.into_iter().enumerate() {
             let (from, to) = ((self.source, &from[place]), (self.target, &to[place]));
-            tables.push(Whole::of(self.sync, from, to, (goat, &there[place])).await?);
+            let table = Whole::of(self.sync, from, to, (goat, &there[place])).await;
+            tables.push(table.map_err(|error| error.of_table(&goat.label()))?);
         }
         Ok(tables)
     }

@@ -276,5 +276,5 @@ async fn finish(round: &mut Round<'_>, job: &Job, number: i64, tasks: &[Task]) -
 
 fn copier<'a>(round: &'a Round<'_>) -> Copier<'a> {
     let (source, target) = (&round.session.source, &round.session.target);
-    Copier { sync: round.sync, source, target, watch: round.watch }
+    Copier { sync: round.sync, source, target, watch: round.watch, without: round.without }
 }

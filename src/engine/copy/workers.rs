@@ -269,7 +269,7 @@ impl<'a> Crew<'a> {
         imported?;
         begun?;
         let (low, high) = (chunk.low.as_deref(), chunk.high.as_deref());
-        let copier = Copier { sync: self.sync, source, target, watch: self.watch };
+        let copier = Copier { sync: self.sync, source, target, watch: self.watch, without: &[] };
         if !task.is_new {
             // Changes that an interrupted attempt has brought meanwhile may lie there.
             let sql = match &whole.split {
@@ -316,7 +316,7 @@ impl<'a> Crew<'a> {
     /// Makes the indexes of a table whose pieces are all there, and tends it.
     async fn finish(&self, hand: &Hand, task: &Task) -> Result<(), RoundError> {
         let (target, label) = (&hand.target, &task.label());
-        let copier = Copier { sync: self.sync, source: &hand.source, target, watch: self.watch };
+        let copier = Copier { sync: self.sync, source: &hand.source, target, watch: self.watch, without: &[] };
         if !task.indexes.is_empty() {
             self.begin(hand).await?;
             for index in &task.indexes {

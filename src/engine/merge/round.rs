@@ -1,6 +1,14 @@
 //! One merge: snapshots of all sources, rulings on every key that somebody has not read, rows and versions to whoever
 //! lacks them, positions, and a commit at each source. Any subset of the commits may be lost (see `replication.md`
 //! section 6 of the design): the next merge completes the rest from what is recorded.
+//!
+//! **A backlog is not cut.** A pair takes the transactions up to some point and the rest later; rows are read as they
+//! are. A merge that did so would rule on a key by all changes that it sees, and leave those behind the cut unread. If
+//! it noted the cut as what its source has settled, these would count as made on top of what was decided about them, and
+//! come back as a change that nobody made; if it noted its snapshot, changes of keys that it left out would hide behind
+//! versions that they came after. The property test finds runs that go wrong of both (`merges_of_a_part_of_a_backlog_go_wrong`).
+//! To cut by tables or keys instead would be sound, as each has its own versions, but would show parts of transactions.
+//! So one transaction at each source takes the whole backlog: memory stays flat, but rows stay locked to its end.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
