@@ -132,6 +132,54 @@ async fn many_keys_meet() {
     assert_eq!(lab.conflicts.all().len(), 500);
 }
 
+/// A transaction that was in progress when a large merge took its snapshots, and ends soon after, makes no merge start over.
+#[tokio::test]
+async fn a_large_merge_lets_writers_end() {
+    let mut lab = lab(&["a", "b"]).await;
+    lab.on("a").run("INSERT INTO orders SELECT n, 'a' FROM generate_series(1, 3000) n").await;
+    lab.settle().await;
+    lab.on("a").run("UPDATE orders SET note = 'more'").await;
+    let other = lab.on("b").session().await;
+    other.batch_execute("BEGIN; UPDATE orders SET note = 'b' WHERE id = 7").await.unwrap();
+    let (other, ruled) = (Arc::new(other), Arc::new(AtomicU32::new(0)));
+    let (writer, count) = (other.clone(), ruled.clone());
+    let hook: StepHook = Arc::new(move |step: &str| {
+        let (is_late, writer) = (step.starts_with("snapshot taken"), writer.clone());
+        count.fetch_add(u32::from(step.starts_with("keys read")), Ordering::Relaxed);
+        async move {
+            if is_late {
+                writer.batch_execute("COMMIT").await.unwrap();
+            }
+            Ok(())
+        }
+        .boxed()
+    });
+    let report = lab.merge_watched(Watch::default().with_hook(hook)).await.unwrap();
+    assert_eq!((report.keys, report.conflicts, ruled.load(Ordering::Relaxed)), (3000, 1, 1));
+    lab.settle().await;
+    lab.assert_same().await;
+}
+
+/// Rows of several winners go to several receivers at once, among them a row that is wider than what is sent in one piece.
+#[tokio::test]
+async fn many_rows_of_three_go_all_ways() {
+    let mut lab = lab(&["a", "b", "c"]).await;
+    lab.on("a").run("INSERT INTO orders SELECT n, 'first' FROM generate_series(1, 9000) n").await;
+    lab.settle().await;
+    for (name, from, to) in [("a", 1, 4000), ("b", 3001, 6500), ("c", 6001, 9000)] {
+        lab.on(name).run(&format!("UPDATE orders SET note = '{name}' WHERE id BETWEEN {from} AND {to}")).await;
+        lab.on(name).run(&format!("UPDATE orders SET note = repeat('{name}', 200000) WHERE id = {from} + 10")).await;
+    }
+    lab.on("c").run("DELETE FROM orders WHERE id > 8000").await;
+    let report = lab.merge().await.unwrap();
+    assert_eq!((report.keys, report.conflicts), (9000, 1500));
+    lab.assert_same().await;
+    let counted =
+        "SELECT count(*) FILTER (WHERE note = 'a') || ' ' || count(*) FILTER (WHERE length(note) = 200000) FROM orders";
+    assert_eq!(lab.on("b").value(counted).await, "2999 3");
+    assert_eq!(lab.settle().await, 0);
+}
+
 /// Keys whose equality is not that of their texts are one key: 1.0 and 1.00.
 #[tokio::test]
 async fn equal_keys_with_other_texts_are_one_key() {

@@ -96,11 +96,16 @@ pub(crate) fn assert_same(one: (&Cluster, &str), other: (&Cluster, &str), query:
 
 /// Waits until the query says `true`; asks every few milliseconds.
 pub(crate) async fn until(client: &Client, query: &str, parameters: &[&(dyn ToSql + Sync)]) {
+    until_every(LOOK_EVERY, client, query, parameters).await;
+}
+
+/// Waits until the query says `true`.
+pub(crate) async fn until_every(pause: Duration, client: &Client, query: &str, parameters: &[&(dyn ToSql + Sync)]) {
     let begun = Instant::now();
     let query = client.prepare(query).await.unwrap();
     while !client.query_one(&query, parameters).await.unwrap().get::<_, bool>(0) {
         assert!(begun.elapsed() < WITHIN, "what was written did not arrive within {WITHIN:?}");
-        sleep(LOOK_EVERY).await;
+        sleep(pause).await;
     }
 }
 

@@ -1,3 +1,3 @@
 -- Deletes the rows that other sources' rows take the place of, or nothing.
 --   {table} {take} {on}
-DELETE FROM {table} AS t USING {take} AS k WHERE NOT k.record AND {on}
+DELETE FROM {table} AS t USING {take} AS k WHERE {on}

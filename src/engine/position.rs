@@ -37,6 +37,11 @@ impl Position {
         self.xip.is_empty()
     }
 
+    /// Transactions that were in progress, with those that began after it and before `next`.
+    pub fn open_before(&self, next: u64) -> impl Iterator<Item = u64> {
+        self.xip.iter().copied().chain(self.xmax..next)
+    }
+
     /// Whether what this transaction did has been delivered.
     #[must_use]
     pub fn sees(&self, txid: u64) -> bool {
@@ -159,6 +164,14 @@ mod tests {
         for text in ["", "1:2", "3:2:", "1:5:4,3", "1:5:7", "a:b:c", "1:2::"] {
             assert!(text.parse::<Position>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_began_before_another_transaction_may_be_open() {
+        let open = |text: &str, next| position(text).open_before(next).collect::<Vec<_>>();
+        assert_eq!(open("10:20:10,14", 20), [10, 14]);
+        assert_eq!(open("20:20:", 22), [20, 21]);
+        assert!(open("20:20:", 20).is_empty());
     }
 
     #[test]

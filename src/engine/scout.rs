@@ -38,6 +38,13 @@ struct Apart {
     written: Statement,
     /// The question about each table.
     tables: Vec<Sql>,
+    guess: Option<Guess>,
+}
+
+/// The question about those tables of which anything was captured when it was last seen.
+struct Guess {
+    places: Vec<usize>,
+    asking: Statement,
 }
 
 impl Scout {
@@ -74,27 +81,49 @@ impl Scout {
     }
 
     /// Asks by the scout, if there is one, what changed since this position; after the round's snapshot was taken.
-    pub(super) async fn apart(&self, since: [&str; 2]) -> Result<Option<Found>, RoundError> {
-        let Some(apart) = &self.apart else { return Ok(None) };
-        let site = &apart.site;
+    pub(super) async fn apart(&mut self, since: [&str; 2]) -> Result<Option<Found>, RoundError> {
+        let Some(Apart { site, since: set, written, tables, guess }) = &mut self.apart else { return Ok(None) };
+        let site = &*site;
         let failed = || site.failed("looking for changes");
-        let (set, written) = tokio::join!(
-            async { site.conn.query_one(&apart.since, &[&since[0], &since[1], &false]).await },
-            site.conn.query(&apart.written, &[]),
+        // Mostly the tables that had changes before are those that have some now, so they are asked in the same breath.
+        let (set, written, guessed) = tokio::join!(
+            async { site.conn.query_one(&*set, &[&since[0], &since[1], &false]).await },
+            site.conn.query(&*written, &[]),
+            async {
+                match &*guess {
+                    Some(guess) => site.conn.query(&guess.asking, &[]).await,
+                    None => Ok(Vec::new()),
+                }
+            },
         );
         set.map_err(failed())?;
-        let written = written.map_err(failed())?;
-        if written.len() > WRITTEN_MAX {
-            return Ok(Some(self.ask(site, &self.tables).await?));
-        }
+        let (written, guessed) = (written.map_err(failed())?, guessed.map_err(failed())?);
         let places = written.iter().filter_map(|row| usize::try_from(row.get::<_, i32>("place")).ok());
-        let branches: Vec<Sql> = places.filter_map(|place| apart.tables.get(place).cloned()).collect();
-        let mut found = self.ask(site, &[]).await?;
-        if !branches.is_empty() {
+        let places: Vec<usize> = places.collect();
+        let found = if places.len() > WRITTEN_MAX {
+            *guess = None;
+            return self.ask_apart(true).await;
+        } else if guess.as_ref().is_some_and(|guess| places.iter().all(|place| guess.places.contains(place))) {
+            guessed
+        } else if places.is_empty() {
+            Vec::new()
+        } else {
+            let branches = places.iter().filter_map(|place| tables.get(*place).cloned());
             let sql = Sql::join(branches, "\nUNION ALL\n");
-            found.tables = site.conn.query(sql.as_str(), &[]).await.map_err(failed())?;
-        }
-        Ok(Some(found))
+            let asking = site.conn.prepare(sql.as_str()).await.map_err(failed())?;
+            let found = site.conn.query(&asking, &[]).await.map_err(failed())?;
+            *guess = Some(Guess { places, asking });
+            found
+        };
+        let rest = self.ask_apart(false).await?;
+        Ok(rest.map(|rest| Found { tables: found, ..rest }))
+    }
+
+    /// Asks by the scout about all tables, if so, and about the sequences.
+    async fn ask_apart(&self, with_tables: bool) -> Result<Option<Found>, RoundError> {
+        let Some(apart) = &self.apart else { return Ok(None) };
+        let tables = if with_tables { self.tables.as_slice() } else { &[] };
+        self.ask(&apart.site, tables).await.map(Some)
     }
 
     /// Asks about these pieces of the tables, and about the sequences.
@@ -118,7 +147,7 @@ impl Apart {
         let written = WRITTEN.fill(&[("deltas", &Sql::join(deltas, ", "))]);
         let prepared = tokio::try_join!(site.conn.prepare(SINCE.text()), site.conn.prepare(&written));
         let (since, written) = prepared.map_err(site.failed("preparing to look for changes"))?;
-        Ok(Self { site, since, written, tables: tables.to_vec() })
+        Ok(Self { site, since, written, tables: tables.to_vec(), guess: None })
     }
 }
 

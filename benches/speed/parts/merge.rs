@@ -1,8 +1,12 @@
-//! Two masters that changed many rows each, every tenth of them the same ones: how fast both are equal.
+//! Two masters that changed many rows each, every tenth of them the same ones: how fast both are equal. Counted from the
+//! moment when both have committed, to the moment when both show the first and the last row that only the other changed
+//! and agree on the first and the last that both did. Whole tables are compared after that, and their cost is not counted;
+//! whoever is not equal by then is given the time until it is. Looking costs a few thousandths of the machine.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bucardo::lab::{Cluster, Folder};
+use tokio::time::sleep;
 use tokio_postgres::Client;
 
 use crate::arguments::Arguments;
@@ -12,6 +16,9 @@ use crate::process;
 use crate::systems::{Kind, Layout};
 
 const DIGEST: &str = "SELECT count(*), sum(hashtextextended(t::text, 0)::numeric) FROM pgbench_accounts AS t";
+
+/// Often enough for times of a second, seldom enough to leave the CPUs to what is measured.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The rows that each changes, first and last.
 struct Changed {
@@ -83,8 +90,8 @@ async fn equal(clients: &(Client, Client), changed: &Changed, value: i32) {
     let ((from, to), (low, high), negative) = (changed.by_first, changed.by_second, -value);
     let (before, after) = (low - 1, to + 1);
     // One after the other: it is over when both are, whoever is looked at first.
-    field::until(&clients.0, arrived, &[&after, &high, &negative]).await;
-    field::until(&clients.1, arrived, &[&from, &before, &value]).await;
+    field::until_every(LOOK_EVERY, &clients.0, arrived, &[&after, &high, &negative]).await;
+    field::until_every(LOOK_EVERY, &clients.1, arrived, &[&from, &before, &value]).await;
     let agreed = "SELECT array_agg(abalance ORDER BY aid) FROM pgbench_accounts WHERE aid IN ($1, $2)";
     loop {
         let one = clients.0.query_one(agreed, &[&low, &to]).await.unwrap();
@@ -92,6 +99,7 @@ async fn equal(clients: &(Client, Client), changed: &Changed, value: i32) {
         if one.get::<_, Vec<i32>>(0) == other.get::<_, Vec<i32>>(0) {
             return;
         }
+        sleep(LOOK_EVERY).await;
     }
 }
 

@@ -22,7 +22,7 @@ use crate::engine::session::{CAPTURED, SESSION_SOURCE, SINCE, SYSTEM_ID, check_p
 use crate::engine::site::Site;
 use crate::pg::{Sql, SqlFile};
 
-const SESSION: SqlFile = SqlFile::new(include_str!("../../../sql/merge/session.sql"));
+pub(super) const SESSION: SqlFile = SqlFile::new(include_str!("../../../sql/merge/session.sql"));
 const FENCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/fence.sql"));
 const LOOK: SqlFile = SqlFile::new(include_str!("../../../sql/merge/look.sql"));
 const READABLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/readable.sql"));
@@ -30,6 +30,7 @@ const PENDING: SqlFile = SqlFile::new(include_str!("../../../sql/merge/pending.s
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/truncated.sql"));
 const MICROS: SqlFile = SqlFile::new(include_str!("../../../sql/merge/micros.sql"));
 const ADVANCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/advance.sql"));
+const WRITERS: SqlFile = SqlFile::new(include_str!("../../../sql/merge/writers.sql"));
 const TRACK: SqlFile = SqlFile::new(include_str!("../../../sql/merge/track.sql"));
 const LATE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/late.sql"));
 const SEQUENCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sequence.sql"));
@@ -82,6 +83,13 @@ pub(super) struct Look {
     pub(super) late: Late,
 }
 
+impl Look {
+    /// Transactions whose changes the snapshot does not show, and that had begun before the merge's own.
+    pub(super) fn in_progress(&self) -> impl Iterator<Item = u64> {
+        self.snapshot.open_before(self.txid)
+    }
+}
+
 /// A truncation that some source has not read.
 pub(super) struct Truncation {
     pub(super) captured: i32,
@@ -99,6 +107,13 @@ pub(super) struct News {
     pub(super) passed_over: bool,
     pub(super) truncated: Vec<Truncation>,
     pub(super) sequences: Vec<Row>,
+}
+
+impl News {
+    /// Whether there are many changes of some table.
+    pub(super) fn is_large(&self) -> bool {
+        self.tables.values().any(|(_, changes)| *changes > FEW)
+    }
 }
 
 struct Statements {
@@ -121,6 +136,8 @@ pub(super) struct Arm {
     pub(super) tables: Vec<Place>,
     /// Quoted names of the sequences.
     pub(super) sequences: Vec<Sql>,
+    /// Its second session, in or between large merges.
+    pub(super) second: Option<Site>,
     scout: Scout,
     statements: Statements,
     checked: Option<Instant>,
@@ -170,6 +187,7 @@ impl Arm {
             site,
             tables,
             sequences,
+            second: None,
             scout,
             statements,
             checked: None,
@@ -303,6 +321,15 @@ impl Arm {
         }
         self.checked = Some(Instant::now());
         Ok(found.drifts)
+    }
+
+    /// Whether transactions that were in progress have changed one of the tables and go on.
+    pub(super) async fn has_writers(&self, places: &[usize], look: &Look) -> Result<bool, RoundError> {
+        let deltas = places.iter().filter_map(|place| self.tables.get(*place));
+        let deltas: Vec<&str> = deltas.map(|table| table.delta.as_str()).collect();
+        let open: Vec<String> = look.in_progress().map(|txid| (txid & u64::from(u32::MAX)).to_string()).collect();
+        let row = self.site.conn.query_one(WRITERS.text(), &[&deltas, &open]).await;
+        Ok(row.map_err(self.site.failed("looking for writers"))?.get("busy"))
     }
 
     /// Writes how far this source has read the others.

@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::try_join_all;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
+use tokio_postgres::Row;
 
 use bucardo_actors::model::SyncName;
 
@@ -54,7 +55,11 @@ impl Clash<'_> {
             hash.update(version.db.to_be_bytes());
             hash.update(version.serial.to_be_bytes());
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize()
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect()
     }
 }
 
@@ -102,47 +107,64 @@ pub(super) async fn keep(
     time: DateTime<Utc>,
 ) -> Result<(), RoundError> {
     let what = format!("reading conflicts of table \"{}\"", goat.label);
+    let keeping = format!("keeping conflicts of table \"{}\"", goat.label);
     let fetch = format!("FETCH {PIECE} FROM bucardo_sides");
-    try_join_all(arms.iter().zip(&goat.at).map(|(arm, at)| arm.site.run(&what, &at.sides))).await?;
-    loop {
-        let sides = try_join_all(
-            arms.iter()
-                .map(|arm| async { arm.site.conn.query(&fetch, &[]).await.map_err(arm.site.failed(what.as_str())) }),
-        );
-        let sides = sides.await?;
-        let Some(count) = sides.first().map(Vec::len).filter(|count| *count > 0) else { break };
-        let mut ids: Vec<String> = Vec::with_capacity(count);
-        let mut bodies = Vec::with_capacity(count);
-        for at in 0..count {
-            let head = &sides[0][at];
-            let parsed = |text: Option<&str>| -> Value {
-                text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
-            };
-            // As text: numbers keep all their digits.
-            let rows: Map<String, Value> = arms
-                .iter()
-                .zip(&sides)
-                .map(|(arm, side)| (arm.site.db.to_string(), side[at].get::<_, Option<String>>("side").into()))
-                .collect();
-            let mut body = parsed(head.get("note"));
-            body["key"] = parsed(head.get("key"));
-            body["rows"] = Value::Object(rows);
-            let here = &arms[0].tables.iter().find(|table| table.captured == goat.at[0].captured);
-            body["schema"] = here.map(|table| table.goat.schema.clone()).into();
-            body["table"] = here.map(|table| table.goat.name.clone()).into();
-            body["time"] = time.to_rfc3339_opts(SecondsFormat::Micros, true).into();
-            ids.push(head.get("conflict"));
-            bodies.push(body.to_string());
-        }
-        let writers = arms.iter().filter(|arm| muted & arm.bit() == 0);
-        try_join_all(writers.map(|arm| async {
-            let kept = arm.site.conn.execute(KEEP.text(), &[&sync.as_str(), &ids, &bodies]).await;
-            kept.map_err(arm.site.failed(format!("keeping conflicts of table \"{}\"", goat.label)))
-        }))
-        .await?;
+    let statements = try_join_all(arms.iter().zip(&goat.at).map(|(arm, at)| async {
+        arm.site.run(&what, &at.sides).await?;
+        let statements = tokio::try_join!(arm.site.conn.prepare(&fetch), arm.site.conn.prepare(KEEP.text()));
+        statements.map_err(arm.site.failed(what.as_str()))
+    }));
+    let statements = statements.await?;
+    let here = arms[0].tables.iter().find(|table| table.captured == goat.at[0].captured);
+    let rest = json!({
+        "schema": here.map(|table| &table.goat.schema),
+        "table": here.map(|table| &table.goat.name),
+        "time": time.to_rfc3339_opts(SecondsFormat::Micros, true),
+    });
+    let rest = rest.to_string();
+    let fetch_all = || {
+        let fetched = arms.iter().zip(&statements).map(|(arm, (fetch, _))| async {
+            arm.site.conn.query(fetch, &[]).await.map_err(arm.site.failed(what.as_str()))
+        });
+        try_join_all(fetched)
+    };
+    let mut sides = fetch_all().await?;
+    while sides.first().is_some_and(|sides| !sides.is_empty()) {
+        // The servers look for the next ones meanwhile.
+        let (next, kept) = tokio::join!(fetch_all(), async {
+            let (ids, bodies) = told(arms, &sides, &rest);
+            let writers = arms.iter().zip(&statements).filter(|(arm, _)| muted & arm.bit() == 0);
+            try_join_all(writers.map(|(arm, (_, keep))| {
+                let (ids, bodies) = (&ids, &bodies);
+                let failed = arm.site.failed(keeping.as_str());
+                async move { arm.site.conn.execute(keep, &[&sync.as_str(), ids, bodies]).await.map_err(failed) }
+            }))
+            .await
+        });
+        kept?;
+        sides = next?;
     }
     try_join_all(arms.iter().map(|arm| arm.site.run(&what, "CLOSE bucardo_sides"))).await?;
     Ok(())
+}
+
+/// Ids and, as JSON, what is known of some conflicts. `sides`: of each source, in one order.
+fn told(arms: &[&mut Arm], sides: &[Vec<Row>], rest: &str) -> (Vec<String>, Vec<String>) {
+    let heads = sides.first().map(Vec::as_slice).unwrap_or_default().iter().enumerate();
+    let told = heads.map(|(at, head)| {
+        // As text: numbers keep all their digits.
+        let rows: Map<String, Value> = arms
+            .iter()
+            .zip(sides)
+            .map(|(arm, side)| (arm.site.db.to_string(), side[at].get::<_, Option<String>>("side").into()))
+            .collect();
+        let (note, rows) = (head.get::<_, &str>("note"), Value::Object(rows));
+        // Objects become one: what the server and we have written as JSON is not taken apart again.
+        let note = note.strip_suffix('}').unwrap_or_default();
+        let rest = rest.strip_prefix('{').unwrap_or_default();
+        (head.get("conflict"), format!("{note},\"key\":{},\"rows\":{rows},{rest}", head.get::<_, &str>("key")))
+    });
+    told.unzip()
 }
 
 /// Moves the conflicts that a source keeps to the control database: each once, however often this is interrupted.

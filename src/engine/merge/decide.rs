@@ -16,6 +16,9 @@ use super::version::{DECIDED_MAX, SKIPPED, Version};
 /// Sources that a sync may have: outcomes are bits of a word.
 pub const SOURCES_MAX: usize = 64;
 
+/// Mostly not more sources have changes of one key.
+const FEW: usize = 4;
+
 /// Changes of a key at a source that no merge committed there has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fresh {
@@ -147,7 +150,13 @@ fn bit(place: u16) -> u64 {
 #[must_use]
 pub fn decide(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]) -> Option<Ruling> {
     debug_assert!(present.len() <= SOURCES_MAX, "a bit for each source");
-    let mut places = [const { None }; SOURCES_MAX];
+    // Room for all would be made anew for each of millions of keys.
+    if present.len() <= FEW { among::<FEW>(present, terms, key) } else { among::<SOURCES_MAX>(present, terms, key) }
+}
+
+/// Decides among at most `N` candidates.
+fn among<const N: usize>(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]) -> Option<Ruling> {
+    let mut places = [const { None }; N];
     let mut count = 0;
     for (place, entry) in present {
         if let (Some(version), Some(slot)) = (entry.version(*place), places.get_mut(count)) {

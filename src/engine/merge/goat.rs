@@ -21,8 +21,9 @@ const ORDER_TYPED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/order
 const EXACT_KEYS: SqlFile = SqlFile::new(include_str!("../../../sql/merge/exact_keys.sql"));
 const RULINGS_TABLES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rulings_tables.sql"));
 const DELETE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/delete.sql"));
-const RECORD: SqlFile = SqlFile::new(include_str!("../../../sql/merge/record.sql"));
+const RECORD_IN: SqlFile = SqlFile::new(include_str!("../../../sql/merge/record_in.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rows_out.sql"));
+const GIVE_TABLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/give_table.sql"));
 const SIDES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sides.sql"));
 const NEWEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/newest.sql"));
 const SCRATCH: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch.sql"));
@@ -67,10 +68,11 @@ pub(super) struct At {
     pub(super) delete: Statement,
     /// The same for many rows: a prepared one keeps its plan.
     pub(super) delete_many: String,
-    pub(super) record: Statement,
+    pub(super) record_in: Statement,
     pub(super) rows_out: Statement,
     pub(super) rows_in: Statement,
     pub(super) sides: String,
+    pub(super) second: Second,
     pub(super) scratch: Scratch,
 }
 
@@ -85,6 +87,14 @@ pub(super) struct Logs {
     pub(super) loose_many: String,
     pub(super) loose_vast: String,
     pub(super) loose_whole: String,
+}
+
+/// What a second session does.
+pub(super) struct Second {
+    pub(super) lock: String,
+    pub(super) make_give: String,
+    pub(super) give_in: String,
+    pub(super) rows_out: String,
 }
 
 /// The table where the logs of several sources meet, were it at this source.
@@ -248,7 +258,6 @@ impl Texts<'_> {
         )
         .await?;
         let cs = Sql::join((0..key.len()).map(|place| Sql::trusted(c(place))), ", ");
-        let k_cs = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("k.c{place}"))), ", ");
         let on = numbered.clone().map(|(place, key)| {
             let (equals, cast) = self.equality(key);
             Sql::trusted(format!("t.{}{cast} {equals} k.c{place}{cast}", Sql::ident(key)))
@@ -266,22 +275,24 @@ impl Texts<'_> {
         let oid = Sql::trusted(table.oid.to_string());
         let signature_now = self::signature(self.arm, self.place);
         let delete_many = DELETE.fill(&[("table", &only), ("take", &take), ("on", &on)]);
+        let rows_out = ROWS_OUT.fill(&[("columns", &t_columns), ("table", &only), ("give", &give), ("on", &on)]);
+        let second = Second {
+            lock: format!("SELECT FROM {only} LIMIT 0"),
+            make_give: GIVE_TABLE.fill(&[("give", &give), ("columns", &as_c), ("table", &name)]),
+            give_in: format!("COPY {give} ({cs}, receivers) FROM STDIN"),
+            rows_out: rows_out.clone(),
+        };
         let definition = DEFINITION.fill(&[("signature", &signature_now), ("table", &only), ("oid", &oid)]);
-        let (definition, few, many, take_in, give_in, clash_in, delete, record, rows_out, rows_in) = tokio::try_join!(
+        let (definition, few, many, take_in, give_in, clash_in, delete, record_in, rows_out, rows_in) = tokio::try_join!(
             prepare(definition),
             prepare(own.few),
             prepare(own.many),
-            prepare(format!("COPY {take} ({cs}, record, micros, origin) FROM STDIN")),
-            prepare(format!("COPY {give} ({cs}, receivers) FROM STDIN")),
+            prepare(format!("COPY {take} ({cs}) FROM STDIN")),
+            prepare(second.give_in.clone()),
             prepare(format!("COPY {clash} ({cs}, conflict, note) FROM STDIN")),
             prepare(delete_many.clone()),
-            prepare(RECORD.fill(&[
-                ("delta", &table.delta),
-                ("delta_keys", &delta_keys),
-                ("keys", &k_cs),
-                ("take", &take),
-            ])),
-            prepare(ROWS_OUT.fill(&[("columns", &t_columns), ("table", &only), ("give", &give), ("on", &on),])),
+            prepare(RECORD_IN.fill(&[("delta", &table.delta), ("delta_keys", &delta_keys)])),
+            prepare(rows_out),
             prepare(format!("COPY {name} ({list}) FROM STDIN")),
         )?;
         Ok(At {
@@ -303,10 +314,11 @@ impl Texts<'_> {
             clash_in,
             delete,
             delete_many,
-            record,
+            record_in,
             rows_out,
             rows_in,
             sides: SIDES.fill(&[("key", &Sql::join(json, ", ")), ("table", &only), ("clash", &clash), ("on", &on)]),
+            second,
             scratch: self.scratch(&name, &as_c, &cs),
         })
     }

@@ -15,7 +15,7 @@ use super::log::{Change, Keys, Names, Readers, Stream, note, passed};
 use super::round::Merge;
 use super::spool::{Escaped, Spool};
 use super::strategy::Strategy;
-use super::version::Origin;
+use super::version::{Origin, Version, timestamp};
 use crate::engine::error::RoundError;
 use crate::engine::site::Site;
 
@@ -29,20 +29,44 @@ const PLAN_WHOLE: &str = "SET LOCAL enable_seqscan = on";
 
 /// The rulings on a table. Lists are in the order of the arms.
 pub(super) struct Ruled {
-    /// Keys that get a version at each source, and most of them a row.
+    /// Keys whose row at each source makes room for that of another.
     pub(super) take: Vec<Spool>,
+    /// Versions that each source gets: all keys of `take`, and those whose row stays.
+    pub(super) record: Vec<Spool>,
     /// Keys whose row others get from each source.
     pub(super) give: Vec<Spool>,
-    /// Conflicts; the same for all.
+    /// Conflicts; the same for all, but that only the first source is told what is known of each.
     pub(super) clash: Vec<Spool>,
-    /// How many rows each source gets from others.
-    pub(super) writes: Vec<u64>,
     pub(super) keys: u64,
     pub(super) conflicts: u64,
     /// When the oldest change was made, in microseconds since 1970.
     pub(super) oldest: Option<i64>,
     /// Conflicts decided by times that are closer to each other than the clocks.
     pub(super) uncertain: u64,
+    /// Of the version that was recorded last.
+    stamp: Option<Stamp>,
+}
+
+/// A version as delta tables get it, behind the key.
+struct Stamp {
+    version: Version,
+    /// The databases that it has been to besides.
+    passed: String,
+    own: Vec<u8>,
+    /// Where other syncs shall see it.
+    shared: Vec<u8>,
+}
+
+impl Stamp {
+    fn new(names: &Names<'_>, version: Version, passed: String) -> Self {
+        let db = names.sources.get(usize::from(version.db)).map_or("", String::as_str);
+        let text = |is_shared| {
+            let origin = Origin { sync: names.sync, db, passed: &passed, serial: version.serial, is_shared };
+            format!("\t{}\t{}", timestamp(version.time), Escaped(&origin.to_string())).into_bytes()
+        };
+        let (own, shared) = (text(false), text(true));
+        Self { version, passed, own, shared }
+    }
 }
 
 impl Ruled {
@@ -50,13 +74,14 @@ impl Ruled {
         let spools = || (0..arms).map(|_| Spool::new()).collect();
         Self {
             take: spools(),
+            record: spools(),
             give: spools(),
             clash: spools(),
-            writes: vec![0; arms],
             keys: 0,
             conflicts: 0,
             oldest: None,
             uncertain: 0,
+            stamp: None,
         }
     }
 }
@@ -247,37 +272,38 @@ impl Bench<'_> {
         let record = take.record & !self.merge.muted;
         let clash = (take.rivals != 0).then(|| {
             let clash = Clash { table: &self.goat.label, names: &self.names, take, present, keys };
-            (clash.id(), describe(&clash, self.terms.strategy))
+            (clash.id(), Escaped(&describe(&clash, self.terms.strategy)).to_string())
         });
-        if clash.is_some() {
+        if let Some((id, note)) = &clash {
             ruled.conflicts += 1;
             ruled.uncertain += u64::from(self.is_uncertain(take, present));
+            for (arm, spool) in ruled.clash.iter_mut().enumerate() {
+                let note = if arm == 0 { note.as_str() } else { "" };
+                spool.put(keys, format!("\t{id}\t{note}").as_bytes())?;
+            }
         }
-        if write == 0 && record == 0 && clash.is_none() {
+        if write == 0 && record == 0 {
             return Ok(());
         }
-        let db = self.names.sources.get(usize::from(take.version.db)).map_or("", String::as_str);
         let passed = self.passed(take, log);
-        let origin = |is_shared| {
-            let passed = passed.as_str();
-            Origin { sync: self.names.sync, db, passed, serial: take.version.serial, is_shared }.to_string()
+        // The changes of a transaction have one version.
+        let stamp = match ruled.stamp.take() {
+            Some(stamp) if stamp.version == take.version && stamp.passed == passed => stamp,
+            _ => Stamp::new(&self.names, take.version, passed),
         };
         for (arm, readers) in self.readers.iter().enumerate() {
             let bit = 1 << readers.place;
+            if write & bit != 0 {
+                ruled.take[arm].put(keys, b"")?;
+            }
             if (write | record) & bit != 0 {
-                let is_record = if write & bit == 0 { 't' } else { 'f' };
-                ruled.writes[arm] += u64::from(write & bit != 0);
-                let origin = origin(self.shared[arm]);
-                let (micros, origin) = (take.version.time, Escaped(&origin));
-                ruled.take[arm].put(keys, format_args!("\t{is_record}\t{micros}\t{origin}"))?;
+                ruled.record[arm].put(keys, if self.shared[arm] { &stamp.shared } else { &stamp.own })?;
             }
             if readers.place == take.winner && write != 0 {
-                ruled.give[arm].put(keys, format_args!("\t{}", write.cast_signed()))?;
-            }
-            if let Some((id, note)) = &clash {
-                ruled.clash[arm].put(keys, format_args!("\t{}\t{}", Escaped(id), Escaped(note)))?;
+                ruled.give[arm].put(keys, format!("\t{}", write.cast_signed()).as_bytes())?;
             }
         }
+        ruled.stamp = Some(stamp);
         Ok(())
     }
 

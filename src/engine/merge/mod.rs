@@ -10,6 +10,7 @@ mod late;
 mod log;
 mod round;
 mod seat;
+mod second;
 mod sequences;
 mod session;
 mod spool;

@@ -12,7 +12,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use futures_util::future::{join_all, try_join_all};
@@ -35,6 +35,10 @@ use crate::engine::position::Position;
 use crate::engine::site::Site;
 use crate::engine::step::Step;
 
+/// How long a large merge waits for transactions that may clash with it.
+const WRITERS_WITHIN: Duration = Duration::from_millis(100);
+const WRITERS_LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// What a merge keeps for the next one.
 #[derive(Default)]
 pub(super) struct Kept {
@@ -55,6 +59,8 @@ pub(super) struct Merge<'a> {
     pub(super) arms: Vec<&'a mut Arm>,
     /// Bits of those that are only read: what is written there fails again and again.
     pub(super) muted: u64,
+    /// Whether the sources have second sessions in this merge.
+    pub(super) has_second: bool,
     pub(super) kept: &'a mut Kept,
     /// Tables that some source takes no part in merging.
     pub(super) asides: &'a mut Asides,
@@ -120,15 +126,18 @@ impl Merge<'_> {
         let began = Instant::now();
         let sync = self.sync;
         self.check_capture().await?;
-        let looks = self.begin().await?;
+        let mut looks = self.begin().await?;
         step(self.watch, Step::Snapshot).await?;
         let empty = self.uncopied(&looks);
         if !empty.is_empty() {
             return Ok(Ended::Copy(empty));
         }
+        let (mut readers, mut news) = self.news(&looks).await?;
+        if self.let_writers_end(&looks, &news).await? {
+            looks = self.begin().await?;
+            (readers, news) = self.news(&looks).await?;
+        }
         let looked: Vec<&Look> = looks.iter().collect();
-        let readers = self.readers(&looked, None)?;
-        let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common))).await?;
         let mut tally = Tally::new(self.arms.len());
         let late = self.late(&looks);
         let mut places = places(&self.arms, &news);
@@ -149,6 +158,9 @@ impl Merge<'_> {
             if tally.leader.is_none() && self.strategy(*place)? == Strategy::LatestAllTables {
                 tally.leader = Some(self.leader(&news).await?);
             }
+        }
+        if news.iter().filter(|news| news.is_large()).count() > 1 {
+            self.open_second().await?;
         }
         let news: Vec<&News> = news.iter().collect();
         for place in places {
@@ -171,6 +183,7 @@ impl Merge<'_> {
             }
             caught.push(Caught { table: place, arms });
         }
+        self.close_second().await;
         let Tally { mut report, rows, oldest, .. } = tally;
         (report.deletes, report.inserts) = (sum(&rows).deletes, sum(&rows).inserts);
         let (committed, refused) = self.commit(&looks, &rows, &caught).await?;
@@ -233,6 +246,36 @@ impl Merge<'_> {
         Ok(looks)
     }
 
+    /// How the sources have been read, and what has changed there since.
+    async fn news(&mut self, looks: &[Look]) -> Result<(Vec<Readers>, Vec<News>), RoundError> {
+        let looked: Vec<&Look> = looks.iter().collect();
+        let readers = self.readers(&looked, None)?;
+        let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common))).await?;
+        Ok((readers, news))
+    }
+
+    /// What a transaction changed that was in progress when a large merge took its snapshot would make that one start over
+    /// when most of it is done. Ends the transactions and gives such ones a moment; returns whether it did.
+    async fn let_writers_end(&self, looks: &[Look], news: &[News]) -> Result<bool, RoundError> {
+        let gets_many = |place: usize| news.iter().enumerate().any(|(at, news)| at != place && news.is_large());
+        let at_risk = (0..self.arms.len()).filter(|at| gets_many(*at) && looks[*at].in_progress().next().is_some());
+        let at_risk: Vec<usize> = at_risk.collect();
+        if at_risk.is_empty() {
+            return Ok(false);
+        }
+        try_join_all(self.arms.iter().map(|arm| arm.site.run("giving up a merge", "ROLLBACK"))).await?;
+        let places: Vec<usize> = places(&self.arms, news).into_iter().collect();
+        let began = Instant::now();
+        while began.elapsed() < WRITERS_WITHIN {
+            let asked = at_risk.iter().map(|at| self.arms[*at].has_writers(&places, &looks[*at]));
+            if !try_join_all(asked).await?.contains(&true) {
+                break;
+            }
+            tokio::time::sleep(WRITERS_LOOK_EVERY).await;
+        }
+        Ok(true)
+    }
+
     /// Merges a table among all arms; the inner error names it, when its definition has changed.
     async fn table(
         &mut self,
@@ -248,6 +291,7 @@ impl Merge<'_> {
         if !self.is_current(&goat).await? {
             return Ok(Err(goat.label));
         }
+        self.lock_second(&goat).await;
         step(self.watch, Step::Keys(&goat.label)).await?;
         let strategy = self.strategy(place)?;
         self.open_scratch(&goat).await?;
@@ -256,7 +300,7 @@ impl Merge<'_> {
         tally.report.keys += keys;
         tally.report.conflicts += ruled.conflicts;
         *tally.oldest = [*tally.oldest, ruled.oldest].into_iter().flatten().min();
-        let written: Vec<bool> = ruled.take.iter().map(|spool| spool.rows > 0).collect();
+        let written: Vec<bool> = ruled.record.iter().map(|spool| spool.rows > 0).collect();
         spread::table(self, &goat, looks, ruled, tally.rows).await?;
         self.wake(place, &written).await?;
         if let Some(goat) = self.sync.tables().nth(place) {
@@ -287,6 +331,7 @@ impl Merge<'_> {
             names: self.names,
             arms: arms.map(|(_, arm)| &mut **arm).collect(),
             muted: self.muted,
+            has_second: self.has_second,
             kept: &mut *self.kept,
             asides: &mut *self.asides,
             is_asked: self.is_asked,
@@ -306,6 +351,7 @@ impl Merge<'_> {
         let mut rows = vec![Rows::default(); takers.len()];
         let mut share = Share { rows: &mut rows, ..tally.all() };
         let merged = part.table(place, (&readers, &looks, &news), &mut share).await?;
+        self.has_second = part.has_second;
         for (arm, it) in takers.iter().zip(rows) {
             tally.rows[*arm].deletes += it.deletes;
             tally.rows[*arm].inserts += it.inserts;

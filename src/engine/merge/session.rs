@@ -159,7 +159,8 @@ impl MergeSession {
         let arms: Vec<&mut Arm> = self.seats.iter_mut().filter_map(Seat::arm).collect();
         let (sync, names) = (&*self.sync, self.names.as_slice());
         let (kept, asides) = (&mut self.kept, &mut self.asides);
-        let ended = Box::pin(Merge { sync, names, arms, muted, kept, asides, is_asked, watch }.run()).await;
+        let ended =
+            Box::pin(Merge { sync, names, arms, muted, has_second: false, kept, asides, is_asked, watch }.run()).await;
         if muted != 0 {
             // What was made in the transaction of a source that is only read has gone with it.
             self.kept = Kept::default();

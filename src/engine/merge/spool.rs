@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use bytes::Bytes;
 use futures_util::{SinkExt, pin_mut};
 use tempfile::SpooledTempFile;
-use tokio_postgres::CopyInSink;
+use tokio_postgres::Statement;
 
 use crate::engine::error::RoundError;
 use crate::engine::site::Site;
@@ -20,29 +20,38 @@ const PIECE: usize = 64 * 1024;
 /// Lines for a `COPY … FROM STDIN`.
 pub(super) struct Spool {
     file: SpooledTempFile,
-    line: Vec<u8>,
+    /// The last lines, on their way to the file.
+    piece: Vec<u8>,
     /// Lines.
     pub(super) rows: u64,
 }
 
 impl Spool {
     pub(super) fn new() -> Self {
-        Self { file: SpooledTempFile::new(MEMORY_MAX), line: Vec::with_capacity(256), rows: 0 }
+        Self { file: SpooledTempFile::new(MEMORY_MAX), piece: Vec::new(), rows: 0 }
     }
 
     /// Adds a line: the key's columns, as they came from a `COPY`, and the rest, tabs included.
-    pub(super) fn put(&mut self, keys: &[u8], rest: fmt::Arguments<'_>) -> io::Result<()> {
-        self.line.clear();
-        self.line.extend_from_slice(keys);
-        self.line.write_fmt(rest)?;
-        self.line.push(b'\n');
+    pub(super) fn put(&mut self, keys: &[u8], rest: &[u8]) -> io::Result<()> {
+        self.piece.extend_from_slice(keys);
+        self.piece.extend_from_slice(rest);
+        self.piece.push(b'\n');
         self.rows += 1;
-        self.file.write_all(&self.line)
+        if self.piece.len() >= PIECE {
+            self.file.write_all(&self.piece)?;
+            self.piece.clear();
+        }
+        Ok(())
     }
 
-    /// Sends all lines.
-    pub(super) async fn send(mut self, site: &Site, what: &str, sink: CopyInSink<Bytes>) -> Result<(), RoundError> {
+    /// Sends all lines, if there are any.
+    pub(super) async fn send(mut self, site: &Site, what: &str, into: &Statement) -> Result<(), RoundError> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let sink = site.conn.copy_in::<_, Bytes>(into).await.map_err(site.failed(what))?;
         let lost = |source: io::Error| RoundError::Spool { source };
+        self.file.write_all(&self.piece).map_err(lost)?;
         self.file.seek(SeekFrom::Start(0)).map_err(lost)?;
         pin_mut!(sink);
         loop {

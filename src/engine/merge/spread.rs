@@ -2,22 +2,26 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::try_join_all;
-use futures_util::{SinkExt, StreamExt, pin_mut};
+use futures_util::stream::select_all;
+use futures_util::{SinkExt, StreamExt, TryStreamExt};
 
 use super::arm::{FEW, Look, Rows};
 use super::conflict;
 use super::goat::Goat;
 use super::judge::Ruled;
 use super::round::Merge;
+use super::spool::Spool;
 use crate::engine::error::RoundError;
 use crate::engine::pair::step;
 use crate::engine::step::Step;
 use crate::pg::SqlFile;
 
-const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
+pub(super) const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
 
 /// Rows are handed on in pieces of this size.
 const PIECE_BYTES: usize = 64 * 1024;
+/// How many of one winner's rows are handed on before it is another's turn.
+const ROWS_AT_ONCE: usize = 256;
 
 /// Writes rows and versions of one table, and counts them.
 pub(super) async fn table(
@@ -41,109 +45,134 @@ pub(super) async fn table(
     }
     let taken: Vec<u64> = ruled.take.iter().map(|spool| spool.rows).collect();
     let given: Vec<u64> = ruled.give.iter().map(|spool| spool.rows).collect();
-    let many = taken.iter().any(|rows| *rows > FEW.cast_unsigned());
-    let spools = ruled.take.into_iter().zip(ruled.give).zip(ruled.clash);
-    try_join_all(merge.arms.iter().zip(&goat.at).zip(spools).map(|((arm, at), ((take, give), clash))| async move {
+    let many = ruled.record.iter().any(|spool| spool.rows > FEW.cast_unsigned());
+    let is_second = merge.has_second && many && given.iter().filter(|rows| **rows > 0).count() > 1;
+    let spools = ruled.take.into_iter().zip(ruled.record).zip(ruled.give.into_iter().zip(ruled.clash));
+    try_join_all(merge.arms.iter().zip(&goat.at).zip(spools).map(|((arm, at), spools)| async move {
         let what = format!("keeping rulings on table \"{label}\"");
-        for (spool, into) in [(take, &at.take_in), (give, &at.give_in), (clash, &at.clash_in)] {
-            if spool.rows > 0 {
-                let sink = arm.site.conn.copy_in(into).await.map_err(arm.site.failed(what.as_str()))?;
-                spool.send(&arm.site, &what, sink).await?;
-            }
+        let keep = async |spool: Spool, into| spool.send(&arm.site, &what, into).await;
+        let ((take, record), (give, clash)) = spools;
+        if many {
+            arm.site.run(&what, PLAN_LARGE.text()).await?;
         }
-        if many { arm.site.run(&what, PLAN_LARGE.text()).await } else { Ok(()) }
+        let keep_give = async {
+            let Some(second) = arm.second.as_ref().filter(|_| is_second) else { return keep(give, &at.give_in).await };
+            second.run(&what, &at.second.make_give).await?;
+            let into = second.conn.prepare(&at.second.give_in).await.map_err(second.failed(what.as_str()))?;
+            give.send(second, &what, &into).await
+        };
+        // Asked at once, answered one after the other.
+        tokio::try_join!(keep(take, &at.take_in), keep_give, keep(clash, &at.clash_in), keep(record, &at.record_in),)
     }))
     .await?;
     if ruled.conflicts > 0 {
         conflict::keep(&merge.sync.name, &merge.arms, goat, merge.muted, looks[0].now).await?;
     }
-    let writing = merge.arms.iter().zip(&goat.at).zip(&taken).zip(&ruled.writes);
-    let deleted = try_join_all(writing.map(|(((arm, at), taken), writes)| async move {
-        if *taken == 0 || merge.muted & arm.bit() != 0 {
-            return Ok::<_, RoundError>(0);
-        }
-        let failed = |what: &str| arm.site.failed(format!("{what} of table \"{label}\""));
-        let (deleted, recorded) = tokio::join!(
-            async {
-                match (*writes, many) {
-                    (0, _) => Ok(0),
-                    (_, false) => arm.site.conn.execute(&at.delete, &[]).await,
-                    (_, true) => arm.site.conn.execute(&at.delete_many, &[]).await,
-                }
-            },
-            arm.site.conn.execute(&at.record, &[]),
-        );
-        let deleted = deleted.map_err(failed("deleting changed rows"))?;
-        recorded.map_err(failed("recording versions"))?;
-        Ok(deleted)
+    let deleting = merge.arms.iter().zip(&goat.at).zip(&taken);
+    let deleted = try_join_all(deleting.map(|((arm, at), taken)| async move {
+        let deleted = match (*taken, many) {
+            (0, _) => Ok(0),
+            (_, false) => arm.site.conn.execute(&at.delete, &[]).await,
+            (_, true) => arm.site.conn.execute(&at.delete_many, &[]).await,
+        };
+        deleted.map_err(arm.site.failed(format!("deleting changed rows of table \"{label}\"")))
     }));
     for (rows, deleted) in rows.iter_mut().zip(deleted.await?) {
         rows.deletes += deleted;
     }
     step(merge.watch, Step::Deleted(label)).await?;
-    for winner in (0..merge.arms.len()).filter(|arm| given[*arm] > 0) {
-        for (rows, written) in rows.iter_mut().zip(pour(merge, goat, winner, &ruled.writes).await?) {
+    let winners: Vec<usize> = (0..merge.arms.len()).filter(|arm| given[*arm] > 0).collect();
+    // One after the other, unless second sessions read.
+    let turns = if is_second { vec![winners.as_slice()] } else { winners.chunks(1).collect() };
+    for winners in turns {
+        for (rows, written) in rows.iter_mut().zip(pour(merge, goat, winners, &taken, is_second).await?) {
             rows.inserts += written;
         }
     }
     step(merge.watch, Step::Copied(label)).await
 }
 
-/// Sends the rows of one winner to their receivers, undecoded and in constant memory; returns how many each got.
-async fn pour(merge: &Merge<'_>, goat: &Goat, winner: usize, writes: &[u64]) -> Result<Vec<u64>, RoundError> {
+/// Sends the rows of winners to their receivers, undecoded and in constant memory; returns how many each got.
+async fn pour(
+    merge: &Merge<'_>,
+    goat: &Goat,
+    winners: &[usize],
+    taken: &[u64],
+    is_second: bool,
+) -> Result<Vec<u64>, RoundError> {
     let label = &goat.label;
-    let from = &merge.arms[winner].site;
-    let reading = || from.failed(format!("reading rows of table \"{label}\""));
-    let is_receiver = |arm: usize| arm != winner && writes[arm] > 0 && merge.muted & merge.arms[arm].bit() == 0;
-    let sinks = try_join_all((0..merge.arms.len()).map(|arm| async move {
-        if !is_receiver(arm) {
-            return Ok(None);
+    let reading = format!("reading rows of table \"{label}\"");
+    let writing = format!("writing rows of table \"{label}\"");
+    let is_receiver = |arm: usize| taken[arm] > 0 && (is_second || !winners.contains(&arm));
+    let sinks = try_join_all((0..merge.arms.len()).map(|arm| {
+        let writing = writing.as_str();
+        async move {
+            if !is_receiver(arm) {
+                return Ok(None);
+            }
+            let site = &merge.arms[arm].site;
+            let sink = site.conn.copy_in::<_, Bytes>(&goat.at[arm].rows_in).await.map_err(site.failed(writing))?;
+            Ok::<_, RoundError>(Some((Box::pin(sink), BytesMut::with_capacity(PIECE_BYTES))))
         }
-        let site = &merge.arms[arm].site;
-        let sink = site.conn.copy_in::<_, Bytes>(&goat.at[arm].rows_in).await;
-        let sink = sink.map_err(site.failed(format!("writing rows of table \"{label}\"")))?;
-        Ok::<_, RoundError>(Some((Box::pin(sink), BytesMut::with_capacity(PIECE_BYTES))))
     }));
     let mut sinks = sinks.await?;
-    let rows = from.conn.copy_out(&goat.at[winner].rows_out).await.map_err(reading())?;
-    pin_mut!(rows);
-    while let Some(row) = rows.next().await {
-        let mut row = row.map_err(reading())?;
-        merge.watch.moved(1);
-        let bad = || RoundError::Log { row: "a row without its receivers".to_owned() };
-        let tab = row.iter().position(|byte| *byte == b'\t').ok_or_else(bad)?;
-        let receivers = std::str::from_utf8(&row[..tab]).ok().and_then(|text| text.parse::<i64>().ok());
-        let receivers = receivers.ok_or_else(bad)?.cast_unsigned();
-        row.advance(tab + 1);
-        for (arm, sink) in sinks.iter_mut().enumerate() {
-            let Some((sink, piece)) = sink.as_mut().filter(|_| receivers & merge.arms[arm].bit() != 0) else {
-                continue;
+    let streams = try_join_all(winners.iter().map(|winner| {
+        let reading = reading.as_str();
+        async move {
+            let (arm, at) = (&merge.arms[*winner], &goat.at[*winner]);
+            let (site, rows) = match arm.second.as_ref().filter(|_| is_second) {
+                Some(second) => (second, second.conn.copy_out(&at.second.rows_out).await),
+                None => (&arm.site, arm.site.conn.copy_out(&at.rows_out).await),
             };
-            let site = &merge.arms[arm].site;
-            let writing = || site.failed(format!("writing rows of table \"{label}\""));
-            if piece.len() + row.len() > PIECE_BYTES && !piece.is_empty() {
-                sink.feed(piece.split().freeze()).await.map_err(writing())?;
-                piece.reserve(PIECE_BYTES);
-            }
-            if row.len() >= PIECE_BYTES {
-                sink.feed(row.clone()).await.map_err(writing())?;
-            } else {
-                piece.extend_from_slice(&row);
+            let rows = rows.map_err(site.failed(reading))?;
+            let rows = rows.map_err(move |source| site.failed(reading)(source));
+            // Those that are there at once: whose turn it is need not be asked for each row.
+            Ok::<_, RoundError>(rows.ready_chunks(ROWS_AT_ONCE).boxed())
+        }
+    }));
+    let mut streams = select_all(streams.await?);
+    while let Some(chunk) = streams.next().await {
+        for row in chunk {
+            let mut row = row?;
+            merge.watch.moved(1);
+            let receivers = take_receivers(&mut row)?;
+            for (arm, sink) in sinks.iter_mut().enumerate() {
+                let Some((sink, piece)) = sink.as_mut().filter(|_| receivers & merge.arms[arm].bit() != 0) else {
+                    continue;
+                };
+                let site = &merge.arms[arm].site;
+                if piece.len() + row.len() > PIECE_BYTES && !piece.is_empty() {
+                    sink.feed(piece.split().freeze()).await.map_err(site.failed(writing.as_str()))?;
+                    piece.reserve(PIECE_BYTES);
+                }
+                if row.len() >= PIECE_BYTES {
+                    sink.feed(row.clone()).await.map_err(site.failed(writing.as_str()))?;
+                } else {
+                    piece.extend_from_slice(&row);
+                }
             }
         }
     }
-    let mut written = Vec::with_capacity(sinks.len());
-    for (arm, sink) in sinks.into_iter().enumerate() {
-        let Some((mut sink, piece)) = sink else {
-            written.push(0);
-            continue;
-        };
-        let site = &merge.arms[arm].site;
-        let writing = || site.failed(format!("writing rows of table \"{label}\""));
-        if !piece.is_empty() {
-            sink.feed(piece.freeze()).await.map_err(writing())?;
+    try_join_all(sinks.into_iter().enumerate().map(|(arm, sink)| {
+        let writing = writing.as_str();
+        async move {
+            let Some((mut sink, piece)) = sink else { return Ok(0) };
+            let failed = || merge.arms[arm].site.failed(writing);
+            if !piece.is_empty() {
+                sink.feed(piece.freeze()).await.map_err(failed())?;
+            }
+            sink.as_mut().finish().await.map_err(failed())
         }
-        written.push(sink.as_mut().finish().await.map_err(writing())?);
-    }
-    Ok(written)
+    }))
+    .await
+}
+
+/// Takes the first column off a row: a bit for each receiver.
+fn take_receivers(row: &mut Bytes) -> Result<u64, RoundError> {
+    let bad = || RoundError::Log { row: "a row without its receivers".to_owned() };
+    let tab = row.iter().position(|byte| *byte == b'\t').ok_or_else(bad)?;
+    let receivers = std::str::from_utf8(&row[..tab]).ok().and_then(|text| text.parse::<i64>().ok());
+    let receivers = receivers.ok_or_else(bad)?.cast_unsigned();
+    row.advance(tab + 1);
+    Ok(receivers)
 }

@@ -3,6 +3,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
 
+use chrono::{DateTime, Datelike, Timelike, Utc};
+
 /// The serial of a decision that every source keeps the row that it has.
 pub const SKIPPED: i64 = -1;
 
@@ -47,6 +49,17 @@ impl PartialOrd for Version {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
+}
+
+/// A time in microseconds since 1970 as PostgreSQL reads it, whatever its `DateStyle`.
+#[must_use]
+pub fn timestamp(micros: i64) -> String {
+    let time = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default();
+    let (is_ad, year) = time.year_ce();
+    let (month, day, hour, minute, second) = (time.month(), time.day(), time.hour(), time.minute(), time.second());
+    let micros = time.timestamp_subsec_micros();
+    let era = if is_ad { "" } else { " BC" };
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}+00{era}")
 }
 
 /// What a delta row that replication wrote says of where it came from: `<sync> <db> <serial>`, and ` +` at the end
@@ -120,6 +133,14 @@ mod tests {
         assert!(version(2, 0, 0) > version(2, 1, 9));
         assert!(version(2, 1, 1) > version(2, 1, 0));
         assert!(version(2, 1, 0) > version(2, 1, SKIPPED));
+    }
+
+    #[test]
+    fn times_are_written_to_the_microsecond() {
+        assert_eq!(timestamp(1_795_884_926_000_007), "2026-11-28 16:15:26.000007+00");
+        assert_eq!(timestamp(-1), "1969-12-31 23:59:59.999999+00");
+        assert_eq!(timestamp(-62_135_596_800_000_001), "0001-12-31 23:59:59.999999+00 BC");
+        assert_eq!(timestamp(253_402_300_800_000_000), "10000-01-01 00:00:00.000000+00");
     }
 
     #[test]
