@@ -60,7 +60,7 @@ enum Cause {
 }
 
 /// The only complaints that there may be, each with its causes.
-const COMPLAINTS: [(&str, &[Cause]); 17] = [
+const COMPLAINTS: [(&str, &[Cause]); 19] = [
     ("round failed, KID is restarted", &[Cause::Database]),
     ("the last round of a KID that was to end failed", &[Cause::Database]),
     ("the database is away", &[Cause::Database]),
@@ -74,6 +74,8 @@ const COMPLAINTS: [(&str, &[Cause]); 17] = [
     ("run history are lost", &[Cause::Control]),
     ("conflicts wait in the database", &[Cause::Control]),
     ("the history of conflicts is not pruned", &[Cause::Control]),
+    ("cannot note which queues are over their budget", &[Cause::Control]),
+    ("old runs are not moved to the freezer", &[Cause::Control]),
     ("work on the control database", &[Cause::Control]),
     ("waiting for the control database", &[Cause::Control]),
     ("stale PID", &[Cause::Daemon]),
