@@ -34,8 +34,8 @@ impl CliLab {
     /// too.
     pub(crate) async fn catalog(&self) -> Vec<String> {
         let mut all = Vec::new();
-        let tables =
-            "bucardo_config db dbgroup dbmap db_connlog goat herd herdmap sync customname customcols customselect";
+        let tables = "bucardo_config db dbgroup dbmap db_connlog goat herd herdmap sync customcode customcode_map \
+                      customname customcols customselect";
         for table in tables.split(' ') {
             let rows = self.control.rows(&format!("SELECT t::text FROM bucardo.{table} AS t ORDER BY 1")).await;
             all.extend(rows.into_iter().map(|row| format!("{table}: {row}")));

@@ -44,7 +44,7 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 35] = [
+const ROUND_HOLES: [(&str, &str); 37] = [
     ("{deltas}", "'bucardo.delta_public_t'"),
     ("{branches}", "SELECT now() AS oldest"),
     ("{wanted}", "true"),
@@ -80,10 +80,12 @@ const ROUND_HOLES: [(&str, &str); 35] = [
     ("{captured}", "1"),
     ("{list}", "SELECT *"),
     ("{filter}", "true"),
+    ("{view}", "bucardo.track_other"),
+    ("{registry}", "bucardo.track"),
 ];
 
 /// Scripts and pieces, which the rounds of the other tests run.
-const NOT_ONE_STATEMENT: [&str; 16] = [
+const NOT_ONE_STATEMENT: [&str; 17] = [
     "handed_on.sql",
     "along_index.sql",
     "purge_functions.sql",
@@ -100,6 +102,7 @@ const NOT_ONE_STATEMENT: [&str; 16] = [
     "capture_body.sql",
     "capture_all_body.sql",
     "truncate_body.sql",
+    "views.sql",
 ];
 
 #[tokio::test]

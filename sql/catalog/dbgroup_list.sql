@@ -7,7 +7,9 @@ SELECT to_jsonb(g) || jsonb_build_object(
         )
         FROM bucardo.dbmap AS m WHERE m.dbgroup = g.name
     ), '[]'),
-    'syncs', coalesce((SELECT jsonb_agg(s.name ORDER BY s.name) FROM bucardo.sync AS s WHERE s.dbs = g.name), '[]')
+    'syncs', coalesce((
+        SELECT jsonb_agg(s.name ORDER BY s.name) FROM bucardo.sync AS s WHERE g.name IN (s.dbs, s.targetgroup)
+    ), '[]')
 ) AS listing
 FROM bucardo.dbgroup AS g
 ORDER BY g.name

@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS bucardo.bucardo_config (
     about   text        NULL,
     type    text        NULL,
     item    text        NULL,
+    value   text        NULL,
     cdate   timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT valid_config_type CHECK (type IN ('sync', 'goat')),
     CONSTRAINT valid_config_isolation_level
@@ -44,9 +45,9 @@ CREATE TABLE IF NOT EXISTS bucardo.db (
     queue_mb_max         bigint      NULL,
     queue_age_max        interval    NULL,
     queue_policy         text        NULL,
-    cdate                timestamptz NOT NULL DEFAULT now(),
     sourcelimit          smallint    NOT NULL DEFAULT 0,
     targetlimit          smallint    NOT NULL DEFAULT 0,
+    cdate                timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT db_queue_valid CHECK (
         queue_policy IN ('', 'warn', 'stall', 'copy') AND queue_rows_max >= 0 AND queue_mb_max >= 0
     ),
@@ -116,6 +117,8 @@ CREATE TABLE IF NOT EXISTS bucardo.goat (
     delta_bypass_percent smallint    NULL,
     key_columns          text[]      NOT NULL DEFAULT '{}',
     customselect         text        NULL,
+    ping                 boolean     NULL,
+    standard_conflict    text        NULL,
     cdate                timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT goat_id_pk PRIMARY KEY (id),
     CONSTRAINT goat_db_fk FOREIGN KEY (db) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE RESTRICT,
@@ -191,6 +194,17 @@ CREATE TABLE IF NOT EXISTS bucardo.sync (
     limitdbs           smallint    NOT NULL DEFAULT 0,
     makedelta          boolean     NOT NULL DEFAULT false,
     lock_table_force   text        NULL,
+    source             text        NULL,
+    targetdb           text        NULL,
+    targetgroup        text        NULL,
+    synctype           text        NULL,
+    ping               boolean     NULL,
+    standard_conflict  text        NULL,
+    txnmode            text        NULL,
+    usecustomselect    boolean     NOT NULL DEFAULT false,
+    copytype           text        NOT NULL DEFAULT 'copy',
+    disable_triggers   text        NULL,
+    disable_rules      text        NULL,
     cdate              timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT sync_name_pk PRIMARY KEY (name),
     CONSTRAINT sync_herd_fk FOREIGN KEY (herd) REFERENCES bucardo.herd (name) ON UPDATE CASCADE ON DELETE RESTRICT,
@@ -201,7 +215,12 @@ CREATE TABLE IF NOT EXISTS bucardo.sync (
     CONSTRAINT sync_onetimecopy_valid CHECK (onetimecopy IN (0, 1, 2)),
     CONSTRAINT sync_isolation_level_valid
         CHECK (isolation_level IS NULL OR lower(isolation_level) IN ('serializable', 'repeatable read')),
-    CONSTRAINT sync_limitdbs_valid CHECK (limitdbs >= 0)
+    CONSTRAINT sync_limitdbs_valid CHECK (limitdbs >= 0),
+    CONSTRAINT sync_synctype_valid CHECK (synctype IN ('pushdelta', 'fullcopy', 'swap')),
+    CONSTRAINT sync_targetdb_fk
+        FOREIGN KEY (targetdb) REFERENCES bucardo.db (name) ON UPDATE CASCADE ON DELETE RESTRICT,
+    CONSTRAINT sync_targetgroup_fk
+        FOREIGN KEY (targetgroup) REFERENCES bucardo.dbgroup (name) ON UPDATE CASCADE ON DELETE RESTRICT
 );
 
 CREATE SEQUENCE IF NOT EXISTS bucardo.clone_id_seq;
@@ -235,6 +254,8 @@ CREATE TABLE IF NOT EXISTS bucardo.customcode (
     src_code text        NOT NULL,
     status   text        NOT NULL DEFAULT 'active',
     priority smallint    NOT NULL DEFAULT 0,
+    getrows  boolean     NOT NULL DEFAULT false,
+    trigrules boolean    NOT NULL DEFAULT false,
     cdate    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT customcode_id_pk PRIMARY KEY (id),
     CONSTRAINT customcode_name_unique UNIQUE (name),
@@ -772,6 +793,267 @@ END $$;
 DROP TRIGGER IF EXISTS count_copy_request ON bucardo.sync;
 CREATE TRIGGER count_copy_request BEFORE INSERT OR UPDATE ON bucardo.sync
     FOR EACH ROW EXECUTE PROCEDURE bucardo.count_copy_request();
+
+-- A conflict strategy in the words of version 5, from one in those of version 3.
+CREATE OR REPLACE FUNCTION bucardo.conflict_strategy_of(word text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
+    SELECT CASE WHEN lower(btrim(word)) IN ('source', 'target', 'skip', 'random', 'latest', 'abort')
+                THEN 'bucardo_' || lower(btrim(word)) ELSE word END
+$$;
+
+-- The reverse; NULL where version 3 had no word.
+CREATE OR REPLACE FUNCTION bucardo.standard_conflict_of(strategy text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
+    SELECT CASE WHEN strategy IN ('bucardo_source', 'bucardo_target', 'bucardo_skip', 'bucardo_random',
+                                  'bucardo_latest', 'bucardo_abort')
+                THEN substr(strategy, 9) END
+$$;
+
+-- Tables: the key as a list, whoever wrote it as text; ping and standard_conflict are autokick and conflict_strategy.
+CREATE OR REPLACE FUNCTION bucardo.classic_goat() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+    is_new CONSTANT boolean := TG_OP = 'INSERT';
+BEGIN
+    IF is_new THEN
+        IF coalesce(NEW.pkey, '') <> '' AND NEW.key_columns = '{}' THEN
+            NEW.key_columns := string_to_array(NEW.pkey, '|');
+        END IF;
+    ELSIF NEW.pkey IS DISTINCT FROM OLD.pkey AND NEW.key_columns = OLD.key_columns THEN
+        NEW.key_columns := coalesce(string_to_array(nullif(NEW.pkey, ''), '|'), '{}');
+    END IF;
+    IF (is_new AND NEW.qpkey IS NULL OR NOT is_new AND NEW.qpkey IS NOT DISTINCT FROM OLD.qpkey)
+       AND NEW.key_columns <> '{}' THEN
+        NEW.qpkey := (SELECT string_agg(quote_ident(k.name), '|' ORDER BY k.place)
+                        FROM unnest(NEW.key_columns) WITH ORDINALITY AS k(name, place));
+    END IF;
+    IF NEW.ping IS NOT NULL AND (is_new AND NEW.autokick IS NULL)
+       OR NOT is_new AND NEW.ping IS DISTINCT FROM OLD.ping AND NEW.autokick IS NOT DISTINCT FROM OLD.autokick THEN
+        NEW.autokick := NEW.ping;
+    END IF;
+    NEW.ping := NEW.autokick;
+    IF NEW.reltype = 'sequence' THEN
+        -- Among several sources the value that is furthest along counts.
+        IF NEW.standard_conflict NOT IN ('source', 'target', 'skip', 'lowest', 'highest') THEN
+            RAISE EXCEPTION 'Invalid standard_conflict "%" for sequence %.%',
+                NEW.standard_conflict, NEW.schemaname, NEW.tablename
+                USING HINT = 'It is one of source, target, skip, lowest, highest';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF NEW.standard_conflict IS NOT NULL AND (is_new AND coalesce(NEW.conflict_strategy, '') = '')
+       OR NOT is_new AND NEW.standard_conflict IS DISTINCT FROM OLD.standard_conflict
+          AND NEW.conflict_strategy IS NOT DISTINCT FROM OLD.conflict_strategy THEN
+        IF NEW.standard_conflict NOT IN ('source', 'target', 'skip', 'random', 'latest', 'abort') THEN
+            RAISE EXCEPTION 'Invalid standard_conflict "%" for table %.%',
+                NEW.standard_conflict, NEW.schemaname, NEW.tablename
+                USING HINT = 'It is one of source, target, skip, random, latest, abort; '
+                             'conflict_strategy takes names of databases, too';
+        END IF;
+        NEW.conflict_strategy := NEW.standard_conflict;
+    END IF;
+    NEW.conflict_strategy := bucardo.conflict_strategy_of(NEW.conflict_strategy);
+    NEW.standard_conflict := bucardo.standard_conflict_of(NEW.conflict_strategy);
+    RETURN NEW;
+END $$;
+DROP TRIGGER IF EXISTS classic_goat ON bucardo.goat;
+CREATE TRIGGER classic_goat BEFORE INSERT OR UPDATE ON bucardo.goat
+    FOR EACH ROW EXECUTE PROCEDURE bucardo.classic_goat();
+
+-- The role that a target has by the kind of sync.
+CREATE OR REPLACE FUNCTION bucardo.role_of(synctype text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
+    SELECT CASE synctype WHEN 'fullcopy' THEN 'fullcopy' WHEN 'swap' THEN 'source' ELSE 'target' END
+$$;
+
+-- Syncs: source, targetdb, targetgroup and synctype make a relgroup and a group of databases.
+CREATE OR REPLACE FUNCTION bucardo.classic_sync() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+    is_new CONSTANT boolean := TG_OP = 'INSERT';
+    home text;
+    targets text[];
+    wanted text;
+    number integer := 1;
+BEGIN
+    IF is_new AND NEW.herd IS NULL
+       OR NOT is_new AND NEW.source IS DISTINCT FROM OLD.source AND NEW.herd IS NOT DISTINCT FROM OLD.herd THEN
+        NEW.herd := NEW.source;
+    ELSIF NEW.source <> NEW.herd AND (is_new OR NEW.source IS DISTINCT FROM OLD.source) THEN
+        RAISE EXCEPTION 'Sync "%" cannot have the source "%" and the relgroup "%"', NEW.name, NEW.source, NEW.herd
+            USING HINT = 'source and herd are the same thing: give one of them';
+    END IF;
+    NEW.source := NEW.herd;
+    IF NEW.ping IS NOT NULL AND is_new
+       OR NOT is_new AND NEW.ping IS DISTINCT FROM OLD.ping AND NEW.autokick = OLD.autokick THEN
+        NEW.autokick := coalesce(NEW.ping, true);
+    END IF;
+    NEW.ping := NEW.autokick;
+    IF NEW.standard_conflict IS NOT NULL AND is_new
+       OR NOT is_new AND NEW.standard_conflict IS DISTINCT FROM OLD.standard_conflict
+          AND NEW.conflict_strategy = OLD.conflict_strategy THEN
+        NEW.conflict_strategy := coalesce(NEW.standard_conflict, '');
+    END IF;
+    NEW.conflict_strategy := bucardo.conflict_strategy_of(NEW.conflict_strategy);
+    NEW.standard_conflict := bucardo.standard_conflict_of(NEW.conflict_strategy);
+    IF NEW.txnmode IS NOT NULL AND is_new AND NEW.isolation_level IS NULL
+       OR NOT is_new AND NEW.txnmode IS DISTINCT FROM OLD.txnmode
+          AND NEW.isolation_level IS NOT DISTINCT FROM OLD.isolation_level THEN
+        NEW.isolation_level := lower(NEW.txnmode);
+    END IF;
+    NEW.txnmode := upper(NEW.isolation_level);
+    IF NEW.targetdb IS NULL AND NEW.targetgroup IS NULL THEN
+        IF NEW.synctype IS NOT NULL AND NEW.dbs IS NULL THEN
+            RAISE EXCEPTION 'Sync "%" has no target', NEW.name USING HINT = 'give targetdb, targetgroup, or dbs';
+        END IF;
+        NEW.synctype := NULL;
+        RETURN NEW;
+    END IF;
+    IF NOT is_new AND NEW.dbs IS DISTINCT FROM OLD.dbs AND NEW.targetdb IS NOT DISTINCT FROM OLD.targetdb
+       AND NEW.targetgroup IS NOT DISTINCT FROM OLD.targetgroup THEN
+        -- Described by its group of databases from now on, unless that group was only renamed.
+        IF EXISTS (SELECT 1 FROM bucardo.dbgroup AS g WHERE g.name = OLD.dbs) THEN
+            NEW.targetdb := NULL;
+            NEW.targetgroup := NULL;
+            NEW.synctype := NULL;
+        END IF;
+        RETURN NEW;
+    END IF;
+    NEW.synctype := coalesce(lower(NEW.synctype), 'pushdelta');
+    IF NOT is_new AND NEW.synctype IS NOT DISTINCT FROM OLD.synctype
+       AND (NEW.herd IS NOT DISTINCT FROM OLD.herd
+            OR NOT EXISTS (SELECT 1 FROM bucardo.herd AS h WHERE h.name = OLD.herd))
+       AND (NEW.targetdb IS NOT DISTINCT FROM OLD.targetdb
+            OR NOT EXISTS (SELECT 1 FROM bucardo.db AS d WHERE d.name = OLD.targetdb))
+       AND (NEW.targetgroup IS NOT DISTINCT FROM OLD.targetgroup
+            OR NOT EXISTS (SELECT 1 FROM bucardo.dbgroup AS g WHERE g.name = OLD.targetgroup)) THEN
+        -- No other ones, at most other names for them.
+        RETURN NEW;
+    END IF;
+    IF NEW.targetdb IS NOT NULL AND NEW.targetgroup IS NOT NULL THEN
+        RAISE EXCEPTION 'Sync "%" cannot have both targetdb and targetgroup', NEW.name;
+    END IF;
+    IF is_new AND NEW.dbs IS NOT NULL THEN
+        RAISE EXCEPTION 'Sync "%" cannot have a target beside the group of databases "%"', NEW.name, NEW.dbs
+            USING HINT = 'give targetdb or targetgroup, or else dbs';
+    END IF;
+    IF NEW.synctype NOT IN ('pushdelta', 'fullcopy', 'swap') THEN
+        RAISE EXCEPTION 'Invalid synctype "%" of sync "%"', NEW.synctype, NEW.name
+            USING HINT = 'It is one of pushdelta, fullcopy, swap';
+    END IF;
+    IF NEW.synctype = 'swap' AND NEW.targetdb IS NULL THEN
+        RAISE EXCEPTION 'Sync "%" is a swap: it needs a targetdb', NEW.name
+            USING HINT = 'for more databases give dbs, a group with several sources';
+    END IF;
+    IF NEW.herd IS NULL THEN
+        RAISE EXCEPTION 'Sync "%" has no source', NEW.name USING HINT = 'source is the name of a relgroup';
+    END IF;
+    SELECT min(g.db) INTO home
+      FROM bucardo.herdmap AS m JOIN bucardo.goat AS g ON g.id = m.goat
+     WHERE m.herd = NEW.herd;
+    IF home IS NULL THEN
+        RAISE EXCEPTION 'The source "%" of sync "%" is no relgroup with tables', NEW.herd, NEW.name
+            USING HINT = 'its tables tell which database is the source: put them into it first (herd, herdmap)';
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM bucardo.db AS d WHERE d.name = NEW.targetdb)
+       AND NOT EXISTS (SELECT 1 FROM bucardo.dbgroup AS g WHERE g.name = NEW.targetgroup) THEN
+        RAISE EXCEPTION 'The target "%" of sync "%" does not exist', coalesce(NEW.targetdb, NEW.targetgroup), NEW.name
+            USING HINT = 'targetdb is the name of a database (db), targetgroup that of a group of them (dbgroup)';
+    END IF;
+    IF NEW.targetdb IS NOT NULL THEN
+        targets := ARRAY[NEW.targetdb];
+    ELSE
+        targets := ARRAY(SELECT m.db FROM bucardo.dbmap AS m WHERE m.dbgroup = NEW.targetgroup);
+    END IF;
+    IF home = ANY (targets) THEN
+        RAISE EXCEPTION 'Database "%" is the source and a target of sync "%"', home, NEW.name;
+    END IF;
+    -- A group of its own: changes of other syncs do not reach it.
+    IF NOT is_new AND NEW.dbs IS NOT NULL
+       AND NOT EXISTS (SELECT 1 FROM bucardo.sync AS s WHERE s.dbs = NEW.dbs AND s.name <> OLD.name) THEN
+        wanted := NEW.dbs;
+        DELETE FROM bucardo.dbmap AS m WHERE m.dbgroup = wanted;
+    ELSE
+        wanted := NEW.name;
+        WHILE EXISTS (SELECT 1 FROM bucardo.dbgroup AS g WHERE g.name = wanted) LOOP
+            number := number + 1;
+            wanted := NEW.name || '_' || number;
+        END LOOP;
+        INSERT INTO bucardo.dbgroup (name) VALUES (wanted);
+    END IF;
+    -- Of a swap, the database of the herd is the first of the two sources.
+    INSERT INTO bucardo.dbmap (db, dbgroup, role, priority)
+    VALUES (home, wanted, 'source', CASE NEW.synctype WHEN 'swap' THEN 1 ELSE 0 END);
+    INSERT INTO bucardo.dbmap (db, dbgroup, role, priority)
+    SELECT t.db, wanted, bucardo.role_of(NEW.synctype), coalesce(m.priority, 0)
+      FROM unnest(targets) AS t(db)
+      LEFT JOIN bucardo.dbmap AS m ON m.dbgroup = NEW.targetgroup AND m.db = t.db;
+    NEW.dbs := wanted;
+    IF is_new AND NEW.synctype = 'fullcopy' THEN
+        NEW.stayalive := false;
+        NEW.kidsalive := false;
+    END IF;
+    RETURN NEW;
+END $$;
+DROP TRIGGER IF EXISTS classic_sync ON bucardo.sync;
+CREATE TRIGGER classic_sync BEFORE INSERT OR UPDATE ON bucardo.sync
+    FOR EACH ROW EXECUTE PROCEDURE bucardo.classic_sync();
+
+-- Databases that join or leave a targetgroup join or leave the syncs that it is the target of.
+CREATE OR REPLACE FUNCTION bucardo.classic_targetgroup() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM bucardo.dbmap AS m
+         USING bucardo.sync AS s
+         WHERE s.targetgroup = OLD.dbgroup AND s.dbs <> OLD.dbgroup AND m.dbgroup = s.dbs AND m.db = OLD.db
+           AND m.role <> 'source';
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO bucardo.dbmap (db, dbgroup, role, priority)
+        SELECT NEW.db, s.dbs, bucardo.role_of(s.synctype), NEW.priority
+          FROM bucardo.sync AS s
+         WHERE s.targetgroup = NEW.dbgroup AND s.dbs <> NEW.dbgroup
+        ON CONFLICT (db, dbgroup) DO NOTHING;
+    END IF;
+    RETURN NULL;
+END $$;
+DROP TRIGGER IF EXISTS classic_targetgroup ON bucardo.dbmap;
+CREATE TRIGGER classic_targetgroup AFTER INSERT OR UPDATE OR DELETE ON bucardo.dbmap
+    FOR EACH ROW EXECUTE PROCEDURE bucardo.classic_targetgroup();
+
+-- Versions 3 and 4 dropped triggers where version 5 disables them.
+CREATE OR REPLACE FUNCTION bucardo.classic_customcode() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    NEW.whenrun := replace(NEW.whenrun, '_trigger_drop', '_trigger_disable');
+    RETURN NEW;
+END $$;
+DROP TRIGGER IF EXISTS classic_customcode ON bucardo.customcode;
+CREATE TRIGGER classic_customcode BEFORE INSERT OR UPDATE ON bucardo.customcode
+    FOR EACH ROW EXECUTE PROCEDURE bucardo.classic_customcode();
+
+-- Settings: versions 3 and 4 had (setting, value) where version 5 has (name, setting).
+CREATE OR REPLACE FUNCTION bucardo.classic_config() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        RAISE EXCEPTION 'The column "value" of bucardo_config is of versions 3 and 4'
+            USING HINT = 'UPDATE bucardo.bucardo_config SET setting = the value WHERE name = the name of the setting';
+    END IF;
+    IF NEW.value IS NOT NULL AND NEW.name IS NULL THEN
+        NEW.name := NEW.setting;
+        NEW.setting := NEW.value;
+    END IF;
+    NEW.value := NULL;
+    RETURN NEW;
+END $$;
+DROP TRIGGER IF EXISTS bucardo_config_classic ON bucardo.bucardo_config;
+CREATE TRIGGER bucardo_config_classic BEFORE INSERT ON bucardo.bucardo_config
+    FOR EACH ROW EXECUTE PROCEDURE bucardo.classic_config();
+DROP TRIGGER IF EXISTS bucardo_config_classic_update ON bucardo.bucardo_config;
+CREATE TRIGGER bucardo_config_classic_update BEFORE UPDATE OF value ON bucardo.bucardo_config
+    FOR EACH STATEMENT EXECUTE PROCEDURE bucardo.classic_config();
 
 INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('bucardo_initial_version', '6.0.0', '6.0.0', 'Version of the program that created this schema'),

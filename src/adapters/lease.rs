@@ -32,6 +32,15 @@ pub(super) fn application_name(role: &str) -> String {
     format!("bucardo {role} (PID {})", std::process::id())
 }
 
+/// Whether a daemon holds the lease of this control database.
+///
+/// # Errors
+///
+/// What the server or the connection says.
+pub async fn is_lease_held(control: &Control) -> Result<bool, tokio_postgres::Error> {
+    Ok(control.query_opt(HOLDER.text(), &[&NUMBER]).await?.is_some())
+}
+
 /// Connects and takes the lease. `former` is the session that held it for us before: where the server still
 /// believes in it, it is ended.
 ///

@@ -28,6 +28,7 @@ use crate::pg::{ConnectError, causes};
 pub use catalog::{ControlDatabase, changed_settings};
 pub use conflicts::ConflictHistory;
 pub use hush::Activity;
+pub use lease::is_lease_held;
 pub use listener::Listeners;
 pub use numbers::Numbers;
 pub use plans::problem;

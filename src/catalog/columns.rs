@@ -13,6 +13,8 @@ const WRITE: SqlFile = SqlFile::new(include_str!("../../sql/catalog/column_write
 /// A table whose rows can be changed column by column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
+    /// `customcode`
+    Customcode,
     /// `db`
     Db,
     /// `dbgroup`
@@ -30,6 +32,7 @@ impl Table {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Customcode => "customcode",
             Self::Db => "db",
             Self::Dbgroup => "dbgroup",
             Self::Goat => "goat",
@@ -41,7 +44,7 @@ impl Table {
     const fn key(self) -> &'static str {
         match self {
             Self::Goat => "id",
-            Self::Db | Self::Dbgroup | Self::Herd | Self::Sync => "name",
+            Self::Customcode | Self::Db | Self::Dbgroup | Self::Herd | Self::Sync => "name",
         }
     }
 }

@@ -186,6 +186,8 @@ pub struct SyncDetail {
     pub name: SyncName,
     /// `sync.status`.
     pub status: String,
+    /// Its group of databases.
+    pub dbgroup: String,
     /// Databases: sources first, then by priority (higher first) and name.
     pub members: Vec<Member>,
     /// Tables and sequences, in the order in which they are processed.

@@ -70,7 +70,7 @@ impl CatalogError {
             }),
             Self::NotInstalled { .. } => Some("create it with \"bucardo install\"".to_owned()),
             Self::Level { found, needed } if found < needed => {
-                Some("bring it up to date with \"bucardo install\"".to_owned())
+                Some("bring it up to date with \"bucardo upgrade\"".to_owned())
             }
             Self::Level { .. } => Some("install the newer version of the program here, too".to_owned()),
             Self::Foreign { .. } => Some("use another database for this program (--dbname)".to_owned()),

@@ -180,6 +180,7 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
     SyncDetail {
         name: SyncName::from(row.get::<_, &str>("name")),
         status: row.get("status"),
+        dbgroup: row.get("dbs"),
         members: Vec::new(),
         goats: Vec::new(),
         mappings: Vec::new(),

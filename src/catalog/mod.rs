@@ -2,6 +2,7 @@
 //!
 //! Functions take any client or transaction, so that the caller decides what commits together.
 
+pub mod codes;
 mod columns;
 pub mod conflict_history;
 pub mod conflicts;

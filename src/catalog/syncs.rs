@@ -9,6 +9,7 @@ use super::query::{Query, query};
 
 const LIST: Query = query!("list the syncs", "sync_list");
 const ADD: Query = query!("add a sync", "sync_add");
+const ADD_CLASSIC: Query = query!("add a sync", "sync_add_classic");
 const REMOVE: Query = query!("remove a sync", "sync_remove");
 const STATUS: Query = query!("write the status of a sync", "sync_status");
 const COPIED: Query = query!("note that a sync has copied", "sync_copied");
@@ -49,6 +50,33 @@ pub async fn list(client: &impl GenericClient) -> Result<Vec<SyncListing>, Catal
 /// [`CatalogError::Sql`].
 pub async fn add(client: &impl GenericClient, name: &str, herd: &str, dbs: &str) -> Result<(), CatalogError> {
     ADD.execute(client, &[&name, &herd, &dbs]).await.map(|_| ())
+}
+
+/// A sync in the words of versions 3 and 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassicSync<'a> {
+    /// Its relgroup.
+    pub source: &'a str,
+    /// The database that is its target; else a group is.
+    pub targetdb: Option<&'a str>,
+    /// The group of databases that are its targets.
+    pub targetgroup: Option<&'a str>,
+    /// pushdelta, fullcopy or swap.
+    pub synctype: &'a str,
+}
+
+/// Adds a sync in the words of versions 3 and 4; returns the group of databases that the catalog made of them.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`], also where the catalog refuses the words.
+pub async fn add_classic(
+    client: &impl GenericClient,
+    name: &str,
+    sync: &ClassicSync<'_>,
+) -> Result<String, CatalogError> {
+    let ClassicSync { source, targetdb, targetgroup, synctype } = sync;
+    Ok(ADD_CLASSIC.row(client, &[&name, source, targetdb, targetgroup, synctype]).await?.get("dbs"))
 }
 
 /// Removes a sync; false: there is none of that name.

@@ -118,7 +118,7 @@ pub struct Options {
     #[arg(long, default_value_t = 0)]
     pub retry: u32,
     /// Seconds between these kicks.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, alias = "retrysleep", default_value_t = 0)]
     pub retry_sleep: u32,
     /// Ask nothing.
     #[arg(long)]
@@ -183,6 +183,12 @@ pub struct Options {
     /// `add db` although the test fails; `remove` with everything that refers to it.
     #[arg(long)]
     pub force: bool,
+    /// `remove` takes away what is in the databases, too.
+    #[arg(long)]
+    pub cascade: bool,
+    /// `status` again and again, every so many seconds (2).
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "2")]
+    pub watch: Option<u64>,
     /// Only this schema (`add all …`); repeatable, wildcards.
     #[arg(short = 'n', long)]
     pub schema: Vec<String>,

@@ -4,9 +4,11 @@ use serde_json::json;
 
 use super::table::{self, What};
 use super::words::Noun;
-use super::{CliError, Context, Outcome, conflict, db, dbgroup, mapping, relgroup, settings, sync};
+use super::{
+    CliError, Context, Outcome, conflict, customcode, db, dbgroup, mapping, relgroup, settings, sync, uninstall,
+};
 use crate::catalog::mappings::{self, MappingKind};
-use crate::catalog::{dbs, goats, groups, syncs};
+use crate::catalog::{codes, dbs, goats, groups, syncs};
 
 /// `add …`
 pub(super) async fn add(ctx: &Context) -> Outcome {
@@ -29,11 +31,12 @@ pub(super) async fn add(ctx: &Context) -> Outcome {
                 _ => Box::pin(table::add(ctx, what, rest)).await,
             }
         }
+        Noun::Customcode => Box::pin(customcode::add(ctx, rest)).await,
         Noun::Customname => Box::pin(mapping::add(ctx, MappingKind::Name, rest)).await,
         Noun::Customcols => Box::pin(mapping::add(ctx, MappingKind::Columns, rest)).await,
         Noun::Customselect => Box::pin(mapping::add(ctx, MappingKind::Rows, rest)).await,
         Noun::Goat => Err(CliError::refuse("Cannot add a goat: use \"add table\" or \"add sequence\"")),
-        Noun::Config | Noun::Conflict => Err(CliError::usage("add")),
+        Noun::Config | Noun::Conflict | Noun::Orphan => Err(CliError::usage("add")),
     }
 }
 
@@ -48,10 +51,11 @@ pub(super) async fn update(ctx: &Context) -> Outcome {
         Noun::Table => Box::pin(table::change(ctx, What::Tables, rest)).await,
         Noun::Sequence => Box::pin(table::change(ctx, What::Sequences, rest)).await,
         Noun::Config => Box::pin(settings::set(ctx, rest)).await,
+        Noun::Customcode => Box::pin(customcode::change(ctx, rest)).await,
         Noun::Customname | Noun::Customcols | Noun::Customselect => Err(CliError::refuse(
             "Names, columns and filters are not updated: add the new one, then remove the old one",
         )),
-        Noun::All | Noun::Conflict | Noun::Goat => Err(CliError::usage("update")),
+        Noun::All | Noun::Conflict | Noun::Orphan | Noun::Goat => Err(CliError::usage("update")),
     }
 }
 
@@ -70,6 +74,8 @@ pub(super) async fn remove(ctx: &Context) -> Outcome {
             Some(what) => Box::pin(table::remove(ctx, what, &all)).await,
             None => Err(CliError::usage("remove table")),
         },
+        Noun::Orphan => Box::pin(uninstall::remove(ctx, rest)).await,
+        Noun::Customcode => Box::pin(customcode::remove(ctx, rest)).await,
         Noun::Customname => Box::pin(mapping::remove(ctx, MappingKind::Name, rest)).await,
         Noun::Customcols => Box::pin(mapping::remove(ctx, MappingKind::Columns, rest)).await,
         Noun::Customselect => Box::pin(mapping::remove(ctx, MappingKind::Rows, rest)).await,
@@ -90,6 +96,8 @@ pub(super) async fn list(ctx: &Context) -> Outcome {
         Noun::Config => Box::pin(settings::show(ctx, &["all".to_owned()])).await,
         Noun::Conflict => Box::pin(conflict::list(ctx, rest)).await,
         Noun::All => Box::pin(list_all(ctx)).await,
+        Noun::Orphan => Box::pin(uninstall::list(ctx, rest)).await,
+        Noun::Customcode => Box::pin(customcode::list(ctx, rest)).await,
         Noun::Customname => Box::pin(mapping::list(ctx, MappingKind::Name, rest)).await,
         Noun::Customcols => Box::pin(mapping::list(ctx, MappingKind::Columns, rest)).await,
         Noun::Customselect => Box::pin(mapping::list(ctx, MappingKind::Rows, rest)).await,
@@ -103,7 +111,8 @@ fn noun(ctx: &Context) -> Result<(Noun, &[String]), CliError> {
         Some(noun) => Ok((noun, rest)),
         None => {
             let usage = super::section(&ctx.verb);
-            Err(CliError::refuse(format!("Cannot {} \"{word}\": there is no such thing\n{usage}", ctx.verb)))
+            Err(CliError::refuse(format!("Cannot {} \"{word}\": there is no such thing\n{usage}", ctx.verb))
+                .suggest(word, super::words::NOUNS))
         }
     }
 }
@@ -115,6 +124,7 @@ async fn list_all(ctx: &Context) -> Outcome {
         let (tables, sequences): (Vec<_>, Vec<_>) = goats.into_iter().partition(|goat| goat.reltype == "table");
         let mappings = |kind| mapping::as_json(control.client(), kind);
         ctx.out.json(&json!({
+            "customcodes": codes::list(control.client()).await?,
             "customnames": mappings(MappingKind::Name).await?,
             "customcols": mappings(MappingKind::Columns).await?,
             "customselects": mappings(MappingKind::Rows).await?,
@@ -128,6 +138,10 @@ async fn list_all(ctx: &Context) -> Outcome {
         return Ok(0);
     }
     let control = ctx.control().await?;
+    if !codes::list(control.client()).await?.is_empty() {
+        ctx.out.say("-- customcodes:");
+        Box::pin(customcode::list(ctx, &[])).await?;
+    }
     for (heading, kind) in [
         ("-- customnames:", MappingKind::Name),
         ("-- customcols:", MappingKind::Columns),

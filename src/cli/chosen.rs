@@ -46,9 +46,10 @@ fn unknown(word: &str, all: &[SyncListing]) -> CliError {
     } else {
         format!("Sync \"{word}\" does not appear to exist")
     };
+    let names = || all.iter().map(|sync| sync.name.as_str());
     let active: Vec<&str> = all.iter().filter(|sync| sync.status == "active").map(|sync| sync.name.as_str()).collect();
     if active.is_empty() {
-        return CliError::die(first);
+        return CliError::die(first).suggest(word, names());
     }
-    CliError::die(format!("{first}\nActive syncs:\n  {}", active.join("\n  ")))
+    CliError::die(format!("{first}\nActive syncs:\n  {}", active.join("\n  "))).suggest(word, names())
 }

@@ -3,12 +3,12 @@
 use tokio_postgres::Transaction;
 
 use super::words::{self, Key, Kind, Parsed};
-use super::{CliError, Context, Outcome, choose, dbgroup, output, relations, sync, update};
+use super::{CliError, Context, Outcome, choose, classic, dbgroup, output, relations, sync, uninstall, update};
 use crate::catalog::dbs::{self, DbListing, DbRow};
 use crate::catalog::{Table, groups};
 use crate::pg::connect;
 
-const KEYS: [Key; 15] = [
+pub(super) const KEYS: [Key; 16] = [
     Key::new("dbname", &["db"], Kind::Text),
     Key::new("user", &["username", "dbuser"], Kind::Text),
     Key::new("pass", &["password", "dbpass"], Kind::Text),
@@ -22,6 +22,7 @@ const KEYS: [Key; 15] = [
     Key::new("dbgroup", &["group"], Kind::Text),
     Key::new("server_side_prepares", &["ssp"], Kind::Bool),
     Key::new("makedelta", &[], Kind::Bool),
+    Key::new("pgpass", &[], Kind::Text),
     Key::new("sourcelimit", &[], Kind::Number),
     Key::new("targetlimit", &[], Kind::Number),
 ];
@@ -112,7 +113,7 @@ fn row(parsed: &Parsed, name: &str, place: usize, count: usize) -> Result<DbRow,
         user: value("user").unwrap_or_else(|| if elsewhere { String::new() } else { "bucardo".into() }),
         pass: text("pass"),
         conn: text("conn"),
-        pgpass: String::new(),
+        pgpass: text("pgpass"),
         server_side_prepares: parsed.flag("server_side_prepares").unwrap_or(true),
         makedelta: parsed.flag("makedelta").unwrap_or(false),
         sourcelimit: limit("sourcelimit", value("sourcelimit"))?,
@@ -204,6 +205,21 @@ const ALIASES: [(&str, &str); 11] = [
     ("conn", "dbconn"),
 ];
 
+const FILTERS: [(&str, &str); 12] = [
+    ("host", "dbhost"),
+    ("port", "dbport"),
+    ("user", "dbuser"),
+    ("username", "dbuser"),
+    ("db", "dbname"),
+    ("ssp", "server_side_prepares"),
+    ("service", "dbservice"),
+    ("dsn", "dbdsn"),
+    ("conn", "dbconn"),
+    ("type", "dbtype"),
+    ("kind", "dbtype"),
+    ("stat", "status"),
+];
+
 /// `update db`
 pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
     let (names, pairs) = update::sort_words(given);
@@ -230,8 +246,9 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
         control.transaction().await.map_err(|error| CliError::caused("Cannot update database", &error))?;
     let known = dbs::list(&transaction).await?;
     let all: Vec<&str> = known.iter().map(|db| db.name.as_str()).collect();
-    let meant = choose::meant(&all, &names)
-        .map_err(|name| CliError::die(format!("Could not find a database named \"{name}\"")))?;
+    let meant = choose::meant(&all, &names).map_err(|name| {
+        CliError::die(format!("Could not find a database named \"{name}\"")).suggest(&name, all.iter().copied())
+    })?;
     for name in meant {
         for change in update::apply(&transaction, Table::Db, name, &pairs, &ALIASES).await? {
             if change.is_change() {
@@ -302,13 +319,15 @@ pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
     let known = dbs::list(&transaction).await?;
     for name in &names {
         if !known.iter().any(|db| db.name == *name) {
-            return Err(CliError::die(format!("No such database: {name}")));
+            let names = known.iter().map(|db| db.name.as_str());
+            return Err(CliError::die(format!("No such database: {name}")).suggest(name, names));
         }
     }
     let mut details = Vec::new();
+    let rows = dbs::rows(&transaction, Some(&names)).await?;
     for name in &names {
         let uses = dbs::uses(&transaction, name).await?;
-        if ctx.options.force {
+        if ctx.options.force || ctx.options.cascade {
             details.extend(sync::take_out(&transaction, &uses.syncs).await?);
             for sync in &uses.syncs {
                 ctx.out.say(format!("Removed sync \"{sync}\""));
@@ -327,6 +346,10 @@ pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
     }
     if ctx.finish(transaction).await? {
         sync::forget(ctx, &details).await;
+        if ctx.options.cascade {
+            uninstall::cascade(ctx, &rows).await;
+            uninstall::drop_if_empty(ctx, &rows).await;
+        }
     }
     Ok(0)
 }
@@ -335,11 +358,11 @@ pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
 pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
     let control = ctx.control().await?;
     let all = dbs::list(control.client()).await?;
-    let names: Vec<&str> = all.iter().map(|db| db.name.as_str()).collect();
-    let chosen = choose::listed(control.client(), &names, given).await?;
-    let shown: Vec<&DbListing> = all.iter().filter(|db| chosen.contains(&db.name)).collect();
+    let shown = choose::rows(control.client(), &all, |db| &db.name, given, &FILTERS).await?;
     if ctx.out.is_json() {
         ctx.out.json(&shown)?;
+    } else if all.is_empty() && ctx.is_classic {
+        return classic::no_entries(ctx, "db");
     } else if all.is_empty() {
         ctx.out.say("No databases have been added yet");
     } else if shown.is_empty() {

@@ -3,7 +3,7 @@
 use bucardo_actors::model::SyncName;
 use tokio_postgres::{GenericClient, Transaction};
 
-use super::{CliError, Context, Outcome, choose, strategy, sync, update, words};
+use super::{CliError, Context, Outcome, choose, classic, output, strategy, sync, update, words};
 use crate::catalog::groups::{self, Dbgroup};
 use crate::catalog::{SyncDetail, Table, dbs, load_sync};
 
@@ -104,14 +104,22 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
     let syncs = all.into_iter().find(|group| group.name == *name).map(|group| group.syncs).unwrap_or_default();
     let mut told = Vec::new();
     if groups::add_dbgroup(&transaction, name).await? {
-        told.push(format!("Created dbgroup \"{name}\""));
+        told.push(if ctx.is_classic {
+            format!("Added database group \"{name}\"")
+        } else {
+            format!("Created dbgroup \"{name}\"")
+        });
     } else if members.is_empty() {
         return Err(CliError::refuse(format!("Cannot add dbgroup: the name \"{name}\" already exists")));
     }
     for member in &members {
         let role = member.role.unwrap_or("target");
         groups::put_db(&transaction, name, &member.db, role, member.priority, member.makedelta).await?;
-        told.push(format!("Added database \"{}\" to dbgroup \"{name}\" as {role}", member.db));
+        told.push(if ctx.is_classic {
+            format!("Added database \"{}\" to group \"{name}\"", member.db)
+        } else {
+            format!("Added database \"{}\" to dbgroup \"{name}\" as {role}", member.db)
+        });
     }
     strategy::check(&transaction, &problems).await?;
     end(ctx, transaction, &told, &syncs).await?;
@@ -258,12 +266,13 @@ pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
 pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
     let control = ctx.control().await?;
     let all = groups::dbgroups(control.client()).await?;
-    let names: Vec<&str> = all.iter().map(|group| group.name.as_str()).collect();
-    let chosen = choose::listed(control.client(), &names, given).await?;
-    let shown: Vec<&Dbgroup> = all.iter().filter(|group| chosen.contains(&group.name)).collect();
+    let shown = choose::rows(control.client(), &all, |group| &group.name, given, &[]).await?;
     if ctx.out.is_json() {
         ctx.out.json(&shown)?;
         return Ok(0);
+    }
+    if all.is_empty() && ctx.is_classic {
+        return classic::no_entries(ctx, "dbgroup");
     }
     if all.is_empty() {
         ctx.out.say("No dbgroups have been added yet");
@@ -282,7 +291,18 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
             })
             .collect();
         let members = if members.is_empty() { "none".to_owned() } else { members.join(" ") };
-        ctx.out.say(format!("dbgroup: {:width$}  Members: {members}", group.name));
+        ctx.out.say(if ctx.is_classic {
+            let members: Vec<&str> = group.members.iter().map(|member| member.db.as_str()).collect();
+            format!("Database group: {:width$}  Members: {}", group.name, members.join(", "))
+        } else {
+            format!("dbgroup: {:width$}  Members: {members}", group.name)
+        });
+        if ctx.out.verbosity() > 0 && !group.syncs.is_empty() {
+            ctx.out.say(format!("  Used in syncs: {}", group.syncs.join(", ")));
+        }
+        if ctx.out.verbosity() > 1 {
+            output::columns(&ctx.out, group)?;
+        }
     }
     Ok(0)
 }

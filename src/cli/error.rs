@@ -56,6 +56,16 @@ impl CliError {
         self
     }
 
+    /// The same error with the name that was probably meant, where one of `names` is like `word`.
+    #[must_use]
+    pub fn suggest<'a>(mut self, word: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
+        if let Some(name) = super::words::closest(word, names) {
+            let meant = format!("did you mean \"{name}\"?");
+            self.hint = Some(self.hint.map_or(meant.clone(), |hint| format!("{meant}\n{hint}")));
+        }
+        self
+    }
+
     /// An error of the control database or of a connection, told with all its causes.
     pub fn caused(message: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::die(format!("{message}: {}", report::causes(error)))

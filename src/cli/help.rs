@@ -17,7 +17,8 @@ pub(super) fn lookup(words: &[String]) -> Option<&'static str> {
     let (verb, joined) = words::verb(first);
     let noun = joined.as_deref().or_else(|| words.get(1).map(String::as_str));
     let topic = noun.and_then(Noun::of).and_then(noun_word).map(|noun| format!("{verb} {noun}"));
-    topic.and_then(|topic| find(&topic)).or_else(|| find(&verb))
+    let whole = words.join(" ").to_lowercase();
+    topic.and_then(|topic| find(&topic)).or_else(|| find(&verb)).or_else(|| find(&whole))
 }
 
 /// All sections: their topics, and their text.
@@ -40,6 +41,8 @@ fn noun_word(noun: Noun) -> Option<&'static str> {
         Noun::All => Some("all"),
         Noun::Config => Some("config"),
         Noun::Conflict => Some("conflict"),
+        Noun::Orphan => Some("orphans"),
+        Noun::Customcode => Some("customcode"),
         Noun::Customname => Some("customname"),
         Noun::Customcols => Some("customcols"),
         Noun::Customselect => Some("customselect"),
@@ -74,6 +77,12 @@ mod tests {
             for noun in ["db", "dbgroup", "relgroup", "sync", "table", "sequence"] {
                 assert!(find(&format!("{verb} {noun}")).is_some(), "{verb} {noun}");
             }
+        }
+        for verb in words::verbs() {
+            assert!(find(verb).is_some(), "{verb}");
+        }
+        for verb in ["add", "list", "remove", "update"] {
+            assert!(find(&format!("{verb} customcode")).is_some(), "{verb} customcode");
         }
         assert!(find("list conflict").is_some());
         for verb in ["add", "list", "remove"] {

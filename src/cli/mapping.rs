@@ -13,7 +13,7 @@ use crate::pg::{Connection, RelationName, connect};
 use crate::report::causes;
 use crate::source::clause::{ClauseError, check_filter, list_columns};
 
-const KEYS: [Key; 2] = [Key::new("db", &["database"], Kind::Text), Key::new("sync", &[], Kind::Text)];
+pub(super) const KEYS: [Key; 2] = [Key::new("db", &["database"], Kind::Text), Key::new("sync", &[], Kind::Text)];
 
 /// `add customname OLD NEW`, `add customcols TABLE "SELECT …"`, `add customselect TABLE "condition"`
 pub(super) async fn add(ctx: &Context, kind: MappingKind, given: &[String]) -> Outcome {
@@ -167,7 +167,7 @@ pub(super) fn note(ctx: &Context, goat: &GoatListing, only: &[String]) {
 }
 
 /// The one table or sequence that a word means: a number, `schema.name` or a name.
-fn one(all: &[GoatListing], word: &str) -> Result<GoatListing, CliError> {
+pub(super) fn one(all: &[GoatListing], word: &str) -> Result<GoatListing, CliError> {
     let term = Term::parse(word);
     let named: Vec<&GoatListing> = all.iter().filter(|goat| term.means(goat)).collect();
     let numbered = || all.iter().filter(|goat| word.parse() == Ok(goat.id)).collect();
@@ -175,7 +175,8 @@ fn one(all: &[GoatListing], word: &str) -> Result<GoatListing, CliError> {
     match found.as_slice() {
         [goat] => Ok((*goat).clone()),
         [] => Err(CliError::refuse(format!("Could not find a relation named \"{word}\""))
-            .hint("\"bucardo list tables\" shows those of the catalog; add it with \"bucardo add table\"")),
+            .hint("\"bucardo list tables\" shows those of the catalog; add it with \"bucardo add table\"")
+            .suggest(word, all.iter().map(|goat| goat.tablename.as_str()))),
         several => {
             let numbers: Vec<String> =
                 several.iter().map(|goat| format!("{} ({} of {})", goat.id, goat.full_name(), goat.db)).collect();

@@ -8,16 +8,21 @@ mod at_sources;
 mod catalog_verbs;
 mod choose;
 mod chosen;
+mod classic;
+mod completion;
 mod conflict;
 mod control;
 mod copying;
+mod customcode;
 mod db;
 mod dbgroup;
 mod delta;
 mod demo;
+mod doctor;
 mod ear;
 mod error;
 mod help;
+mod inspect;
 mod install;
 mod kick;
 mod manpage;
@@ -44,7 +49,9 @@ mod sync;
 mod sync_add;
 mod table;
 mod targets;
+mod uninstall;
 mod update;
+mod upgrade;
 mod validate;
 pub mod words;
 
@@ -68,6 +75,8 @@ pub type Outcome = Result<u8, CliError>;
 pub struct Context {
     /// Name of the program, as it was called.
     pub program: String,
+    /// Called by the name of versions 3 and 4: their words and formats count.
+    pub is_classic: bool,
     /// Options of the command line and the rc file.
     pub options: Options,
     /// The rc file; entries that are no options are settings for the daemon and win over the table.
@@ -102,6 +111,9 @@ impl Context {
         if args.len() <= 1 {
             return Err(CliError::usage("overview"));
         }
+        let program = args.first().map_or("bucardo", |path| path.rsplit('/').next().unwrap_or(path)).to_owned();
+        let is_classic = program.starts_with(classic::PROGRAM);
+        let args = &if is_classic { classic::options(args) } else { args.to_vec() };
         let given = Options::read(args)?;
         let (rc, warnings) = RcFile::find(&given)?;
         let options = Options::read_with_rc(args, &rc)?;
@@ -109,11 +121,11 @@ impl Context {
         for warning in warnings {
             out.warn(warning);
         }
-        let program = args.first().map_or("bucardo", |path| path.rsplit('/').next().unwrap_or(path)).to_owned();
         let mut words = options.words.clone().into_iter();
         let (verb, noun) = words.next().map(|word| words::verb(&word)).unwrap_or_default();
-        let words = noun.into_iter().chain(words).collect();
-        Ok(Self { program, options, rc, verb, words, out })
+        let words: Vec<String> = noun.into_iter().chain(words).collect();
+        let words = if is_classic { classic::words(&verb, words) } else { words };
+        Ok(Self { program, is_classic, options, rc, verb, words, out })
     }
 
     /// How to reach the control database: options and rc file, then `[control]` of the settings, which is database
@@ -235,6 +247,10 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "show" => Box::pin(settings::show(ctx, &ctx.words)).await,
         "set" => Box::pin(settings::set(ctx, &ctx.words)).await,
         "config" => Box::pin(settings::config(ctx, &ctx.words)).await,
+        "doctor" => Box::pin(doctor::run(ctx)).await,
+        "inspect" => Box::pin(inspect::run(ctx)).await,
+        "uninstall" => Box::pin(uninstall::run(ctx)).await,
+        "upgrade" => Box::pin(upgrade::run(ctx)).await,
         "install" => Box::pin(install::run(ctx)).await,
         "demo" => Box::pin(demo::run(ctx)).await,
         "start" => Box::pin(start::run(ctx)).await,
@@ -249,15 +265,33 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "pause" => Box::pin(control::set_paused(ctx, true)).await,
         "resume" => Box::pin(control::set_paused(ctx, false)).await,
         "kick" => Box::pin(kick::run(ctx)).await,
-        "status" => Box::pin(status::run(ctx)).await,
         "delta" => Box::pin(delta::run(ctx)).await,
         "purge" => Box::pin(purge::run(ctx)).await,
+        "status" => Box::pin(watch(ctx)).await,
+        "completion" => completion::script(ctx),
+        completion::VERB => Box::pin(completion::answer(ctx)).await,
         "validate" => Box::pin(validate::run(ctx)).await,
         other => Err(unknown(other)),
     }
 }
 
+/// `status`, with `--watch` until it is interrupted or fails.
+async fn watch(ctx: &Context) -> Outcome {
+    let Some(seconds) = ctx.options.watch else { return Box::pin(status::run(ctx)).await };
+    let every = std::time::Duration::from_secs(seconds.clamp(1, 86_400));
+    loop {
+        ctx.out.fresh_page(&format!(
+            "Every {} s: {} status, {}",
+            every.as_secs(),
+            ctx.program,
+            chrono::Local::now().format("%H:%M:%S")
+        ));
+        Box::pin(status::run(ctx)).await?;
+        tokio::time::sleep(every).await;
+    }
+}
+
 fn unknown(verb: &str) -> CliError {
     let usage = CliError::usage("overview");
-    CliError::refuse(format!("Unknown command \"{verb}\"\n{}", usage.message))
+    CliError::refuse(format!("Unknown command \"{verb}\"\n{}", usage.message)).suggest(verb, words::verbs())
 }

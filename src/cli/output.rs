@@ -67,6 +67,14 @@ impl Output {
         }
     }
 
+    /// Begins what is shown anew, on a terminal at its top.
+    pub fn fresh_page(&self, heading: &str) {
+        if self.is_terminal() && !self.json {
+            self.part("\u{1b}[2J\u{1b}[H");
+        }
+        self.say(heading);
+    }
+
     /// Prints a problem that does not end the command; stderr.
     pub fn warn(&self, line: impl AsRef<str>) {
         line_to(&mut std::io::stderr().lock(), line.as_ref());

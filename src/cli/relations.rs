@@ -267,14 +267,16 @@ pub(super) async fn add_everything(
     let noun = if sequences { "sequences" } else { "tables" };
     if let Some(relgroup) = &filter.relgroup {
         if groups::add_relgroup(transaction, relgroup).await? {
-            ctx.out.say(format!("Creating relgroup: {relgroup}"));
+            ctx.out.say(format!("Creating {}: {relgroup}", if ctx.is_classic { "herd" } else { "relgroup" }));
         }
         let mut joined = false;
         for (one, relation) in added.iter().zip(&relations) {
             let keyless = filter.pkonly && !sequences && relation.key_columns.is_empty();
             if !keyless && groups::put_relation(transaction, relgroup, one.id).await? {
                 let kind = if sequences { "sequence" } else { "table" };
-                ctx.out.say(format!("Added {kind} {} to relgroup {relgroup}", one.full_name));
+                if !ctx.is_classic {
+                    ctx.out.say(format!("Added {kind} {} to relgroup {relgroup}", one.full_name));
+                }
                 joined = true;
             }
         }

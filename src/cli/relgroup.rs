@@ -2,14 +2,14 @@
 
 use super::relations::{self, Term};
 use super::words::{self, Key, Kind, Parsed};
-use super::{CliError, Context, Outcome, choose, update};
+use super::{CliError, Context, Outcome, choose, classic, output, update};
 use crate::catalog::Table;
 use crate::catalog::dbs::DbRow;
 use crate::catalog::goats::{self, GoatOptions};
 use crate::catalog::groups::{self, RelMember, Relgroup};
 use tokio_postgres::Transaction;
 
-const KEYS: [Key; 1] = [Key::new("db", &["database"], Kind::Text)];
+pub(super) const KEYS: [Key; 1] = [Key::new("db", &["database"], Kind::Text)];
 
 /// `add relgroup`
 pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
@@ -151,12 +151,13 @@ pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
 pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
     let control = ctx.control().await?;
     let all = groups::relgroups(control.client()).await?;
-    let names: Vec<&str> = all.iter().map(|group| group.name.as_str()).collect();
-    let chosen = choose::listed(control.client(), &names, given).await?;
-    let shown: Vec<&Relgroup> = all.iter().filter(|group| chosen.contains(&group.name)).collect();
+    let shown = choose::rows(control.client(), &all, |group| &group.name, given, &[]).await?;
     if ctx.out.is_json() {
         ctx.out.json(&shown)?;
         return Ok(0);
+    }
+    if all.is_empty() && ctx.is_classic {
+        return classic::no_entries(ctx, "herd");
     }
     if all.is_empty() {
         ctx.out.say("There are no relgroups.");
@@ -168,9 +169,13 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
         let members: Vec<String> = group.members.iter().map(full_name).collect();
         let db = group.db.as_deref().map(|db| format!("DB: {db}  ")).unwrap_or_default();
         let members = if members.is_empty() { "none".to_owned() } else { members.join(", ") };
-        ctx.out.say(format!("Relgroup: {:width$}  {db}Members: {members}", group.name));
+        let noun = if ctx.is_classic { "Herd" } else { "Relgroup" };
+        ctx.out.say(format!("{noun}: {:width$}  {db}Members: {members}", group.name));
         if !group.syncs.is_empty() {
             ctx.out.say(format!("  Used in syncs: {}", group.syncs.join(", ")));
+        }
+        if ctx.out.verbosity() > 1 {
+            output::columns(&ctx.out, group)?;
         }
     }
     Ok(0)

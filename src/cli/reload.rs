@@ -33,6 +33,11 @@ async fn whole(ctx: &Context, ear: &mut Ear) -> Outcome {
 
 async fn config(ctx: &Context, ear: &mut Ear) -> Outcome {
     ctx.out.say("Forcing Bucardo to reload the bucardo_config table");
+    if ctx.is_classic && ctx.words.len() < 2 {
+        // Versions 3 and 4 waited only when they were told for how long.
+        ear.say("reload_config").await?;
+        return Ok(0);
+    }
     let seconds = limit(ear, ctx.words.get(1)).await?;
     confirmed(ctx, ear, "reload_config", "reload_config_finished", seconds).await
 }

@@ -75,7 +75,9 @@ pub(super) async fn set(ctx: &Context, given: &[String]) -> Outcome {
     for (typed, value) in pairs {
         let name = if typed == "default_standard_conflict" { "default_conflict_strategy".to_owned() } else { typed };
         let setting = known.iter().find(|(known, _)| *known == name).map(|(_, setting)| setting).ok_or_else(|| {
-            CliError::die(format!("Unknown setting \"{name}\"")).hint("\"bucardo show all\" lists them")
+            CliError::die(format!("Unknown setting \"{name}\""))
+                .hint("\"bucardo show all\" lists them")
+                .suggest(&name, known.iter().map(|(known, _)| known))
         })?;
         let value = match name.as_str() {
             "default_conflict_strategy" if value.eq_ignore_ascii_case("none") => String::new(),

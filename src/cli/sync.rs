@@ -4,7 +4,7 @@ use bucardo_actors::model::SyncName;
 use tokio_postgres::{GenericClient, Transaction};
 
 pub(super) use super::sync_add::add;
-use super::{CliError, Context, Outcome, choose, output, relgroup, strategy, update, words};
+use super::{CliError, Context, Outcome, choose, classic, output, relgroup, strategy, uninstall, update, words};
 use crate::catalog::syncs::{self, SyncListing};
 use crate::catalog::{SyncDetail, Table, load_sync};
 use crate::source;
@@ -79,6 +79,17 @@ pub(super) fn stored(column: &str, value: &str, dbs: &[&str]) -> Result<String, 
     }
 }
 
+/// The kind of a sync in the words of versions 3 and 4.
+pub(super) fn synctype(word: &str) -> Result<&'static str, CliError> {
+    match word.to_lowercase().as_str() {
+        "pushdelta" | "delta" => Ok("pushdelta"),
+        "fullcopy" | "copy" => Ok("fullcopy"),
+        "swap" => Ok("swap"),
+        _ => Err(CliError::refuse(format!("Invalid value for 'type': {word}"))
+            .hint("it is one of pushdelta, fullcopy, swap")),
+    }
+}
+
 /// The mode of a lock on tables; empty: none.
 fn lock_mode(value: &str) -> Result<String, CliError> {
     let word = value.trim().to_lowercase().replace(['_', '-'], " ");
@@ -92,7 +103,9 @@ fn lock_mode(value: &str) -> Result<String, CliError> {
     }
 }
 
-const ALIASES: [(&str, &str); 7] = [
+const ALIASES: [(&str, &str); 9] = [
+    ("type", "synctype"),
+    ("group", "targetgroup"),
     ("standard_conflict", "conflict_strategy"),
     ("conflict", "conflict_strategy"),
     ("ping", "autokick"),
@@ -102,7 +115,7 @@ const ALIASES: [(&str, &str); 7] = [
     ("rebuildindex", "rebuild_index"),
 ];
 /// A change of these is checked in the databases before it is kept.
-const CHECKED: [&str; 3] = ["herd", "dbs", "autokick"];
+const CHECKED: [&str; 7] = ["herd", "dbs", "autokick", "source", "targetdb", "targetgroup", "synctype"];
 const FLAGS: [&str; 9] = [
     "autokick",
     "do_listen",
@@ -137,8 +150,9 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
     let transaction = control.transaction().await.map_err(|error| CliError::caused("Cannot update sync", &error))?;
     let all = syncs::list(&transaction).await?;
     let known: Vec<&str> = all.iter().map(|sync| sync.name.as_str()).collect();
-    let meant = choose::meant(&known, &names)
-        .map_err(|name| CliError::die(format!("Could not find a sync named \"{name}\"")))?;
+    let meant = choose::meant(&known, &names).map_err(|name| {
+        CliError::die(format!("Could not find a sync named \"{name}\"")).suggest(&name, known.iter().copied())
+    })?;
     let problems = strategy::problems(&transaction).await?;
     let (mut told, mut to_check) = (Vec::new(), Vec::new());
     for sync in all.iter().filter(|sync| meant.contains(&sync.name.as_str())) {
@@ -176,6 +190,7 @@ fn checked(sync: &SyncListing, (key, value): &(String, String)) -> Result<(Strin
         "status" => words::checked(key, value, words::Kind::OneOf(&["active", "inactive"]))?,
         "onetimecopy" => words::checked(key, value, words::Kind::OneOf(&["0", "1", "2"]))?,
         "deletemethod" => words::checked(key, value, words::Kind::OneOf(&["delete", "truncate", "truncate_cascade"]))?,
+        "synctype" => synctype(value)?.to_owned(),
         _ if FLAGS.contains(&column) => words::checked(key, value, words::Kind::Bool)?,
         _ => stored(column, value, &dbs)?,
     };
@@ -203,22 +218,25 @@ async fn change_relations(ctx: &Context, name: &str, verb: &str, rest: &[String]
     let herd = {
         let control = ctx.control().await?;
         let all = syncs::list(control.client()).await?;
-        let sync = all.into_iter().find(|sync| sync.name == name).ok_or_else(|| unknown(name))?;
-        sync.herd.ok_or_else(|| CliError::die(format!("Sync \"{name}\" has no relgroup")))?
+        let sync = all.iter().find(|sync| sync.name == name).ok_or_else(|| unknown(name, &all))?;
+        sync.herd.clone().ok_or_else(|| CliError::die(format!("Sync \"{name}\" has no relgroup")))?
     };
     let words: Vec<String> = [herd.as_str(), verb].into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect();
     relgroup::change(ctx, &words).await
 }
 
-fn unknown(name: &str) -> CliError {
-    CliError::die(format!("No such sync: {name}")).hint("\"bucardo list syncs\" shows those that exist")
+fn unknown(name: &str, all: &[SyncListing]) -> CliError {
+    CliError::die(format!("No such sync: {name}"))
+        .hint("\"bucardo list syncs\" shows those that exist")
+        .suggest(name, all.iter().map(|sync| sync.name.as_str()))
 }
 
 /// Removes syncs from the catalog, and returns what is needed to take them out of their databases after the commit.
 pub(super) async fn take_out(client: &impl GenericClient, names: &[String]) -> Result<Vec<SyncDetail>, CliError> {
+    let all = syncs::list(client).await?;
     let mut details = Vec::new();
     for name in names {
-        let detail = load_sync(client, &SyncName::from(name.as_str())).await?.ok_or_else(|| unknown(name))?;
+        let detail = load_sync(client, &SyncName::from(name.as_str())).await?.ok_or_else(|| unknown(name, &all))?;
         details.push(detail);
         syncs::remove(client, name).await?;
     }
@@ -246,9 +264,15 @@ pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
     for name in &names {
         ctx.out.say(format!("Removed sync \"{name}\""));
     }
-    ctx.out.always("Note: table triggers (if any) are not automatically removed!");
+    if !ctx.options.cascade {
+        ctx.out.always("Note: table triggers (if any) are not automatically removed!");
+    }
+    let rows = uninstall::sources(&transaction, &details).await?;
     if ctx.finish(transaction).await? {
         forget(ctx, &details).await;
+        if ctx.options.cascade {
+            uninstall::cascade(ctx, &rows).await;
+        }
     }
     Ok(0)
 }
@@ -257,23 +281,19 @@ pub(super) async fn remove(ctx: &Context, given: &[String]) -> Outcome {
 pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
     let control = ctx.control().await?;
     let all = syncs::list(control.client()).await?;
-    let (pairs, patterns): (Vec<String>, Vec<String>) =
-        given.iter().cloned().partition(|word| words::pair(word).is_some());
     let is_status = |word: &String| matches!(word.to_lowercase().as_str(), "active" | "inactive");
-    let (statuses, patterns): (Vec<String>, Vec<String>) = patterns.into_iter().partition(is_status);
-    let names: Vec<&str> = all.iter().map(|sync| sync.name.as_str()).collect();
-    let chosen = choose::listed(control.client(), &names, &patterns).await?;
+    let (statuses, others): (Vec<String>, Vec<String>) = given.iter().cloned().partition(is_status);
     let has_status = |sync: &SyncListing| {
         statuses.is_empty() || statuses.iter().any(|status| status.eq_ignore_ascii_case(&sync.status))
     };
-    let shown: Vec<&SyncListing> = all
-        .iter()
-        .filter(|sync| chosen.contains(&sync.name) && has_status(sync))
-        .filter(|sync| pairs.iter().filter_map(|word| words::pair(word)).all(|(key, value)| holds(sync, &key, value)))
-        .collect();
+    let mut shown = choose::rows(control.client(), &all, |sync| &sync.name, &others, &ALIASES).await?;
+    shown.retain(|sync| has_status(sync));
     if ctx.out.is_json() {
         ctx.out.json(&shown)?;
         return Ok(0);
+    }
+    if all.is_empty() && ctx.is_classic {
+        return classic::no_entries(ctx, "sync");
     }
     if shown.is_empty() {
         ctx.out.say("No syncs found");
@@ -288,6 +308,10 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
         };
         let (herd, dbs) = (sync.herd.as_deref().unwrap_or("?"), sync.dbs.as_deref().unwrap_or("?"));
         let name = format!("\"{}\"", sync.name);
+        if ctx.is_classic {
+            ctx.out.say(classic::sync_line(sync, width - 2));
+            continue;
+        }
         ctx.out.say(format!("Sync {name:width$}  Relgroup \"{herd}\"  DB group \"{dbs}\"{members}  [{status}]"));
         if ctx.out.verbosity() > 0 {
             let tables: Vec<String> = sync.relations.iter().map(relgroup::full_name).collect();
@@ -299,17 +323,4 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
         }
     }
     Ok(0)
-}
-
-/// Whether a column of the sync has this value.
-fn holds(sync: &SyncListing, key: &str, value: &str) -> bool {
-    let column = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, column)| column);
-    let row = serde_json::to_value(sync).unwrap_or_default();
-    match row.get(column) {
-        Some(serde_json::Value::String(text)) => text == value,
-        Some(serde_json::Value::Bool(flag)) => words::boolean(value) == Some(*flag),
-        Some(serde_json::Value::Null) => value.is_empty(),
-        Some(serde_json::Value::Number(number)) => number.to_string() == value,
-        Some(_) | None => false,
-    }
 }

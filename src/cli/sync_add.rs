@@ -3,6 +3,7 @@
 use bucardo_actors::model::SyncName;
 use tokio_postgres::Transaction;
 
+use super::classic::Classic;
 use super::dbgroup::{self, Member};
 use super::relations::{self, Term};
 use super::words::{self, Key, Kind, Parsed};
@@ -11,7 +12,7 @@ use crate::catalog::goats::GoatOptions;
 use crate::catalog::groups::{self, Dbgroup, Relgroup};
 use crate::catalog::{Table, columns, dbs, load_sync, syncs, write};
 
-const KEYS: [Key; 28] = [
+pub(super) const KEYS: [Key; 36] = [
     Key::new("relgroup", &["herd"], Kind::Text),
     Key::new("tables", &["table", "relation", "relations"], Kind::Text),
     Key::new("dbgroup", &[], Kind::Text),
@@ -40,9 +41,17 @@ const KEYS: [Key; 28] = [
     Key::new("copyextra", &[], Kind::Text),
     Key::new("makedelta", &[], Kind::Bool),
     Key::new("lock_table_force", &[], Kind::Text),
+    Key::new("source", &[], Kind::Text),
+    Key::new("targetdb", &["target"], Kind::Text),
+    Key::new("targetgroup", &["group"], Kind::Text),
+    Key::new("type", &["synctype"], Kind::Text),
+    Key::new("usecustomselect", &[], Kind::Bool),
+    Key::new("copytype", &[], Kind::OneOf(&["copy", "insert"])),
+    Key::new("disable_triggers", &[], Kind::OneOf(&["pg_class", "SQL", "replica"])),
+    Key::new("disable_rules", &[], Kind::OneOf(&["none", "pg_class", "replica"])),
 ];
 /// Keys that say which groups; the others are columns of the sync.
-const GROUPS: [&str; 4] = ["relgroup", "tables", "dbgroup", "dbs"];
+const GROUPS: [&str; 8] = ["relgroup", "tables", "dbgroup", "dbs", "source", "targetdb", "targetgroup", "type"];
 const RESERVED: [&str; 4] = ["pushdelta", "fullcopy", "swap", "sync"];
 
 /// `add sync`
@@ -59,9 +68,17 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
         return Err(CliError::refuse(format!("A sync with the name \"{name}\" already exists")));
     }
     let mut told = vec![format!("Added sync \"{name}\"")];
-    let dbgroup = databases(&transaction, name, &parsed, &mut told).await?;
-    let relgroup = tables(&transaction, name, &parsed, &dbgroup, &mut told).await?;
-    syncs::add(&transaction, name, &relgroup, &dbgroup).await.map_err(|error| failed(error.into()))?;
+    let dbgroup = match Classic::of(&parsed)? {
+        Some(classic) => add_classic(&transaction, name, &classic, &parsed, &mut told).await?,
+        None => {
+            let dbgroup = databases(&transaction, name, &parsed, &mut told).await?;
+            let source = source_of(&transaction, &dbgroup).await?;
+            let named = parsed.value("relgroup").unwrap_or_default();
+            let relgroup = tables(&transaction, name, &parsed, named, source.as_deref(), &mut told).await?;
+            syncs::add(&transaction, name, &relgroup, &dbgroup).await.map_err(|error| failed(error.into()))?;
+            dbgroup
+        }
+    };
     set_columns(&transaction, name, &parsed, &dbgroup).await?;
     let detail = load_sync(&transaction, &SyncName::from(name.as_str())).await?;
     let agreed = sync::agreed_first(ctx, &told)?;
@@ -74,6 +91,62 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
 
 fn failed(error: CliError) -> CliError {
     CliError { message: format!("Failed to add sync: {}", error.message), ..error }
+}
+
+/// Adds a sync in the words of versions 3 and 4; returns the group of databases that was made of them.
+async fn add_classic(
+    transaction: &Transaction<'_>,
+    name: &str,
+    classic: &Classic<'_>,
+    parsed: &Parsed,
+    told: &mut Vec<String>,
+) -> Result<String, CliError> {
+    let (source, known) = (classic.source, dbs::list(transaction).await?);
+    let is_db = |name: &str| known.iter().any(|db| db.name == name);
+    if let Some(unknown) = classic.targetdb.filter(|target| !is_db(target)) {
+        return Err(CliError::refuse(format!("Unknown database \"{unknown}\""))
+            .hint("\"list dbs\" shows those that exist")
+            .suggest(unknown, known.iter().map(|db| db.name.as_str())));
+    }
+    let all = groups::dbgroups(transaction).await?;
+    if let Some(unknown) = classic.targetgroup.filter(|target| !all.iter().any(|group| group.name == **target)) {
+        return Err(CliError::refuse(format!("Unknown database group \"{unknown}\""))
+            .hint("\"list dbgroups\" shows those that exist")
+            .suggest(unknown, all.iter().map(|group| group.name.as_str())));
+    }
+    let herds = groups::relgroups(transaction).await?;
+    let is_herd = herds.iter().any(|group| group.name == source);
+    let relgroup = if !is_herd && is_db(source) && parsed.value("tables").is_some() {
+        // The source may be a database, with its tables beside.
+        tables(transaction, name, parsed, "", Some(source), told).await?
+    } else if is_herd {
+        source.to_owned()
+    } else {
+        return Err(CliError::refuse(format!("The source \"{source}\" is no herd"))
+            .hint("\"list herds\" shows those that exist; a database as source needs tables=LIST")
+            .suggest(source, herds.iter().map(|group| group.name.as_str())));
+    };
+    let sync = syncs::ClassicSync {
+        source: &relgroup,
+        targetdb: classic.targetdb,
+        targetgroup: classic.targetgroup,
+        synctype: classic.synctype,
+    };
+    let dbgroup = syncs::add_classic(transaction, name, &sync).await.map_err(|error| failed(error.into()))?;
+    told.push(format!("Created a new dbgroup named \"{dbgroup}\""));
+    let all = groups::dbgroups(transaction).await?;
+    for member in all.iter().filter(|group| group.name == dbgroup).flat_map(|group| &group.members) {
+        told.push(format!("  Added database \"{}\" as {}", member.db, member.role));
+    }
+    Ok(dbgroup)
+}
+
+/// The database in which the tables of a sync are looked for.
+async fn source_of(transaction: &Transaction<'_>, dbgroup: &str) -> Result<Option<String>, CliError> {
+    let all = groups::dbgroups(transaction).await?;
+    // Members are sorted: a source is first.
+    let group = all.into_iter().find(|group| group.name == dbgroup);
+    Ok(group.and_then(|group| group.members.into_iter().next()).map(|member| member.db))
 }
 
 /// The group of databases: one that exists, or one made of the databases named.
@@ -161,17 +234,18 @@ fn free_name(sync: &str, taken: impl Fn(&str) -> bool) -> String {
     std::iter::once(sync.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_else(|| sync.to_owned())
 }
 
-/// The relgroup: one that exists, or one made of the relations named.
+/// The relgroup: `named` if it exists, or one made of the relations that are given; these are looked for in `source`.
 async fn tables(
     transaction: &Transaction<'_>,
     sync: &str,
     parsed: &Parsed,
-    dbgroup: &str,
+    named: &str,
+    source: Option<&str>,
     told: &mut Vec<String>,
 ) -> Result<String, CliError> {
     let known = groups::relgroups(transaction).await?;
     let exists = |name: &str| known.iter().any(|group| group.name == name);
-    let (named, mut terms) = (parsed.value("relgroup").unwrap_or_default(), parsed.list("tables"));
+    let mut terms = parsed.list("tables");
     let mut wanted = None;
     if exists(named) {
         if terms.is_empty() {
@@ -189,10 +263,6 @@ async fn tables(
     if terms.is_empty() {
         return Err(CliError::refuse("Must specify a relgroup (or a list of tables) for this sync"));
     }
-    let members = groups::dbgroups(transaction).await?;
-    let members = members.iter().filter(|group| group.name == dbgroup).flat_map(|group| &group.members);
-    // Members are sorted: a source is first.
-    let source = members.map(|member| member.db.as_str()).next();
     let db = relations::database(transaction, source).await?;
     let inspected = relations::look(&db).await?;
     let mut found = Vec::new();

@@ -4,7 +4,7 @@ use tokio_postgres::GenericClient;
 
 use super::relations::{self, Filter, Term};
 use super::words::{self, Key, Kind, Parsed};
-use super::{CliError, Context, Outcome, choose, mapping, output, strategy, update};
+use super::{CliError, Context, Outcome, choose, classic, mapping, output, strategy, uninstall, update};
 use crate::catalog::goats::{self, GoatListing, GoatOptions};
 use crate::catalog::{Table, dbs};
 
@@ -30,7 +30,7 @@ impl What {
     }
 }
 
-const KEYS: [Key; 9] = [
+pub(super) const KEYS: [Key; 9] = [
     Key::new("db", &["database"], Kind::Text),
     Key::new("autokick", &["ping"], Kind::Bool),
     Key::new("rebuild_index", &["rebuildindex"], Kind::Number),
@@ -184,7 +184,12 @@ pub(super) async fn remove(ctx: &Context, what: What, given: &[String]) -> Outco
     }
     let names: Vec<String> = removed.iter().map(|goat| goat.full_name()).collect();
     relations::block(ctx, &format!("Removed the following {}s:", what.word()), names.iter().map(String::as_str));
-    ctx.finish(transaction).await?;
+    let mut syncs: Vec<String> = removed.iter().flat_map(|goat| goat.syncs.clone()).collect();
+    syncs.sort();
+    syncs.dedup();
+    if ctx.finish(transaction).await? && ctx.options.cascade {
+        uninstall::cascade_tables(ctx, &control, &syncs).await?;
+    }
     Ok(0)
 }
 
@@ -216,9 +221,14 @@ pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outco
     let all = goats::list(&transaction).await?;
     for name in &names {
         let term = Term::parse(name);
-        let meant: Vec<&GoatListing> = all.iter().filter(|goat| what.is(goat) && term.means(goat)).collect();
+        let everything = names.len() == 1 && name.eq_ignore_ascii_case("all");
+        let fits = |goat: &&GoatListing| what.is(goat) && (everything || term.means(goat));
+        let meant: Vec<&GoatListing> = all.iter().filter(fits).collect();
         if meant.is_empty() {
-            return Err(CliError::die(format!("Could not find a {} named \"{name}\"", what.word())));
+            let known = all.iter().filter(|goat| what.is(goat)).map(|goat| goat.tablename.as_str());
+            return Err(
+                CliError::die(format!("Could not find a {} named \"{name}\"", what.word())).suggest(name, known)
+            );
         }
         for goat in meant {
             for change in update::apply(&transaction, Table::Goat, &goat.id.to_string(), &pairs, &ALIASES).await? {
@@ -245,16 +255,21 @@ pub(super) async fn list(ctx: &Context, what: What, given: &[String]) -> Outcome
     let mut all = goats::list(control.client()).await?;
     all.retain(|goat| what.is(goat));
     let full: Vec<String> = all.iter().map(GoatListing::full_name).collect();
+    let (filters, given) = choose::Filters::split(given, &ALIASES);
     let terms: Vec<Term> = given.iter().map(|word| Term::parse(word)).collect();
     let by_term = |goat: &GoatListing| terms.iter().any(|term| term.means(goat));
     let names: Vec<&str> = full.iter().map(String::as_str).collect();
     let plain = given.is_empty() || all.iter().any(by_term);
-    let chosen = if plain { Vec::new() } else { choose::listed(control.client(), &names, given).await? };
-    let shown: Vec<&GoatListing> =
+    let chosen = if plain { Vec::new() } else { choose::listed(control.client(), &names, &given).await? };
+    let mut shown: Vec<&GoatListing> =
         all.iter().filter(|goat| given.is_empty() || by_term(goat) || chosen.contains(&goat.full_name())).collect();
+    filters.keep(&mut shown)?;
     if ctx.out.is_json() {
         ctx.out.json(&shown)?;
         return Ok(0);
+    }
+    if all.is_empty() && ctx.is_classic {
+        return classic::no_entries(ctx, "goat");
     }
     if all.is_empty() {
         ctx.out.say(format!("There are no {}s.", what.word()));
@@ -266,11 +281,15 @@ pub(super) async fn list(ctx: &Context, what: What, given: &[String]) -> Outcome
     for goat in shown {
         let name = goat.full_name();
         ctx.out.say(match what {
+            What::Tables if ctx.is_classic => format!("Table: {name:width$}  DB: {}  {}", goat.db, facts(goat)),
             What::Tables => {
                 format!("{:<number$} Table: {name:width$}  DB: {}  {}", format!("{}.", goat.id), goat.db, facts(goat))
             }
             What::Sequences => format!("Sequence: {name:width$}  DB: {}{}", goat.db, used(goat)),
         });
+        if ctx.out.verbosity() > 0 && !goat.relgroups.is_empty() {
+            ctx.out.say(format!("  In relgroups: {}", goat.relgroups.join(", ")));
+        }
         if ctx.out.verbosity() > 1 {
             output::columns(&ctx.out, goat)?;
         }

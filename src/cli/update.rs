@@ -54,11 +54,9 @@ pub(super) async fn apply(
         }
         let Some(column) = known.iter().find(|column| column.name == name) else {
             let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
-            return Err(CliError::refuse(format!("Cannot change \"{key}\"")).hint(format!(
-                "the columns of \"{}\" are {}",
-                table.name(),
-                names.join(", ")
-            )));
+            return Err(CliError::refuse(format!("Cannot change \"{key}\""))
+                .hint(format!("the columns of \"{}\" are {}", table.name(), names.join(", ")))
+                .suggest(key, names));
         };
         let Some((old, new)) = write(transaction, table, row, column, value).await? else {
             return Err(CliError::die(format!("Could not find \"{row}\"")));

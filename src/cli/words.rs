@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::error::CliError;
 
 /// Verbs and their other spellings.
-const VERBS: [(&str, &[&str]); 21] = [
+const VERBS: [(&str, &[&str]); 30] = [
     ("install", &[]),
+    ("uninstall", &[]),
+    ("upgrade", &["uprgade", "ugprade"]),
     ("start", &["strt"]),
     ("stop", &[]),
     ("restart", &[]),
@@ -18,14 +20,21 @@ const VERBS: [(&str, &[&str]); 21] = [
     ("list", &["l", "lsit", "liast", "lisy", "lit"]),
     ("add", &[]),
     ("remove", &["delete", "del"]),
-    ("update", &["upd", "udpate"]),
+    ("update", &["upd", "udpate", "alter"]),
     ("set", &[]),
     ("show", &[]),
     ("config", &[]),
     ("validate", &[]),
+    ("inspect", &[]),
+    ("doctor", &[]),
     ("kick", &[]),
     ("delta", &["deltas"]),
     ("purge", &[]),
+    ("activate", &[]),
+    ("deactivate", &[]),
+    ("pause", &[]),
+    ("resume", &[]),
+    ("completion", &[]),
     ("help", &[]),
 ];
 
@@ -36,7 +45,7 @@ pub fn verb(word: &str) -> (String, Option<String>) {
     if let Some(verb) = known_verb(&word) {
         return (verb.to_owned(), None);
     }
-    match word.split_once('_') {
+    match word.split_once('_').filter(|(first, _)| !first.is_empty()) {
         Some((first, noun)) if !noun.is_empty() => {
             (known_verb(first).map_or_else(|| first.to_owned(), str::to_owned), Some(noun.to_owned()))
         }
@@ -46,13 +55,39 @@ pub fn verb(word: &str) -> (String, Option<String>) {
 
 fn known_verb(word: &str) -> Option<&'static str> {
     if word.contains("instal") {
-        return Some("install");
+        return Some(if word.starts_with("uninstal") { "uninstall" } else { "install" });
     }
     if word.starts_with("vali") {
         return Some("validate");
     }
+    if word.starts_with("upgr") {
+        return Some("upgrade");
+    }
     VERBS.iter().find(|(verb, others)| *verb == word || others.contains(&word)).map(|(verb, _)| *verb)
 }
+
+/// The verbs, in their one spelling.
+pub fn verbs() -> impl Iterator<Item = &'static str> {
+    VERBS.iter().map(|(verb, _)| *verb)
+}
+
+/// The nouns, in their one spelling.
+pub const NOUNS: [&str; 14] = [
+    "db",
+    "dbgroup",
+    "table",
+    "sequence",
+    "relgroup",
+    "sync",
+    "customcode",
+    "customname",
+    "customcols",
+    "customselect",
+    "conflict",
+    "config",
+    "orphans",
+    "all",
+];
 
 /// What a command is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +110,10 @@ pub enum Noun {
     Config,
     /// `conflict`: decided conflicts of rows.
     Conflict,
+    /// `orphans`: what is left in databases of syncs that are gone.
+    Orphan,
+    /// `customcode`.
+    Customcode,
     /// `customname`.
     Customname,
     /// `customcols`.
@@ -109,6 +148,10 @@ impl Noun {
             Some(Self::Config)
         } else if starts(&["confl"]) {
             Some(Self::Conflict)
+        } else if starts(&["orphan"]) {
+            Some(Self::Orphan)
+        } else if starts(&["code", "ccode", "customcode", "custom_code"]) {
+            Some(Self::Customcode)
         } else if starts(&["cname", "customname"]) {
             Some(Self::Customname)
         } else if starts(&["ccol", "customcol"]) {
@@ -175,6 +218,18 @@ impl Key {
     pub const fn new(name: &'static str, aliases: &'static [&'static str], kind: Kind) -> Self {
         Self { name, aliases, kind }
     }
+
+    /// What may be typed for it: `key=`, and the values where there are few.
+    #[must_use]
+    pub fn completions(&self) -> Vec<String> {
+        let values: &[&str] = match self.kind {
+            Kind::Text | Kind::Number => &[],
+            Kind::Bool => &["true", "false"],
+            Kind::OneOf(choices) => choices,
+        };
+        let whole = values.iter().map(|value| format!("{}={value}", self.name));
+        std::iter::once(format!("{}=", self.name)).chain(whole).collect()
+    }
 }
 
 /// The words of a command, sorted: bare ones, and values by the name of their key.
@@ -200,7 +255,10 @@ impl Parsed {
             };
             let Some(key) = keys.iter().find(|key| key.name == name || key.aliases.contains(&name.as_str())) else {
                 let usage = CliError::usage(section);
-                return Err(CliError::refuse(format!("Unknown option '{name}'\n{}", usage.message)));
+                let known = keys.iter().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()));
+                return Err(
+                    CliError::refuse(format!("Unknown option '{name}'\n{}", usage.message)).suggest(&name, known)
+                );
             };
             let value = checked(&name, value, key.kind)?;
             parsed.values.entry(key.name).or_default().push(value);
@@ -306,6 +364,17 @@ pub fn sane_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// The name that a mistyped word probably means: the one with the fewest typing errors, if these are few for its length.
+#[must_use]
+pub fn closest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let errors_max = (word.chars().count() / 3).clamp(1, 3);
+    let errors = |name: &'a str| (strsim::osa_distance(&word, &name.to_lowercase()), name);
+    let best = names.into_iter().map(errors).min_by_key(|(errors, _)| *errors)?;
+    // A name of one or two letters is like nearly every other.
+    (best.0 <= errors_max && word.chars().count() > 2).then_some(best.1)
+}
+
 /// Whether a word has wildcards.
 #[must_use]
 pub fn is_wild(word: &str) -> bool {
@@ -347,7 +416,10 @@ mod tests {
             ("add_sync", "add", Some("sync")),
             ("reload_config", "reload", Some("config")),
             ("installation", "install", None),
+            ("uninstall", "uninstall", None),
             ("vali", "validate", None),
+            ("upgr", "upgrade", None),
+            ("uprgade", "upgrade", None),
             ("frobnicate", "frobnicate", None),
         ];
         for (word, name, noun) in expected {
@@ -373,6 +445,8 @@ mod tests {
             ("goats", Noun::Goat),
             ("conflicts", Noun::Conflict),
             ("config", Noun::Config),
+            ("codes", Noun::Customcode),
+            ("custom_codes", Noun::Customcode),
             ("cnames", Noun::Customname),
             ("customcolumns", Noun::Customcols),
             ("customselects", Noun::Customselect),
@@ -409,6 +483,28 @@ mod tests {
         assert_eq!(refused("makedelta=maybe"), "Invalid value for 'makedelta': must be true or false");
         assert_eq!(refused("onetimecopy=3"), "Invalid value for 'onetimecopy': must be one of 0, 1, 2");
         assert!(refused("colour=red").starts_with("Unknown option 'colour'"));
+    }
+
+    #[test]
+    fn what_was_meant_is_found_among_names() {
+        let names = ["orders", "order_lines", "customers", "ab"];
+        for (word, expected) in [
+            ("ordesr", Some("orders")),
+            ("Ordes", Some("orders")),
+            ("orderlines", Some("order_lines")),
+            ("custoner", Some("customers")),
+            ("xyz", None),
+            ("ac", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(word, names), expected, "{word}");
+        }
+        assert_eq!(closest("lust", verbs()), Some("list"));
+    }
+
+    #[test]
+    fn every_noun_means_itself() {
+        assert!(NOUNS.iter().all(|noun| Noun::of(noun).is_some()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_postgres::Transaction;
 use super::relation::{Relation, relations};
 use super::triggers::{Captured, Place, TRIGGER_PREFIX, Trigger};
 use super::validate::ValidateError;
-use super::{functions, key_index, names};
+use super::{functions, key_index, names, views};
 use crate::catalog::{Goat, Role, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile, classify};
 use bucardo_actors::model::{DbName, Failure, SyncName};
@@ -65,6 +65,7 @@ pub(super) async fn source(
     create_once(conn, "bucardo.adopted", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
     functions::make(conn).await.map_err(at("making the functions that purge".into()))?;
     create_gate(conn, &sync.name).await.map_err(at(format!("creating the gate of sync \"{}\"", sync.name)))?;
+    views::make(conn, sync).await.map_err(at("making the views for scripts".into()))?;
     let mut warnings = Vec::new();
     let mut captured = Vec::new();
     for (goat, relation) in sync.goats.iter().zip(relations) {
@@ -198,6 +199,7 @@ async fn capture(
     let oid = relation.oid.unwrap_or_default();
     let Registered { mut table, is_new, warning } = register(&txn, goat, oid).await?;
     table.by_row = relation.is_child;
+    views::track(&txn, table.id).await?;
     let kick = goat.autokick.unwrap_or(sync.autokick);
     txn.execute(KICK.text(), &[&table.id, &sync.name.as_str(), &kick]).await?;
     table.kicks = kicks(&txn, table.id).await?;

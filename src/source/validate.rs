@@ -134,6 +134,30 @@ pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError
     Ok(validated)
 }
 
+/// What was found wrong with a sync, and what should be known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Each keeps the sync, or one of its databases, from working.
+    pub problems: Vec<String>,
+    /// Things that a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// The checks of [`validate_sync`], of all that can be reached. Nothing is changed.
+///
+/// # Errors
+///
+/// See [`ValidateError`]; databases that cannot be reached are problems.
+pub async fn check_sync(sync: &SyncDetail) -> Result<Checked, ValidateError> {
+    check_shape(sync)?;
+    let mut checked = Checked::default();
+    let (sites, away) = reach(sync).await?;
+    checked.problems.extend(away.iter().map(|(_, error)| causes(error)));
+    let problems = check(sync, &sites, &mut checked.warnings).await?;
+    checked.problems.extend(problems.into_iter().map(|(_, problem)| problem));
+    Ok(checked)
+}
+
 /// Installs `db`, of a sync with several sources, which was away or unfit when the sync was validated. Other databases
 /// that are away or unfit are left for later.
 ///

@@ -69,7 +69,11 @@ impl Bucardo {
 
     /// A call, ready to run: nothing of the caller's environment and home directory counts.
     pub(crate) fn command<S: AsRef<str>>(&self, words: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bucardo"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_bucardo")), words)
+    }
+
+    fn command_of<S: AsRef<str>>(&self, program: &Path, words: &[S]) -> Command {
+        let mut command = Command::new(program);
         if self.watched {
             // As systemd does it: the variable names the very process that it is given to.
             command = Command::new("sh");
@@ -87,7 +91,20 @@ impl Bucardo {
 
     /// Runs one call to its end.
     pub(crate) fn call<S: AsRef<str>>(&self, words: &[S]) -> Output {
-        let output = self.command(words).output().expect("the program runs");
+        Self::end(self.command(words))
+    }
+
+    /// Runs one call to its end, under another name of the program.
+    pub(crate) fn call_as<S: AsRef<str>>(&self, name: &str, words: &[S]) -> Output {
+        let link = self.home().join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bucardo"), &link).expect("a link to the program");
+        }
+        Self::end(self.command_of(&link, words))
+    }
+
+    fn end(mut command: Command) -> Output {
+        let output = command.output().expect("the program runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or(-1);
         Output { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }

@@ -207,6 +207,7 @@ pub(crate) fn empty_sync(name: &str) -> SyncDetail {
     SyncDetail {
         name: name.into(),
         status: "active".to_owned(),
+        dbgroup: "lab".to_owned(),
         members: Vec::new(),
         goats: Vec::new(),
         mappings: Vec::new(),

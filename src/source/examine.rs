@@ -1,0 +1,76 @@
+//! How a database is, as far as replication is concerned; nothing is changed.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::install::exists;
+use crate::pg::{Connection, SqlFile};
+
+const EXAMINE: SqlFile = SqlFile::new(include_str!("../../sql/source/examine.sql"));
+const BARE: SqlFile = SqlFile::new(include_str!("../../sql/source/bare_tables.sql"));
+
+/// What was found in a database.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Examined {
+    /// Version of the server.
+    pub version: String,
+    /// The role that was connected as.
+    pub role: String,
+    /// Whether it may do everything.
+    pub is_superuser: bool,
+    /// Whether the server follows another one.
+    pub is_standby: bool,
+    /// How far its clock is ahead of ours, in seconds, give or take [`Self::clock_error`].
+    pub clock_offset: f64,
+    /// Half of the time that the question took, in seconds.
+    pub clock_error: f64,
+    /// Sessions that the server allows.
+    pub connections_max: i32,
+    /// Sessions that there are.
+    pub connections: i64,
+    /// Age of the oldest open transaction in this database, in seconds.
+    pub oldest_transaction: Option<f64>,
+    /// Size of all delta tables.
+    pub delta_bytes: i64,
+    /// Statements that enable triggers of ours which somebody disabled.
+    pub disabled: Vec<String>,
+    /// Tables that are captured and have no trigger, with their syncs.
+    pub bare: Vec<(String, Vec<String>)>,
+}
+
+/// Looks at a database.
+///
+/// # Errors
+///
+/// What the server or the connection says.
+pub async fn examine(conn: &Connection) -> Result<Examined, tokio_postgres::Error> {
+    let asked = clock();
+    let row = conn.query_one(EXAMINE.text(), &[]).await?;
+    let answered = clock();
+    let mut bare = Vec::new();
+    if exists(conn, "bucardo.captured_sync").await? {
+        for row in conn.query(BARE.text(), &[]).await? {
+            let name = format!("{}.{}", row.get::<_, &str>("schemaname"), row.get::<_, &str>("tablename"));
+            bare.push((name, row.get("syncs")));
+        }
+    }
+    Ok(Examined {
+        version: row.get("version"),
+        role: row.get("role"),
+        is_superuser: row.get("is_superuser"),
+        is_standby: row.get("is_standby"),
+        clock_offset: row.get::<_, f64>("clock") - f64::midpoint(asked, answered),
+        clock_error: (answered - asked) / 2.0,
+        connections_max: row.get("connections_max"),
+        connections: row.get("connections"),
+        oldest_transaction: row.get("oldest_transaction"),
+        delta_bytes: row.get("delta_bytes"),
+        disabled: row.get("disabled"),
+        bare,
+    })
+}
+
+fn clock() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default()
+}

@@ -1,0 +1,51 @@
+//! `doctor` finds what an operator has broken, says how to mend it, and changes nothing.
+
+use serde_json::Value;
+
+use crate::cli_lab::CliLab;
+
+const TABLES: &str = "CREATE TABLE t1 (id int PRIMARY KEY, note text); CREATE TABLE t2 (id int PRIMARY KEY)";
+
+#[tokio::test]
+async fn what_is_broken_is_found_and_the_remedy_mends_it() {
+    let lab = CliLab::start().await;
+    let (a, b) = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
+    lab.bucardo.run("add sync s tables=t1,t2 dbs=A,B");
+    let healthy = lab.bucardo.run("doctor");
+    assert!(healthy.ends_with("Sync s:\n  OK\nNo problems found\n"), "{healthy}");
+    assert!(
+        healthy.contains("Database A: ") && healthy.contains("clock +0.") || healthy.contains("clock -0."),
+        "{healthy}"
+    );
+
+    let trigger = a
+        .value("SELECT tgname FROM pg_trigger WHERE tgrelid = 't1'::regclass AND NOT tgisinternal ORDER BY 1 LIMIT 1")
+        .await;
+    a.run(&format!("ALTER TABLE t1 DISABLE TRIGGER {trigger}")).await;
+    b.run("ALTER TABLE t2 RENAME id TO number").await;
+    let before = lab.catalog().await;
+    let sick = lab.call(&["doctor"]);
+    assert_eq!(sick.code, 1, "{}", sick.stdout);
+    let remedy = format!("ALTER TABLE public.t1 ENABLE TRIGGER {trigger};");
+    for word in [&remedy, "PROBLEM: ", "\"id\"", "4 problems found"] {
+        assert!(sick.stdout.contains(word), "\"{word}\" is not in: {}", sick.stdout);
+    }
+    assert_eq!(lab.catalog().await, before);
+    a.run(&remedy).await;
+    b.run("ALTER TABLE t2 RENAME number TO id").await;
+    assert!(lab.bucardo.run("doctor").ends_with("No problems found\n"));
+
+    for table in a.rows("SELECT format('DROP TRIGGER %I ON t2', tgname) FROM pg_trigger WHERE tgrelid = 't2'::regclass AND NOT tgisinternal").await {
+        a.run(&table).await;
+    }
+    lab.bucardo.run("add db gone host=127.0.0.1 port=1 dbname=x user=y --force");
+    let sick = lab.call(&["doctor", "--json"]);
+    let json: Value = serde_json::from_str(&sick.stdout).unwrap();
+    assert_eq!(json["problems"], 2, "{}", sick.stdout);
+    assert!(json["databases"][0]["findings"][0]["remedy"].as_str().unwrap().starts_with("bucardo validate s"));
+    assert!(json["databases"][2]["findings"][0]["what"].as_str().unwrap().starts_with("cannot connect"));
+    assert_eq!(lab.call(&["doctor", "s"]).code, 0, "the sync itself could run");
+    lab.bucardo.run("validate s");
+    lab.bucardo.run("doctor A B s");
+    assert!(lab.bucardo.fails("doctor gnoe").contains("did you mean \"gone\"?"));
+}
