@@ -18,6 +18,8 @@ const MEASURES: [(&str, &str, usize); 29] = [
     ("load_tps", "pgbench on the source, captured (TPS)", 0),
     ("load_tps_per_bare", "pgbench on the source, of bare", 2),
     ("load_cpu_per_bare", "CPU of its sessions per transaction, times bare", 2),
+    ("load_durable_tps", "pgbench on the source with fsync, captured (TPS)", 0),
+    ("load_durable_tps_per_bare", "pgbench on the source with fsync, of bare", 2),
     ("bulk_update_s", "bulk UPDATE, captured (s)", 2),
     ("bulk_update_per_bare", "bulk UPDATE, times bare", 2),
     ("backlog_peak_mb", "peak memory in the backlog (MB)", 1),

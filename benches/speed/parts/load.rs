@@ -20,17 +20,17 @@ pub(crate) async fn measure(kind: Kind, arguments: &Arguments, numbers: &mut Num
     let _system = kind.set_up(&field);
     let captured = &field.source;
 
-    let (mut rates, mut ratios, mut works) = (Vec::new(), Vec::new(), Vec::new());
-    for pair in 0..arguments.pairs {
-        // In turns, and each first as often: whatever drifts, drifts for both.
-        let (with, without) = in_turns(pair, captured, &bare, |cluster| pgbench(cluster, arguments));
-        rates.push(with.per_second);
-        ratios.push(with.per_second / without.per_second);
-        works.push(with.work / without.work);
-    }
-    numbers.set(kind.name(), "load_tps", median(&rates));
-    numbers.set(kind.name(), "load_tps_per_bare", median(&ratios));
-    numbers.set(kind.name(), "load_cpu_per_bare", median(&works));
+    let Writers { rate, ratio, work } = writers(captured, &bare, arguments);
+    numbers.set(kind.name(), "load_tps", rate);
+    numbers.set(kind.name(), "load_tps_per_bare", ratio);
+    numbers.set(kind.name(), "load_cpu_per_bare", work);
+
+    // As servers that keep what they have committed are set: their writers wait for the disk, too.
+    durable(&[captured, &bare], "on");
+    let Writers { rate, ratio, .. } = writers(captured, &bare, arguments);
+    durable(&[captured, &bare], "off");
+    numbers.set(kind.name(), "load_durable_tps", rate);
+    numbers.set(kind.name(), "load_durable_tps_per_bare", ratio);
 
     let (mut seconds, mut ratios) = (Vec::new(), Vec::new());
     for pair in 0..arguments.pairs {
@@ -40,6 +40,39 @@ pub(crate) async fn measure(kind: Kind, arguments: &Arguments, numbers: &mut Num
     }
     numbers.set(kind.name(), "bulk_update_s", median(&seconds));
     numbers.set(kind.name(), "bulk_update_per_bare", median(&ratios));
+}
+
+/// What pgbench reaches with capture: medians over pairs of runs.
+struct Writers {
+    /// Transactions per second.
+    rate: f64,
+    /// Of those without capture.
+    ratio: f64,
+    /// CPU time of a transaction, times that without capture.
+    work: f64,
+}
+
+fn writers(captured: &Cluster, bare: &Cluster, arguments: &Arguments) -> Writers {
+    let (mut rates, mut ratios, mut works) = (Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..arguments.pairs {
+        // In turns, and each first as often: whatever drifts, drifts for both.
+        let (with, without) = in_turns(pair, captured, bare, |cluster| pgbench(cluster, arguments));
+        rates.push(with.per_second);
+        ratios.push(with.per_second / without.per_second);
+        works.push(with.work / without.work);
+    }
+    Writers { rate: median(&rates), ratio: median(&ratios), work: median(&works) }
+}
+
+/// Whether commits wait for the disk. Reading the setting again takes a server a moment.
+fn durable(clusters: &[&Cluster], fsync: &str) {
+    for cluster in clusters {
+        cluster.sql("postgres", &format!("ALTER SYSTEM SET fsync = {fsync}")).unwrap();
+        cluster.sql("postgres", "SELECT pg_reload_conf()").unwrap();
+        while cluster.sql("postgres", "SHOW fsync").unwrap().trim() != fsync {
+            sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// One run of pgbench.
