@@ -270,6 +270,9 @@ async fn dropped_indexes_come_back() {
 #[tokio::test]
 async fn a_table_that_is_rewritten_meanwhile_is_copied_again() {
     let mut lab = lab().await;
+    // Others would read the rest of the table while this one waits for the statement.
+    lab.sync.copy.workers = 1;
+    lab.renew();
     let watch =
         meanwhile(&lab, "piece 2 committed of public.big", "ALTER TABLE big ALTER note TYPE text USING note || '!'");
     let fault = lab.round_watched("b", watch).await.unwrap_err();
