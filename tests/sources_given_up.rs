@@ -118,3 +118,27 @@ async fn a_round_that_runs_meanwhile_does_not_take_the_mark_away() {
     lab.drain("c").await;
     lab.assert_same().await;
 }
+
+/// What a target has put aside is kept apart, but not for one that was given up, which says so again with every round.
+#[tokio::test]
+async fn a_table_that_was_put_aside_holds_nothing_back_then() {
+    let mut lab = lab().await;
+    lab.on("c").run("ALTER TABLE t DROP COLUMN v").await;
+    for _ in 0..2 {
+        lab.on("a").run("UPDATE t SET v = v || 'new'").await;
+        lab.drain("b").await;
+        lab.drain("c").await;
+    }
+    assert_eq!(purge_all(&lab).await, 100, "the rest waits for the table to come back");
+    assert!(give_up_c(&lab, GivenUp::Waits).await);
+    lab.round("c").await.unwrap_err();
+    assert_eq!(purge_all(&lab).await, 200);
+    lab.on("c").run("ALTER TABLE t ADD COLUMN v text").await;
+    (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
+    lab.renew();
+    assert!(lab.round("c").await.unwrap().copied);
+    lab.on("a").run("UPDATE t SET v = 'last' WHERE id = 1").await;
+    lab.drain("c").await;
+    lab.drain("b").await;
+    lab.assert_same().await;
+}

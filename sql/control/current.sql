@@ -573,7 +573,13 @@ SELECT r.sync, r.sourcedb, r.targetdb, NULL::integer AS ppid, r.pid,
        r.ended, r.started AS cdate
 FROM bucardo.syncrun AS r;
 
-CREATE SCHEMA IF NOT EXISTS freezer;
+-- Not IF NOT EXISTS: that wants the right to create one even when there is nothing to do.
+DO $$ BEGIN
+    IF to_regnamespace('freezer') IS NULL THEN
+        CREATE SCHEMA freezer;
+        GRANT USAGE ON SCHEMA freezer TO PUBLIC;
+    END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS freezer.master_q (
     sync     text        NULL,
     sourcedb text        NULL,
@@ -593,12 +599,11 @@ CREATE TABLE IF NOT EXISTS freezer.master_q (
     conflicts bigint     NULL,
     status    text       NULL
 ) PARTITION BY RANGE (cdate);
-GRANT USAGE ON SCHEMA freezer TO PUBLIC;
 GRANT SELECT ON freezer.master_q TO PUBLIC;
 
 -- Makes the partition of a day (UTC) of the freezer, child_q_YYYYMMDD, unless it is there.
 CREATE OR REPLACE FUNCTION bucardo.create_child_q(child text) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
     first timestamptz;
 BEGIN
@@ -689,7 +694,7 @@ END $$;
 
 -- Drops the partitions of the freezer whose day ended longer ago than that; returns how many.
 CREATE OR REPLACE FUNCTION bucardo.drop_child_q(keep interval) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
     child   text;
     dropped bigint := 0;

@@ -13,7 +13,10 @@ LEFT JOIN bucardo.captured_sync AS s ON s.captured = c.id
 LEFT JOIN LATERAL (
     SELECT k.snapshot FROM bucardo.track AS k WHERE k.sync = s.sync AND k.round NOT IN (-2, -3)
     UNION ALL
-    SELECT q.snapshot FROM bucardo.quarantined AS q WHERE q.sync = s.sync AND q.captured = c.id
+    SELECT q.snapshot
+    FROM bucardo.quarantined AS q
+    JOIN bucardo.track AS k ON k.sync = q.sync AND k.target = q.target AND k.round NOT IN (-2, -3)
+    WHERE q.sync = s.sync AND q.captured = c.id
 ) AS t ON true
 GROUP BY c.id
 ORDER BY c.id
