@@ -500,12 +500,23 @@ CREATE INDEX IF NOT EXISTS audit_pid_alive ON bucardo.audit_pid (type, sync) WHE
 CREATE OR REPLACE FUNCTION bucardo.audit_live() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
-    is_up  boolean := TG_OP <> 'DELETE' AND NEW.state NOT IN ('down', 'stalled', 'finished');
-    was_up boolean := TG_OP <> 'INSERT' AND OLD.state NOT IN ('down', 'stalled', 'finished');
-    one    bucardo.live := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
-    role   text := CASE one.kind WHEN 'mcp' THEN 'MCP' WHEN 'sync' THEN 'CTL' WHEN 'kid' THEN 'KID' WHEN 'vac' THEN 'VAC' END;
+    is_up  boolean := false;
+    was_up boolean := false;
+    one    bucardo.live;
+    role   text;
     mcp    integer;
 BEGIN
+    -- Step by step: PostgreSQL 10 knows no OLD in an insert, and no defaults of rows.
+    IF TG_OP = 'DELETE' THEN
+        one := OLD;
+    ELSE
+        one := NEW;
+        is_up := NEW.state NOT IN ('down', 'stalled', 'finished');
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+        was_up := OLD.state NOT IN ('down', 'stalled', 'finished');
+    END IF;
+    role := CASE one.kind WHEN 'mcp' THEN 'MCP' WHEN 'sync' THEN 'CTL' WHEN 'kid' THEN 'KID' WHEN 'vac' THEN 'VAC' END;
     IF role IS NULL OR is_up = was_up
        OR NOT EXISTS (SELECT 1 FROM bucardo.bucardo_config
                       WHERE name = 'audit_pid' AND item IS NULL AND setting IN ('1', 'on', 'true', 'yes')) THEN
