@@ -54,6 +54,7 @@ mod failures_servers;
 mod lab;
 mod limits;
 mod logs;
+mod mail;
 mod merge_chaos;
 mod merge_model;
 mod merge_quarantine;

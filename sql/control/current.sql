@@ -1149,5 +1149,9 @@ INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('queue_rows_max', '0', '0', 'More changes than that, kept by a source for one target, are over the budget; 0: any'),
     ('queue_mb_max', '0', '0', 'The same in megabytes'),
     ('queue_age_max', '0', '0', 'The same in seconds: the age of the oldest change'),
-    ('queue_policy', 'warn', 'warn', 'What is done about a target over the budget: warn, stall or copy')
+    ('queue_policy', 'warn', 'warn', 'What is done about a target over the budget: warn, stall or copy'),
+    ('log_format', 'text', 'text', 'How the lines of log files look: text or json'),
+    ('email_tls', 'none', 'none', 'How the connection to the mail server is protected: none, starttls or tls'),
+    ('email_hour_max', '10', '10', 'How many mails are sent in an hour at most; 0: no limit'),
+    ('email_patience', '300', '300', 'How many seconds something may fail and be tried again before a mail tells of it')
 ON CONFLICT DO NOTHING;

@@ -20,7 +20,7 @@ use super::{Numbers, SourcePurger, SyncMap, channels, plans};
 use crate::catalog::runs::{self, Between, Counts, RunEnd};
 use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, states, syncs, trouble};
 use crate::config::{ClassicSetting, Layers};
-use crate::daemon::Log;
+use crate::daemon::Voices;
 use crate::pg::{Access, SqlFile, cause, causes, classify};
 
 const NOTIFY: SqlFile = SqlFile::new(include_str!("../../sql/daemon/notify.sql"));
@@ -33,7 +33,7 @@ pub struct ControlDatabase {
 struct Inner {
     access: Access,
     layers: Layers,
-    log: Log,
+    voices: Voices,
     syncs: SyncMap,
     listeners: Arc<Listeners>,
     purger: Arc<SourcePurger>,
@@ -59,12 +59,12 @@ impl Session {
 
 impl ControlDatabase {
     /// A control database that is connected to when the lease is taken. `layers` are the settings without those
-    /// of the control database itself; `purger` hears of theirs.
+    /// of the control database itself; `voices` and `purger` hear of theirs.
     #[must_use]
     pub fn new(
         access: Access,
         layers: Layers,
-        log: Log,
+        voices: Voices,
         syncs: SyncMap,
         listeners: Arc<Listeners>,
         purger: Arc<SourcePurger>,
@@ -72,7 +72,7 @@ impl ControlDatabase {
     ) -> Self {
         let (session, lost, copies) = (AsyncMutex::default(), Mutex::default(), Mutex::default());
         let told = Mutex::default();
-        let inner = Inner { access, layers, log, syncs, listeners, purger, numbers, session, lost, copies, told };
+        let inner = Inner { access, layers, voices, syncs, listeners, purger, numbers, session, lost, copies, told };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -126,7 +126,7 @@ impl Inner {
     async fn settings(&self) -> Result<policy::Settings, Fault> {
         let found = settings::load(self.session.lock().await.control()?.client()).await?;
         let settings = self.layers_with(&found).load().map_err(|error| Fault::permanent(causes(&error)))?;
-        self.log.change(&settings.log);
+        self.voices.change(&settings);
         self.purger.change(&settings);
         Ok(policy::Settings { supervision: settings.supervision, schedule: settings.schedule })
     }

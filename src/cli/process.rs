@@ -119,6 +119,12 @@ fn layers(ctx: &Context) -> Result<Layers, CliError> {
     if options.log_separate {
         set.push(("log.separate", true.into()));
     }
+    if let Some(sendmail) = &options.sendmail {
+        rc.push(("sendmail".to_owned(), sendmail.clone()));
+    }
+    if let Some(file) = std::env::var_os("BUCARDO_EMAIL_DEBUG_FILE").filter(|file| !file.is_empty()) {
+        set.push(("mail.debug_file", absolute(Path::new(&file))?.display().to_string().into()));
+    }
     if options.log_showline {
         set.push(("log.show_line", true.into()));
     }

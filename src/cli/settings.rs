@@ -110,6 +110,11 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
         "syslog_facility" if !Log::knows_facility(value) => Err(CliError::refuse(format!(
             "Invalid value for '{name}': must be log_local0 to log_local7, log_daemon, log_user or the like"
         ))),
+        "log_format" => words::checked(name, value, words::Kind::OneOf(&["text", "json"])),
+        "email_tls" => words::checked(name, value, words::Kind::OneOf(&["none", "starttls", "tls"])),
+        "default_email_port" if value.parse::<u16>().is_err() => {
+            Err(CliError::refuse(format!("Invalid value for '{name}': must be a port")))
+        }
         "isolation_level" => words::checked(
             name,
             &value.replace(['_', '-'], " "),
@@ -119,12 +124,16 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
             Ok(number) if number > 0 => Ok(value.to_owned()),
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number above 0"))),
         },
-        "conflict_keep" | "freezer_keep" | "run_keep" | "vac_keep" | "vac_run" => match value.parse::<f64>() {
+        "conflict_keep" | "email_patience" | "freezer_keep" | "run_keep" | "vac_keep" | "vac_run" => match value
+            .parse::<f64>()
+        {
             Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(value.to_owned()),
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
         },
         "queue_policy" => words::checked(name, value, words::Kind::OneOf(&["warn", "stall", "copy"])),
-        "copy_atomic_mb" | "queue_rows_max" | "queue_mb_max" | "queue_age_max" if value.parse::<u32>().is_err() => {
+        "copy_atomic_mb" | "email_hour_max" | "queue_rows_max" | "queue_mb_max" | "queue_age_max"
+            if value.parse::<u32>().is_err() =>
+        {
             Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number")))
         }
         _ if is_number(&setting.default) && !is_number(value) => {

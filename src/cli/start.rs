@@ -92,6 +92,7 @@ pub(super) fn foreground(ctx: &Context) -> Outcome {
         access: process.access,
         foreground: !detached,
         exit_on_nosync: ctx.options.exit_on_nosync,
+        reason: ctx.words.join(" "),
         announce: Box::new(move |ready| {
             if detached && ready.is_ok() {
                 leave_terminal(uses_terminal);

@@ -102,6 +102,22 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         "log_format" => ("log.format", text()),
         "warning_file" => ("log.warning_file", text()),
         "syslog_facility" => ("log.syslog_facility", Value::from(value.to_lowercase().trim_start_matches("log_"))),
+        "default_email_from" => ("mail.from", text()),
+        "default_email_to" => ("mail.to", text()),
+        "default_email_host" => ("mail.host", text()),
+        "default_email_port" => {
+            ("mail.port", value.parse::<u16>().map(Value::from).map_err(|_| fault("it must be a port"))?)
+        }
+        "email_tls" => ("mail.tls", Value::from(value.to_lowercase())),
+        "email_auth_user" => ("mail.auth_user", text()),
+        "email_auth_pass" => ("mail.auth_pass", text()),
+        "email_debug_file" => ("mail.debug_file", text()),
+        "email_hour_max" => {
+            ("mail.hour_max", value.parse::<u32>().map(Value::from).map_err(|_| fault("it must be a whole number"))?)
+        }
+        "email_patience" => ("mail.patience", keep()?),
+        "sendmail" => ("mail.send", switch()?),
+        "stats_script_url" => ("mail.stats_url", text()),
         "conflict_keep" => ("conflicts.keep", keep()?),
         "log_conflict_details" => ("conflicts.log_details", switch()?),
         "log_conflict_file" => ("conflicts.log_file", text()),

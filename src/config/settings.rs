@@ -8,7 +8,7 @@ use std::time::Duration;
 use bucardo_actors::policy::{Schedule, Supervision};
 use serde::Deserialize;
 
-use super::LogSettings;
+use super::{LogSettings, MailSettings};
 use crate::pg::{Access, ConnectError};
 
 /// All settings of the daemon.
@@ -21,6 +21,8 @@ pub struct Settings {
     pub daemon: DaemonSettings,
     /// The log.
     pub log: LogSettings,
+    /// Mail to those who look after it.
+    pub mail: MailSettings,
     /// The history of conflicts.
     pub conflicts: ConflictSettings,
     /// The run history.

@@ -4,12 +4,13 @@
 //! sockets: connections, listeners, rounds, purges.
 
 mod logging;
+mod mail;
 pub mod pidfile;
 mod signals;
 mod systemd;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use pidfile::PidFile;
 use signals::SignalThread;
 
 pub use logging::{Log, LogError};
+pub use mail::Mailer;
 
 /// The stop file is looked for this often.
 const STOP_FILE_EVERY: Duration = Duration::from_secs(1);
@@ -42,6 +44,22 @@ const WORKER_STACK_BYTES: usize = 1024 * 1024;
 
 /// Is told once whether the daemon is ready, or why it is not.
 pub type Announce = Box<dyn FnOnce(Result<(), &DaemonError>)>;
+
+/// Through what the daemon speaks to people.
+pub struct Voices {
+    /// Its log.
+    pub log: Log,
+    /// Its mail.
+    pub mailer: Arc<Mailer>,
+}
+
+impl Voices {
+    /// Takes over other settings.
+    pub fn change(&self, settings: &Settings) {
+        self.log.change(&settings.log);
+        self.mailer.change(&settings.mail);
+    }
+}
 
 /// Everything that a daemon is started with.
 pub struct Start {
@@ -55,6 +73,8 @@ pub struct Start {
     pub foreground: bool,
     /// A daemon without an active sync ends at once.
     pub exit_on_nosync: bool,
+    /// Why it is started, as its operator says.
+    pub reason: String,
     /// Told once: the daemon is ready, or why it is not.
     pub announce: Announce,
 }
@@ -138,10 +158,10 @@ impl DaemonError {
 ///
 /// [`DaemonError`]: why it could not start, or ended by itself.
 pub fn run(start: Start) -> Result<(), DaemonError> {
-    let Start { settings, layers, access, foreground, exit_on_nosync, announce } = start;
+    let Start { settings, layers, access, foreground, exit_on_nosync, reason, announce } = start;
     match prepare(&settings, foreground) {
         Ok((log, pid_file)) => {
-            let ended = Daemon { settings, layers, access, log, exit_on_nosync }.run(announce);
+            let ended = Daemon { settings, layers, access, log, exit_on_nosync, reason }.run(announce);
             if let Err(error) = &ended {
                 error!(hint = error.hint(), "the daemon ends: {}", causes(error));
             }
@@ -158,7 +178,7 @@ pub fn run(start: Start) -> Result<(), DaemonError> {
 /// What must be right before anything is connected to.
 fn prepare(settings: &Settings, foreground: bool) -> Result<(Log, PidFile), DaemonError> {
     let check = &settings.daemon.host_safety_check;
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = host();
     if !host_is_safe(check, &host).map_err(|error| DaemonError::Settings(Box::new(error)))? {
         return Err(DaemonError::Host { host, check: check.clone() });
     }
@@ -172,6 +192,10 @@ fn prepare(settings: &Settings, foreground: bool) -> Result<(Log, PidFile), Daem
     log_panics();
     info!("Starting Bucardo version {}", env!("CARGO_PKG_VERSION"));
     Ok((log, pid_file))
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A panic is a line in the log; stderr may be gone.
@@ -191,6 +215,7 @@ struct Daemon {
     access: Access,
     log: Log,
     exit_on_nosync: bool,
+    reason: String,
 }
 
 impl Daemon {
@@ -241,10 +266,12 @@ impl Daemon {
         let conflicts = Arc::new(ConflictHistory::new(self.access.clone(), &self.settings));
         let purger =
             Arc::new(SourcePurger::new(self.access.clone(), syncs.clone(), Arc::clone(&conflicts), &self.settings));
+        let mailer = Arc::new(Mailer::start(workers.handle(), &self.settings, &host(), Arc::clone(&board)));
+        let voices = Voices { log: self.log.clone(), mailer: Arc::clone(&mailer) };
         let catalog = ControlDatabase::new(
             self.access.clone(),
             self.layers.clone(),
-            self.log.clone(),
+            voices,
             syncs.clone(),
             Arc::clone(&listeners),
             Arc::clone(&purger),
@@ -273,15 +300,19 @@ impl Daemon {
                 return Err(error);
             }
         };
+        let mut was_ready = false;
         match is_ready.await {
             Ok(Ok(())) if self.exit_on_nosync && board.active_syncs() == 0 => {
                 announce(Err(&DaemonError::NoSyncs));
                 mcp.do_send(Shutdown { grace });
                 let _ = is_finished.await;
+                mailer.close(None).await;
                 return Err(DaemonError::NoSyncs);
             }
             Ok(Ok(())) => {
                 announce(Ok(()));
+                was_ready = true;
+                mailer.tell(mail::Event::Started { reason: self.reason });
                 systemd::ready(&systemd::summary(&board));
                 tell_status(board);
             }
@@ -293,7 +324,14 @@ impl Daemon {
         let exit = is_finished.await.unwrap_or_else(|_| Exit::Panicked("the MCP left no word".to_owned()));
         drop(signals);
         listeners.close().await;
-        match exit.fault() {
+        let fault = exit.fault();
+        let last = fault.as_ref().map_or_else(
+            || mail::Event::Stopped { reason: stop_reason(&self.settings.daemon.stop_file()) },
+            |fault| mail::Event::Killed { error: fault.message.clone(), hint: fault.hint.clone() },
+        );
+        // Who could not start says so where it was started.
+        mailer.close(was_ready.then_some(last)).await;
+        match fault {
             None => {
                 info!("Bucardo has stopped");
                 Ok(())
@@ -303,6 +341,11 @@ impl Daemon {
     }
 }
 
+/// What `bucardo stop` was given.
+fn stop_reason(stop_file: &Path) -> String {
+    std::fs::read_to_string(stop_file).unwrap_or_default().trim().to_owned()
+}
+
 /// Ends the daemon when the stop file appears.
 fn watch_stop_file(path: PathBuf, mcp: actix::Addr<Mcp>, grace: Duration) {
     actix::spawn(async move {
@@ -310,8 +353,7 @@ fn watch_stop_file(path: PathBuf, mcp: actix::Addr<Mcp>, grace: Duration) {
         loop {
             timer.tick().await;
             if path.exists() {
-                let reason = std::fs::read_to_string(&path).unwrap_or_default();
-                info!(file = %path.display(), "Found stopfile: {}", reason.trim());
+                info!(file = %path.display(), "Found stopfile: {}", stop_reason(&path));
                 mcp.do_send(Shutdown { grace });
                 return;
             }

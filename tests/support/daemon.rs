@@ -1,6 +1,7 @@
 //! The daemon as a process of the test.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -21,7 +22,12 @@ pub(crate) struct Daemon<'a> {
 impl<'a> Daemon<'a> {
     /// Starts it and waits until it answers a ping.
     pub(crate) async fn start(bucardo: &'a Bucardo) -> Self {
-        let mut daemon = Self::spawn(bucardo);
+        Self::start_with(bucardo, &[]).await
+    }
+
+    /// The same, with variables in its environment.
+    pub(crate) async fn start_with(bucardo: &'a Bucardo, variables: &[(&str, PathBuf)]) -> Self {
+        let mut daemon = Self::spawn_with(bucardo, variables);
         wait::until("the daemon's answer to a ping", READY_WITHIN, async || {
             if let Ok(Some(status)) = daemon.child.try_wait() {
                 let log = std::fs::read_to_string(bucardo.log()).unwrap_or_default();
@@ -36,8 +42,13 @@ impl<'a> Daemon<'a> {
 
     /// Starts it and does not wait.
     pub(crate) fn spawn(bucardo: &'a Bucardo) -> Self {
+        Self::spawn_with(bucardo, &[])
+    }
+
+    fn spawn_with(bucardo: &'a Bucardo, variables: &[(&str, PathBuf)]) -> Self {
         let log = File::options().create(true).append(true).open(bucardo.log()).expect("the log opens");
         let mut command = bucardo.command(&["start", "--foreground"]);
+        command.envs(variables.iter().cloned());
         command.stdout(log.try_clone().expect("the log is shared")).stderr(log);
         let child = command.stdin(Stdio::null()).spawn().expect("the daemon starts");
         Self { bucardo, child, announced: Vec::new() }

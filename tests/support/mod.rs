@@ -8,6 +8,7 @@ pub(crate) mod log;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod smtp;
 pub(crate) mod sync_lab;
 pub(crate) mod sync_town;
 pub(crate) mod wait;

@@ -1,0 +1,161 @@
+//! The settings of mail.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// The recipient that is shipped: nobody.
+const NOBODY: &str = "nobody@example.com";
+
+/// How the connection to the mail server is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    /// Not at all.
+    None,
+    /// The server must offer STARTTLS, with a certificate that is right.
+    Starttls,
+    /// From the first byte (port 465).
+    Tls,
+}
+
+/// A password, or where it is: `file:PATH` (its first line), `env:NAME`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct PasswordRef(String);
+
+impl PasswordRef {
+    /// There is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The password itself.
+    ///
+    /// # Errors
+    ///
+    /// What it refers to is not there; the text says what that is.
+    pub fn resolve(&self) -> Result<String, String> {
+        if let Some(path) = self.0.strip_prefix("file:") {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| format!("cannot read the password from \"{path}\": {error}"))?;
+            return Ok(text.lines().next().unwrap_or_default().to_owned());
+        }
+        if let Some(name) = self.0.strip_prefix("env:") {
+            return std::env::var(name).map_err(|_| format!("there is no password in the variable \"{name}\""));
+        }
+        Ok(self.0.clone())
+    }
+}
+
+impl fmt::Debug for PasswordRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// `[mail]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MailSettings {
+    /// Mail is sent, if there is a recipient.
+    pub send: bool,
+    /// The sender; empty: this account at this host.
+    pub from: String,
+    /// Recipients, with commas between.
+    pub to: String,
+    /// The mail server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: MailTls,
+    /// User there; empty: no authentication.
+    pub auth_user: String,
+    /// Its password.
+    pub auth_pass: PasswordRef,
+    /// A copy of each mail is appended here; empty: nowhere.
+    pub debug_file: PathBuf,
+    /// A link for mails about syncs; empty: none.
+    pub stats_url: String,
+    /// So many mails an hour at most; 0: no limit.
+    pub hour_max: u32,
+    /// What fails and is tried again is told of after this.
+    #[serde(with = "humantime_serde")]
+    pub patience: Duration,
+    /// A mail server that takes longer is away.
+    #[serde(with = "humantime_serde")]
+    pub within: Duration,
+}
+
+impl Default for MailSettings {
+    fn default() -> Self {
+        Self {
+            send: true,
+            from: String::new(),
+            to: NOBODY.to_owned(),
+            host: "localhost".to_owned(),
+            port: 25,
+            tls: MailTls::None,
+            auth_user: String::new(),
+            auth_pass: PasswordRef::default(),
+            debug_file: PathBuf::new(),
+            stats_url: String::new(),
+            hour_max: 10,
+            patience: Duration::from_secs(300),
+            within: Duration::from_secs(20),
+        }
+    }
+}
+
+impl MailSettings {
+    /// Whether mail goes to a server.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.send && !self.to.trim().is_empty() && !self.to.trim().eq_ignore_ascii_case(NOBODY)
+    }
+
+    /// Whether mail is written at all, if only to a file.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.is_sent() || !self.debug_file.as_os_str().is_empty()
+    }
+
+    /// Whether the password goes over a network that others may listen to.
+    #[must_use]
+    pub fn tells_password(&self) -> bool {
+        let here = ["localhost", "127.0.0.1", "::1"].contains(&self.host.as_str());
+        self.is_sent() && !self.auth_user.is_empty() && self.tls == MailTls::None && !here
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_goes_where_somebody_is_named() {
+        let to = |to: &str| MailSettings { to: to.to_owned(), ..MailSettings::default() };
+        assert!(!MailSettings::default().is_on());
+        assert!(!to(" ").is_sent() && !to("Nobody@Example.com").is_sent());
+        assert!(to("dba@here").is_sent());
+        assert!(!MailSettings { send: false, ..to("dba@here") }.is_on());
+        let filed = MailSettings { debug_file: "/tmp/x".into(), ..MailSettings::default() };
+        assert!(filed.is_on() && !filed.is_sent());
+    }
+
+    #[test]
+    fn a_password_may_be_elsewhere_and_is_never_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "geheim\nmore\n").unwrap();
+        let named = |text: String| PasswordRef(text).resolve();
+        assert_eq!(named(format!("file:{}", file.path().display())).unwrap(), "geheim");
+        assert_eq!(named("plain".to_owned()).unwrap(), "plain");
+        assert!(named("file:/nonexistent/x".to_owned()).unwrap_err().contains("/nonexistent/x"));
+        assert!(named("env:BUCARDO_NO_SUCH_THING".to_owned()).unwrap_err().contains("BUCARDO_NO_SUCH_THING"));
+        assert_eq!(format!("{:?}", PasswordRef("geheim".to_owned())), "***");
+    }
+}
