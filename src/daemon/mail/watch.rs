@@ -223,7 +223,7 @@ mod tests {
         let mut look = |now| {
             let missing = || {
                 let mut kid = snapshot(Doing::Stalled, Some("no route"), 0);
-                kid.fault = kid.fault.map(|fault| fault.on("B".into()));
+                kid.fault = kid.fault.map(|fault| fault.at("B".into()));
                 kid
             };
             let db = snapshot(Doing::Stalled, Some("no route"), 0);
