@@ -71,8 +71,14 @@ impl Postbox {
         }
     }
 
-    /// When to ask for a batch; `None`: nothing waits.
+    /// When to ask for a batch; `None`: nothing waits. What has to wait longer must be asked for once, to be noted as
+    /// held back.
     pub(super) fn due_at(&self, hour_max: u32) -> Option<SystemTime> {
+        if self.held_since.is_none() { Some(self.waiting.first()?.at + GATHER) } else { self.ready_at(hour_max) }
+    }
+
+    /// When there is a batch.
+    fn ready_at(&self, hour_max: u32) -> Option<SystemTime> {
         let gathered = self.waiting.first()?.at + GATHER;
         let tried = self.outage.map_or(gathered, |outage| outage.again);
         Some(gathered.max(tried).max(self.free_at(hour_max).unwrap_or(gathered)))
@@ -96,7 +102,7 @@ impl Postbox {
         for alert in &mut self.waiting {
             alert.at = alert.at.min(now);
         }
-        let due = self.due_at(hour_max)?;
+        let due = self.ready_at(hour_max)?;
         if due > now {
             let gathered = self.waiting.first().is_some_and(|first| first.at + GATHER <= now);
             if gathered {
@@ -217,6 +223,8 @@ mod tests {
         assert_eq!((batch.alerts.len(), batch.held_since), (57, Some(at(182))));
         box_.delivered(at(3602));
         box_.add(alert(3610));
+        assert_eq!(box_.due_at(3), Some(at(3612)));
+        assert_eq!(box_.take(3, at(3612)), None);
         assert_eq!(box_.due_at(3), Some(at(3662)), "in any hour, not in each hour of the clock");
         assert!(box_.clone().take(0, at(3612)).is_some(), "0 is no limit");
         assert!(box_.clone().take(4, at(3612)).is_some(), "a higher limit counts at once");
