@@ -173,8 +173,9 @@ async fn a_mail_server_that_is_away_holds_nothing_up() {
     server.become_(Mood::Takes);
     let mut daemon = Daemon::start(&site.bucardo).await;
     daemon.announce("cannot send mail"); // said before it was started
-    let mail = server.gets("Bucardo: 2 alerts that were held back on").await;
-    assert_eq!(mail.body().matches("started on").count(), 1, "{}", mail.text);
+    // The new daemon's own start may come with it.
+    let mail = server.gets("alerts that were held back on").await;
+    assert!(mail.body().contains("started on"), "{}", mail.text);
     assert_eq!(mail.body().matches("stopped on").count(), 1, "{}", mail.text);
     daemon.stop().await;
 }
