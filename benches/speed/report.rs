@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::numbers::Numbers;
 
 /// Measure, heading, decimals.
-const MEASURES: [(&str, &str, usize); 29] = [
+const MEASURES: [(&str, &str, usize); 31] = [
     ("latency_p50_ms", "one-row insert, commit to visible, p50 (ms)", 2),
     ("latency_p99_ms", "one-row insert, commit to visible, p99 (ms)", 2),
     ("backlog_rows_per_s", "backlog of updated rows (rows/s)", 0),
