@@ -10,7 +10,7 @@ use super::batch::{Batch, Truncated};
 use super::copy::{covers, together};
 use super::error::RoundError;
 use super::onward;
-use super::pair::{Round, step};
+use super::round::{Round, step};
 use super::site::{Site, pour};
 use super::step::Step;
 use super::table::{FEW, Ready, Table};

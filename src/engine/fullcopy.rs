@@ -19,7 +19,7 @@ use super::copy::{Copied, Copier};
 use super::drift::Drift;
 use super::error::RoundError;
 use super::onward;
-use super::pair::{Held, fence, step};
+use super::round::{Held, fence, step};
 use super::scout::PIECE;
 use super::sequences::Sequences;
 use super::session::{ADVANCE, FENCE, check_places, release};

@@ -19,6 +19,7 @@ mod pair;
 mod position;
 mod quarantine;
 mod returning;
+mod round;
 mod scout;
 mod sequences;
 mod session;

@@ -12,7 +12,7 @@ use postgres_types::Oid;
 use super::whole::Whole;
 use crate::catalog::{DeleteMethod, Goat, SyncDetail};
 use crate::engine::error::RoundError;
-use crate::engine::pair::step;
+use crate::engine::round::step;
 use crate::engine::site::{Site, pour};
 use crate::engine::step::Step;
 use crate::pg::{Sql, SqlFile, causes};

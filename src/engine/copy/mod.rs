@@ -35,7 +35,7 @@ use super::batch::{Batch, Look};
 use super::error::RoundError;
 use super::hearsay::Extent;
 use super::onward;
-use super::pair::{Held, Round, step};
+use super::round::{Held, Round, step};
 use super::step::Step;
 use super::table::Table;
 use crate::catalog::{DeleteMethod, Goat, SyncDetail};

@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::whole::Whole;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
-use crate::engine::pair::step;
+use crate::engine::round::step;
 use crate::engine::session::release;
 use crate::engine::site::{Site, pour_counted};
 use crate::engine::step::Step;

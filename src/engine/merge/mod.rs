@@ -2,6 +2,7 @@
 
 mod arm;
 mod aside;
+mod commit;
 mod conflict;
 pub mod decide;
 mod goat;

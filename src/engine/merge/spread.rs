@@ -12,7 +12,7 @@ use super::judge::Ruled;
 use super::round::Merge;
 use super::spool::Spool;
 use crate::engine::error::RoundError;
-use crate::engine::pair::step;
+use crate::engine::round::step;
 use crate::engine::step::Step;
 use crate::pg::SqlFile;
 

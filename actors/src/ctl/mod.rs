@@ -3,6 +3,8 @@
 //! A kick only sets a bit per KID. A KID that has the bit and is idle gets a round at once; KIDs never wait for each
 //! other, unless the sync limits how many are in a round. The bits live here and not in the KIDs, so work that a failed KID leaves behind is not forgotten.
 
+mod steer;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +16,10 @@ use tracing::{debug, error, info, warn};
 use crate::agenda::{Agenda, Over};
 use crate::board::{ActorId, Board, Doing};
 use crate::dbs::reached_by;
-use crate::health::ask;
 use crate::kid::Kid;
 use crate::lifeline::Lifeline;
 use crate::mcp::Mcp;
-use crate::messages::{
-    Brake, ChildExited, DbBack, Leave, Look, Ping, PingActor, Pong, Replan, Rest, Retry, RoundEnded, RunRound, Stop,
-    Undone,
-};
+use crate::messages::{Brake, ChildExited, DbBack, Look, Rest, RoundEnded, RunRound, Undone};
 use crate::model::{Cause, DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan, Work};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::{Answer, Outbox};
@@ -464,105 +462,5 @@ impl Handler<Look> for Ctl {
 
     fn handle(&mut self, look: Look, ctx: &mut Context<Self>) {
         self.look(look.reason, look.retry, look.answer, ctx);
-    }
-}
-
-impl Handler<Leave> for Ctl {
-    type Result = ();
-
-    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
-        self.leaving = true;
-        self.rest(ctx);
-    }
-}
-
-impl Handler<Retry> for Ctl {
-    type Result = ();
-
-    fn handle(&mut self, retry: Retry, ctx: &mut Context<Self>) {
-        match retry.db {
-            _ if self.stopping => {}
-            None => self.retry_children(ctx),
-            Some(db) => {
-                let board = &self.shared.board;
-                let lacks = |kid: &KidId| {
-                    let fault = board.get(&ActorId::Kid(kid.clone())).and_then(|snapshot| snapshot.fault);
-                    fault.is_some_and(|fault| fault.away() == Some(&db) || fault.lacks_all())
-                };
-                let waits = |kid: &&KidId| !is_able(self.kids.standing(kid));
-                let waiting = self.agenda.kids().filter(waits).filter(|kid| lacks(kid)).cloned();
-                for kid in waiting.collect::<Vec<_>>() {
-                    self.revive(&kid, ctx);
-                }
-            }
-        }
-    }
-}
-
-impl Handler<Replan> for Ctl {
-    type Result = ();
-
-    fn handle(&mut self, new: Replan, ctx: &mut Context<Self>) {
-        let renew = new.renew || new.plan.fingerprint != self.plan.fingerprint;
-        self.plan = new.plan;
-        self.settings = new.settings;
-        self.kids.set_care(self.settings.supervision.kid);
-        self.kids.set_care_of(merge_of(&self.plan), self.settings.supervision.merge);
-        let gone: Vec<KidId> = self.agenda.kids().filter(|kid| !new.kids.contains(kid)).cloned().collect();
-        for kid in gone {
-            self.remove_kid(&kid, ctx);
-        }
-        if renew {
-            self.kids.stop_all(self.settings.schedule.grace); // those with work are started anew when they have ended
-        }
-        for kid in new.kids {
-            if !self.agenda.has(&kid) {
-                self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
-                self.agenda.add(kid);
-            }
-        }
-        self.set_check(ctx);
-        self.grant(ctx);
-    }
-}
-
-impl Handler<Brake> for Ctl {
-    type Result = ();
-
-    fn handle(&mut self, brake: Brake, ctx: &mut Context<Self>) {
-        self.brake = brake;
-        if self.brake.paused {
-            Self::killed(self.agenda.give_up());
-        }
-        self.grant(ctx);
-        self.show();
-    }
-}
-
-impl Handler<Ping> for Ctl {
-    type Result = MessageResult<Ping>;
-
-    fn handle(&mut self, _: Ping, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(Pong::default()) // its work is done by the KIDs
-    }
-}
-
-impl Handler<PingActor> for Ctl {
-    type Result = ();
-
-    fn handle(&mut self, ping: PingActor, ctx: &mut Context<Self>) {
-        let ActorId::Kid(kid) = &ping.id else { return };
-        let (outbox, within) = (self.shared.outbox.clone(), self.settings.supervision.kid.ping.within);
-        if let Some(addr) = self.kids.get(kid).cloned() {
-            ask(&addr, within, ctx, move || outbox.tell(Notice::Pong(ping.id)));
-        }
-    }
-}
-
-impl Handler<Stop> for Ctl {
-    type Result = ();
-
-    fn handle(&mut self, stop: Stop, ctx: &mut Context<Self>) {
-        self.wind_down(stop.grace, ctx);
     }
 }
