@@ -35,8 +35,8 @@ async fn at_most_one_run_of_a_sync_carries_each_mark() {
     runs::record(&session, ("s", PAIR), (at(4), at(5)), counts, RunEnd::Bad("again")).await.unwrap();
     runs::record(&session, ("other", PAIR), (at(4), at(5)), counts, RunEnd::Good).await.unwrap();
     runs::record(&session, ("s", PAIR), (at(6), at(7)), counts, RunEnd::Good).await.unwrap();
-    runs::mark_empty(&session, "s", at(8), at(9)).await.unwrap();
-    runs::mark_empty(&session, "s", at(10), at(11)).await.unwrap();
+    runs::mark_empty(&session, ("s", PAIR), at(8), at(9)).await.unwrap();
+    runs::mark_empty(&session, ("s", PAIR), at(10), at(11)).await.unwrap();
     let last = runs::last(&session, Some("s")).await.unwrap();
     assert_eq!(
         flags(&last),
@@ -51,15 +51,45 @@ async fn at_most_one_run_of_a_sync_carries_each_mark() {
     assert_eq!(runs::last(&session, None).await.unwrap().len(), 4);
 }
 
+const OTHER: Between<'_> = Between { source: Some("A"), target: Some("C") };
+
 #[tokio::test]
-async fn a_sync_has_one_open_run_and_a_new_daemon_closes_it() {
+async fn a_run_that_goes_on_is_an_open_row_of_its_kid_and_ends_in_it() {
     let (database, session) = catalog().await;
-    assert!(runs::begin(&session, "s", PAIR, at(0), "Started").await.unwrap());
-    assert!(!runs::begin(&session, "s", PAIR, at(1), "Started").await.unwrap(), "one is open");
-    assert!(!runs::begin(&session, "none", PAIR, at(1), "Started").await.unwrap(), "no such sync");
-    assert_eq!(flags(&runs::last(&session, Some("s")).await.unwrap()), [("Started", false, false, false)]);
+    let counts = |inserts| Counts { inserts, ..Counts::default() };
+    runs::show(&session, ("s", PAIR), at(0), counts(0), "connected").await.unwrap();
+    runs::show(&session, ("s", OTHER), at(1), counts(0), "connected").await.unwrap();
+    runs::show(&session, ("none", PAIR), at(1), counts(0), "connected").await.unwrap();
+    runs::show(&session, ("s", PAIR), at(0), counts(7), "rows copied of public.t").await.unwrap();
+    let open = "SELECT targetdb || ' ' || status || ' ' || inserts FROM bucardo.syncrun WHERE ended IS NULL ORDER BY 1";
+    assert_eq!(database.rows(open).await, ["B rows copied of public.t 7", "C connected 0"]);
+
+    runs::record(&session, ("s", PAIR), (at(0), at(9)), counts(8), RunEnd::Good).await.unwrap();
+    assert_eq!(database.rows(open).await, ["C connected 0"]);
+    let row = "SELECT status || ' ' || inserts || ' ' || extract(epoch FROM ended - started)::int \
+               FROM bucardo.syncrun WHERE lastgood AND targetdb = 'B'";
+    assert_eq!(database.rows(row).await, ["Complete 8 9"], "the same row");
+    // An empty look has one row; what was shown of it meanwhile gives way.
+    runs::mark_empty(&session, ("s", OTHER), at(1), at(11)).await.unwrap();
+    assert_eq!(flags(&runs::last(&session, Some("s")).await.unwrap()).len(), 2);
+    // Of a run whose end was lost, the next one of the same KID clears up.
+    runs::show(&session, ("s", OTHER), at(20), counts(0), "lost").await.unwrap();
+    runs::show(&session, ("s", OTHER), at(30), counts(0), "connected").await.unwrap();
+    assert_eq!(database.rows(open).await, ["C connected 0"]);
+    runs::record(&session, ("s", OTHER), (at(40), at(41)), counts(1), RunEnd::Bad("why")).await.unwrap();
+    assert!(database.rows(open).await.is_empty());
+    runs::show(&session, ("s", PAIR), at(50), counts(0), "connected").await.unwrap();
+    runs::break_off(&session, ("s", PAIR)).await.unwrap();
+    let ends = "SELECT count(*) FROM bucardo.syncrun WHERE status = 'Old entry ended' AND ended IS NOT NULL";
+    assert_eq!(database.number(ends).await, 3, "neither good nor bad");
+}
+
+#[tokio::test]
+async fn a_new_daemon_closes_what_a_former_one_left_open() {
+    let (database, session) = catalog().await;
+    runs::show(&session, ("s", PAIR), at(0), Counts::default(), "connected").await.unwrap();
+    assert_eq!(flags(&runs::last(&session, Some("s")).await.unwrap()), [("connected", false, false, false)]);
     assert_eq!(runs::close_open(&session).await.unwrap(), 1);
-    assert!(!runs::finish(&session, "s", at(2), Counts::default(), RunEnd::Good).await.unwrap(), "none is open");
     assert_eq!(runs::last(&session, Some("s")).await.unwrap(), [], "it carries no mark");
     let status = "SELECT status FROM bucardo.syncrun";
     assert_eq!(database.value(status).await, "Old entry ended");

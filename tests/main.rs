@@ -42,6 +42,7 @@ mod daemon_four_masters;
 mod daemon_fullcopy;
 mod daemon_hush;
 mod daemon_masters;
+mod daemon_runs;
 mod daemon_settings;
 mod daemon_states;
 mod daemon_stop;

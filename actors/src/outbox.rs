@@ -9,12 +9,13 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::model::{Fault, SyncName};
-use crate::ports::{Catalog, Notice, RunRecord};
+use crate::ports::{Catalog, Notice, OpenRun, RunRecord};
 use crate::work::{Work, Workers, panic_text};
 
 enum Post {
     Tell(Notice),
     Record(Box<RunRecord>),
+    Show(Box<OpenRun>),
     Close,
 }
 
@@ -40,6 +41,10 @@ impl Outbox {
         self.post(Post::Record(Box::new(run)));
     }
 
+    pub(crate) fn show(&self, run: OpenRun) {
+        self.post(Post::Show(Box::new(run)));
+    }
+
     /// No more posts: those before it are still sent.
     pub(crate) fn close(&self) {
         self.post(Post::Close);
@@ -62,6 +67,7 @@ impl Post {
         match self {
             Self::Tell(notice) => format!("{notice:?}"),
             Self::Record(run) => format!("run of {}", run.kid),
+            Self::Show(run) => format!("open run of {}", run.kid),
             Self::Close => "end".to_owned(),
         }
     }
@@ -74,6 +80,7 @@ async fn deliver(mut queue: mpsc::Receiver<Post>, catalog: Arc<dyn Catalog>) {
         let sent = match post {
             Post::Tell(notice) => catalog.notify(notice),
             Post::Record(run) => catalog.record(*run),
+            Post::Show(run) => catalog.show_run(*run),
             Post::Close => return,
         };
         let sent = AssertUnwindSafe(sent).catch_unwind().await;

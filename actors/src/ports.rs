@@ -94,6 +94,19 @@ pub struct RunRecord {
     pub next_try: Option<SystemTime>,
 }
 
+/// A run that goes on, for the run history: it lasts long enough to be seen.
+#[derive(Clone, Debug)]
+pub struct OpenRun {
+    /// The KID that runs.
+    pub kid: KidId,
+    /// When it began: its [`RunRecord`] will say the same.
+    pub started: SystemTime,
+    /// What its rounds have done so far.
+    pub so_far: RoundReport,
+    /// The step that runs; `None`: it was broken off, and no record follows.
+    pub doing: Option<String>,
+}
+
 /// What the daemon tells the outside by NOTIFY; the adapter knows the channels of both styles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -171,6 +184,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// Writes the end of a run to the run history. A run sums up the rounds of one KID, see
     /// [`Schedule::run_max`](crate::policy::Schedule::run_max).
     fn record(&self, run: RunRecord) -> BoxFuture<'static, Result<(), Fault>>;
+
+    /// Shows a run that goes on in the run history.
+    fn show_run(&self, run: OpenRun) -> BoxFuture<'static, Result<(), Fault>>;
 
     /// Writes `sync.status` (`active` or `inactive`), as an operator asked by NOTIFY.
     fn set_active(&self, sync: SyncName, active: bool) -> BoxFuture<'static, Result<(), Fault>>;

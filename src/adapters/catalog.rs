@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bucardo_actors::board::ActorId;
-use bucardo_actors::model::{DbName, Fault, Intent, KidId, SyncName, SyncPlan, Work};
-use bucardo_actors::ports::{Catalog, Notice, RunRecord, Shown};
+use bucardo_actors::model::{DbName, Fault, Intent, KidId, RoundReport, SyncName, SyncPlan, Work};
+use bucardo_actors::ports::{Catalog, Notice, OpenRun, RunRecord, Shown};
 use bucardo_actors::{plan, policy};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -156,23 +156,15 @@ impl Inner {
         let control = session.control()?;
         let transaction = control.client_mut().transaction().await.map_err(sql_fault("begin"))?;
         let (sync, times) = (run.kid.sync.as_str(), (run.started, run.ended));
-        let between = match &run.kid.work {
-            Work::Merge => Between::default(),
-            Work::Pair { source, target } => Between { source: Some(source.as_str()), target: Some(target.as_str()) },
-            Work::Follow { target } => Between { source: None, target: Some(target.as_str()) },
-        };
+        let between = between(&run.kid);
         match &run.outcome {
-            Ok(report) if report.is_empty() => runs::mark_empty(&transaction, sync, run.started, run.ended).await?,
+            Ok(report) if report.is_empty() => {
+                runs::mark_empty(&transaction, (sync, between), run.started, run.ended).await?;
+            }
             Ok(report) => {
                 let (deletes, inserts, conflicts) = (report.deletes, report.inserts, report.conflicts);
                 debug!(target: "bucardo::adapters::catalog::kid", kid = %run.kid, "Totals: deletes={deletes} inserts={inserts} conflicts={conflicts}");
-                let counts = Counts {
-                    truncates: report.truncates,
-                    deletes: report.deletes,
-                    inserts: report.inserts,
-                    conflicts: report.conflicts,
-                };
-                runs::record(&transaction, (sync, between), times, counts, RunEnd::Good).await?;
+                runs::record(&transaction, (sync, between), times, counts(report), RunEnd::Good).await?;
                 if !report.goats.is_empty() {
                     let oldest = report.lag.and_then(|lag| run.ended.checked_sub(lag));
                     let target = between.target.unwrap_or_default();
@@ -198,6 +190,16 @@ impl Inner {
             Err(fault) => trouble::note(&transaction, &run.kid, run.ended, run.next_try, fault).await?,
         }
         transaction.commit().await.map_err(sql_fault("commit the run history"))
+    }
+
+    async fn show_run(&self, run: OpenRun) -> Result<(), Fault> {
+        let mut session = self.session.lock().await;
+        let (client, whose) = (session.control()?.client(), (run.kid.sync.as_str(), between(&run.kid)));
+        match &run.doing {
+            Some(doing) => runs::show(client, whose, run.started, counts(&run.so_far), doing).await?,
+            None => runs::break_off(client, whose).await?,
+        }
+        Ok(())
     }
 
     /// Marks a request for a whole copy as done once every target has answered it.
@@ -271,6 +273,20 @@ pub fn changed_settings(found: &settings::Settings) -> Vec<ClassicSetting> {
     changed.map(|(name, setting)| (name.to_owned(), setting.value.clone())).collect()
 }
 
+/// Between which databases a KID works.
+fn between(kid: &KidId) -> Between<'_> {
+    match &kid.work {
+        Work::Merge => Between::default(),
+        Work::Pair { source, target } => Between { source: Some(source.as_str()), target: Some(target.as_str()) },
+        Work::Follow { target } => Between { source: None, target: Some(target.as_str()) },
+    }
+}
+
+fn counts(report: &RoundReport) -> Counts {
+    let RoundReport { truncates, deletes, inserts, conflicts, .. } = *report;
+    Counts { truncates, deletes, inserts, conflicts }
+}
+
 /// The active sources of syncs that run and hear of changes, and which syncs read there.
 fn sources(details: &[Arc<SyncDetail>], plans: &[SyncPlan]) -> BTreeMap<DbName, Source> {
     let mut sources: BTreeMap<DbName, Source> = BTreeMap::new();
@@ -324,6 +340,11 @@ impl Catalog for ControlDatabase {
     fn record(&self, run: RunRecord) -> BoxFuture<'static, Result<(), Fault>> {
         let inner = Arc::clone(&self.inner);
         async move { inner.record(run).await }.boxed()
+    }
+
+    fn show_run(&self, run: OpenRun) -> BoxFuture<'static, Result<(), Fault>> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.show_run(run).await }.boxed()
     }
 
     fn set_active(&self, sync: SyncName, active: bool) -> BoxFuture<'static, Result<(), Fault>> {

@@ -1,18 +1,22 @@
-//! The run history, `syncrun`: one row for each time that a sync was busy, with marks on the last good, bad and empty.
+//! The run history, `syncrun`: one row for each time that a KID was busy, with marks on the sync's last good, bad and empty.
+//!
+//! A run that lasts is an open row meanwhile, with what it does as its status; one that is over within a second is
+//! written when it has ended, since nobody could have read it before.
 
 use std::time::SystemTime;
 
 use bucardo_actors::model::GoatCounts;
 use serde::Serialize;
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::ToSql;
 
 use super::CatalogError;
 use super::query::{Query, query};
 
-const BEGIN: Query = query!("begin a run in the run history", "run_begin");
-const FINISH: Query = query!("end a run in the run history", "run_finish");
+const SHOW: Query = query!("show a run in the run history", "run_show");
+const RECORD: Query = query!("write a run to the run history", "run_record");
 const EMPTY: Query = query!("note an empty run", "run_empty");
-const EMPTY_FIRST: Query = query!("note the first empty run", "run_empty_first");
+const BREAK_OFF: Query = query!("end a run that was broken off", "run_break_off");
 const CLOSE: Query = query!("close the runs of a former daemon", "run_close_open");
 const GOATS: Query = query!("count the rows of each table", "run_goats");
 const TOTALS: Query = query!("read the counts of the tables", "goat_totals");
@@ -94,62 +98,61 @@ pub struct Run {
     pub status: String,
 }
 
-/// Opens a run. A sync has at most one open run; false: there is one, or no such sync.
+/// Whose run it is: the sync, and between which databases.
+pub type Whose<'a> = (&'a str, Between<'a>);
+
+fn pid() -> Option<i32> {
+    i32::try_from(std::process::id()).ok()
+}
+
+impl Counts {
+    /// As the columns have them: truncates, deletes, inserts, conflicts.
+    fn columns(self) -> (i32, i64, i64, i64) {
+        let bigint = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let truncates = i32::try_from(self.truncates).unwrap_or(i32::MAX);
+        (truncates, bigint(self.deletes), bigint(self.inserts), bigint(self.conflicts))
+    }
+}
+
+/// Shows a run that goes on, as an open row: what it does, and what it has done so far.
 ///
 /// # Errors
 ///
 /// [`CatalogError::Sql`].
-pub async fn begin(
+pub async fn show(
     client: &impl GenericClient,
-    sync: &str,
-    Between { source, target }: Between<'_>,
+    (sync, Between { source, target }): Whose<'_>,
     started: SystemTime,
-    status: &str,
-) -> Result<bool, CatalogError> {
-    let pid = i32::try_from(std::process::id()).ok();
-    Ok(BEGIN.execute(client, &[&sync, &started, &status, &source, &target, &pid]).await? > 0)
+    so_far: Counts,
+    doing: &str,
+) -> Result<(), CatalogError> {
+    let (truncates, deletes, inserts, conflicts) = so_far.columns();
+    let values: [&(dyn ToSql + Sync); 10] =
+        [&sync, &started, &doing, &source, &target, &pid(), &truncates, &deletes, &inserts, &conflicts];
+    SHOW.execute(client, &values).await.map(drop)
 }
 
-/// Ends the open run; false: there was none. The mark of the last good or last bad run moves to it.
+/// Writes a run that has ended, or ends the row that was shown of it. The mark of the last good or last bad run moves
+/// to it.
 ///
 /// # Errors
 ///
 /// [`CatalogError::Sql`].
-pub async fn finish(
-    client: &impl GenericClient,
-    sync: &str,
-    ended: SystemTime,
-    counts: Counts,
-    end: RunEnd<'_>,
-) -> Result<bool, CatalogError> {
-    let (good, status) = match end {
-        RunEnd::Good => (true, "Complete".to_owned()),
-        RunEnd::Bad(why) => (false, format!("Failed : {why}")),
-    };
-    let bigint = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let truncates = i32::try_from(counts.truncates).unwrap_or(i32::MAX);
-    let (deletes, inserts) = (bigint(counts.deletes), bigint(counts.inserts));
-    let (conflicts, details) = (bigint(counts.conflicts), None::<&str>);
-    let ended = FINISH
-        .execute(client, &[&sync, &ended, &good, &status, &truncates, &deletes, &inserts, &conflicts, &details])
-        .await?;
-    Ok(ended > 0)
-}
-
-/// Writes a run that has ended already: opens it, and ends it.
-///
-/// # Errors
-///
-/// [`CatalogError::Sql`]; outside a transaction the run may then stay open.
 pub async fn record(
     client: &impl GenericClient,
-    (sync, between): (&str, Between<'_>),
+    (sync, Between { source, target }): Whose<'_>,
     (started, ended): (SystemTime, SystemTime),
     counts: Counts,
     end: RunEnd<'_>,
 ) -> Result<(), CatalogError> {
-    begin(client, sync, between, started, "Started").await?;
-    finish(client, sync, ended, counts, end).await.map(|_| ())
+    let (good, status) = match end {
+        RunEnd::Good => (true, "Complete".to_owned()),
+        RunEnd::Bad(why) => (false, format!("Failed : {why}")),
+    };
+    let (truncates, deletes, inserts, conflicts) = counts.columns();
+    let values: [&(dyn ToSql + Sync); 12] =
+        [&sync, &started, &ended, &good, &status, &source, &target, &pid(), &truncates, &deletes, &inserts, &conflicts];
+    RECORD.execute(client, &values).await.map(drop)
 }
 
 /// Notes that there was nothing to do: the one row of the sync that says so is written again.
@@ -159,14 +162,23 @@ pub async fn record(
 /// [`CatalogError::Sql`].
 pub async fn mark_empty(
     client: &impl GenericClient,
-    sync: &str,
+    (sync, Between { source, target }): Whose<'_>,
     started: SystemTime,
     ended: SystemTime,
 ) -> Result<(), CatalogError> {
-    if EMPTY.execute(client, &[&sync, &started, &ended]).await? == 0 {
-        EMPTY_FIRST.execute(client, &[&sync, &started, &ended]).await?;
-    }
-    Ok(())
+    EMPTY.execute(client, &[&sync, &started, &ended, &source, &target, &pid()]).await.map(drop)
+}
+
+/// Ends what was shown of a run that was broken off.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn break_off(
+    client: &impl GenericClient,
+    (sync, Between { source, target }): Whose<'_>,
+) -> Result<(), CatalogError> {
+    BREAK_OFF.execute(client, &[&sync, &source, &target]).await.map(drop)
 }
 
 /// Adds what a run brought of each table to the totals, and to the rates where the sync tracks them; `oldest`: when the

@@ -24,7 +24,7 @@ use crate::model::{Cause, DbName, Fault, KidId, Reason, RoundReport, SyncName, S
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::{Answer, Outbox};
 use crate::policy::{Exit, Settings, Verdict};
-use crate::ports::{Notice, Replicator, RunRecord};
+use crate::ports::{Notice, OpenRun, Replicator, RunRecord};
 use crate::runs::Runs;
 use crate::work::Workers;
 
@@ -35,6 +35,10 @@ pub(crate) struct Shared {
     pub(crate) board: Arc<Board>,
     pub(crate) outbox: Outbox,
 }
+
+/// A run that lasts so long is shown in the run history while it goes on. Shorter ones nobody could read in time, and
+/// most rounds are much shorter.
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
 /// The KID that merges the sources of a sync.
 fn merge_of(plan: &SyncPlan) -> KidId {
@@ -58,11 +62,12 @@ pub struct Ctl {
     stopping: bool,
     check: Option<SpawnHandle>,
     flush: Option<SpawnHandle>,
-    told: Option<Instant>,       // when SyncDone was last told
-    untold: Option<SpawnHandle>, // SyncDone is to be told then
-    away: BTreeSet<DbName>,      // sources that the last merge did without
-    stalled: bool,               // that a KID is stalled was told
-    leaving: bool,               // there are no more kicks for it
+    showing: Option<SpawnHandle>, // looks for runs that last, while there are any
+    told: Option<Instant>,        // when SyncDone was last told
+    untold: Option<SpawnHandle>,  // SyncDone is to be told then
+    away: BTreeSet<DbName>,       // sources that the last merge did without
+    stalled: bool,                // that a KID is stalled was told
+    leaving: bool,                // there are no more kicks for it
     asked_to_rest: bool,
     mcp: Addr<Mcp>,
     life: Lifeline<SyncName>,
@@ -95,6 +100,7 @@ impl Ctl {
             stalled: false,
             check: None,
             flush: None,
+            showing: None,
             told: None,
             untold: None,
             plan,
@@ -124,7 +130,8 @@ impl Ctl {
             let Some(addr) = self.kids.get(&kid) else { continue };
             let Some(reason) = self.agenda.begin(&kid) else { continue };
             addr.do_send(RunRound { reason });
-            self.runs.begin(&kid);
+            self.runs.begin(&kid, Instant::now());
+            self.show_runs(ctx);
             self.shared.board.note(&ActorId::Kid(kid), |snapshot| snapshot.enter(Doing::Running));
         }
         self.show();
@@ -171,6 +178,29 @@ impl Ctl {
                 self.mcp.do_send(Rest { sync, generation });
             }
         }
+    }
+
+    /// Has the run history show the runs that last, until no round is under way.
+    fn show_runs(&mut self, ctx: &mut Context<Self>) {
+        if self.showing.is_some() {
+            return;
+        }
+        self.showing = Some(ctx.run_interval(SHOWN_AFTER, |ctl, ctx| {
+            let board = &ctl.shared.board;
+            let doing = |kid: &KidId| {
+                let step = board.get(&ActorId::Kid(kid.clone())).map(|snapshot| snapshot.step);
+                step.filter(|step| !step.is_empty()).unwrap_or_else(|| "Started".to_owned())
+            };
+            let lasting = ctl.runs.lasting(SHOWN_AFTER, doing, Instant::now());
+            ctl.show_run(lasting);
+            if !ctl.runs.under_way() {
+                ctl.showing.take().map(|showing| ctx.cancel_future(showing));
+            }
+        }));
+    }
+
+    fn show_run(&self, runs: impl IntoIterator<Item = OpenRun>) {
+        runs.into_iter().for_each(|run| self.shared.outbox.show(run));
     }
 
     fn record(&self, records: impl IntoIterator<Item = RunRecord>) {
@@ -282,7 +312,8 @@ impl Ctl {
     fn remove_kid(&mut self, kid: &KidId, ctx: &mut Context<Self>) {
         self.kids.stop(kid, self.settings.schedule.grace);
         let over = self.agenda.remove(kid);
-        let record = self.runs.remove(kid, Instant::now());
+        let (open, record) = self.runs.remove(kid, Instant::now());
+        self.show_run(open);
         self.record(record);
         self.done(over, ctx);
         self.shared.board.remove(&ActorId::Kid(kid.clone()));
@@ -342,6 +373,8 @@ impl Parent<KidId> for Ctl {
     fn on_verdict(&mut self, kid: &KidId, exit: &Exit, verdict: Verdict, ctx: &mut Context<Self>) {
         let Some(fault) = exit.fault() else {
             self.agenda.interrupted(kid);
+            let open = self.runs.broken_off(kid);
+            self.show_run(open);
             if self.agenda.has(kid) {
                 self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
             }

@@ -252,21 +252,21 @@ fn runs_sum_up_rounds() {
     let rows = |n| RoundReport { inserts: n, keys: n, ..RoundReport::default() };
     let sum = |record: crate::ports::RunRecord| record.outcome.unwrap().inserts;
     let mut runs = Runs::default();
-    runs.begin(&b);
+    runs.begin(&b, start);
     assert!(runs.ended(&b, &rows(1), false, max, start).is_none(), "it goes on");
-    runs.begin(&b);
+    runs.begin(&b, start);
     assert_eq!(runs.ended(&b, &rows(2), true, max, start).map(sum), Some(3), "the first run is recorded at once");
-    runs.begin(&b);
+    runs.begin(&b, start);
     assert!(runs.ended(&b, &rows(4), true, max, start + SECOND).is_none(), "the next one only later");
     assert!(runs.waiting());
-    runs.begin(&b);
+    runs.begin(&b, start);
     let failed = runs.failed(&b, Fault::transient("deadlock"), Some(SECOND), start + 2 * SECOND);
     assert_eq!(failed.len(), 2);
     assert_eq!(failed[0].outcome.as_ref().unwrap().inserts, 4);
     assert!(failed[1].outcome.is_err() && !runs.waiting());
-    runs.begin(&b);
+    runs.begin(&b, start);
     runs.ended(&b, &rows(8), false, max, start + 3 * SECOND);
-    runs.begin(&b);
+    runs.begin(&b, start);
     assert_eq!(runs.ended(&b, &rows(16), false, max, start + 8 * SECOND).map(sum), Some(24), "long enough");
 }
 

@@ -63,6 +63,42 @@ fn what_a_round_leaves_behind_is_delivered_at_once() {
     });
 }
 
+/// Who polls the run history must see a long run while it goes on; of the many short ones nothing is written before they end.
+#[test]
+fn a_run_that_lasts_is_shown_while_it_goes_on() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+        world.plays("b", [Play::Deliver(1), Play::Slow(20 * SECOND)]);
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!(world.count("run"), 0, "it was over at once");
+        let begun = world.now();
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        let shown = world.log_of("run b Snapshot");
+        assert!(shown[0].0.as_secs() <= begun + 2, "soon: {shown:?}");
+        assert!((4..=6).contains(&shown.len()), "now and then again: {shown:?}");
+        assert_eq!(world.count("run c"), 0, "its runs are short");
+        world.pass(60 * SECOND).await;
+        assert_eq!(world.count("run b"), shown.len(), "it is over");
+        rig.stop().await;
+    });
+}
+
+/// What is shown of a run that nobody will record must not stay open.
+#[test]
+fn a_run_that_is_broken_off_is_shown_no_longer() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.plays("b", [Play::Heed]);
+        rig.kick("s", Reason::Change);
+        world.until_seen("run b Snapshot", 1).await;
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Deactivate });
+        world.until_seen("run b broken off", 1).await;
+        world.pass(60 * SECOND).await;
+        assert_eq!((world.count("run b broken off"), world.count("record b")), (1, 0));
+        rig.stop().await;
+    });
+}
+
 #[test]
 fn every_kick_is_answered_once() {
     story(|world| async move {

@@ -14,7 +14,7 @@ use crate::board::{ActorId, Snapshot};
 use crate::mcp::Phase;
 use crate::model::{DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
 use crate::policy::Settings;
-use crate::ports::{Catalog, Notice, PurgeReport, Purger, Replicator, Rounds, RunRecord, Shown, Watch};
+use crate::ports::{Catalog, Notice, OpenRun, PurgeReport, Purger, Replicator, Rounds, RunRecord, Shown, Watch};
 
 /// What the next round of a target does.
 #[derive(Clone, Debug)]
@@ -356,6 +356,11 @@ impl Catalog for Ports {
             tokio::time::sleep(takes).await;
             play.unwrap_or(Ok(()))
         })
+    }
+
+    fn show_run(&self, run: OpenRun) -> BoxFuture<'static, Result<(), Fault>> {
+        self.world.note(format!("run {} {}", place(&run.kid), run.doing.as_deref().unwrap_or("broken off")));
+        Box::pin(async { Ok(()) })
     }
 
     fn set_active(&self, sync: SyncName, active: bool) -> BoxFuture<'static, Result<(), Fault>> {
