@@ -54,6 +54,10 @@ async fn keys_and_strategies_of_tables_have_one_truth() {
     control
         .run("INSERT INTO goat (db, schemaname, tablename, reltype, standard_conflict) VALUES ('m', 's', 'q', 'sequence', 'lowest')")
         .await;
+    let sequence = "SELECT conflict_strategy, standard_conflict FROM goat WHERE tablename = 'q'";
+    assert_eq!(control.rows(sequence).await, ["bucardo_lowest|lowest"]);
+    control.run("UPDATE goat SET conflict_strategy = 's1 m' WHERE tablename = 'q'").await;
+    assert_eq!(control.rows(sequence).await, ["s1 m|"]);
 }
 
 #[tokio::test]

@@ -158,8 +158,21 @@ async fn strategies_are_checked_when_they_are_written() {
             assert!(refusal.contains(word), "{words:?} names {word}: {refusal}");
         }
     }
-    let refusal = lab.refused(1, &["update", "sequence", "counter", "standard_conflict=source"]).await;
-    assert!(refusal.contains("A sequence has no conflict strategy"), "{refusal}");
+    for (word, expected) in [("standard_conflict=lowest", "bucardo_lowest"), ("conflict_strategy=B,A", "B A")] {
+        lab.bucardo.run(&format!("update sequence counter {word}"));
+        let listed = lab.bucardo.run("list sequences");
+        assert!(listed.contains(&format!("(conflict_strategy:{expected})")), "{listed}");
+    }
+    for (refused, why) in [
+        (["update", "sequence", "counter", "standard_conflict=random"], "means nothing for a sequence"),
+        (["update", "sequence", "counter", "standard_conflict=B,X"], "\"X\" is not a db of the catalog"),
+        (["update", "table", "public.t1", "standard_conflict=lowest"], "is one of sequences"),
+    ] {
+        let refusal = lab.refused(1, &refused).await;
+        assert!(refusal.contains(why), "{refusal}");
+    }
+    lab.bucardo.run("update sequence counter conflict_strategy=");
+    assert_eq!(lab.bucardo.run("list sequences"), "Sequence: public.counter  DB: A  Syncs: s\n");
     lab.refused(1, &["set", "conflict_keep=-1"]).await;
 }
 

@@ -236,6 +236,33 @@ async fn filled_tables_are_never_wiped_by_a_copy_of_empty_ones() {
     lab.assert_same().await;
 }
 
+/// A copy that was interrupted goes on without tables that do not fit any more: one that it had begun and one that it had
+/// not, and an index that cannot be made again. They come with all their rows when they fit.
+#[tokio::test]
+async fn an_interrupted_copy_goes_on_without_drifted_tables() {
+    let mut lab = lab().await;
+    lab.sync.rebuild_index = true;
+    lab.on("b").run("CREATE INDEX notes ON big (note); CREATE INDEX mails ON big (mail, id)").await;
+    lab.round_failing("b", "piece 2 committed of public.big", Accident::Fault).await;
+    lab.on("a").run(CHANGES).await;
+    lab.on("b").run("ALTER TABLE big DROP COLUMN note; ALTER TABLE words RENAME TO elsewhere").await;
+    let report = lab.round("b").await.unwrap();
+    let said = report.quarantined.join("\n");
+    assert!(report.copied && said.contains("no column \"note\"") && said.contains("public.words"), "{report:?}");
+    assert_eq!(number(&lab, "SELECT count(*) FROM pg_indexes WHERE indexname IN ('mails', 'notes')").await, 1);
+    lab.drain("b").await;
+    for table in ["scattered", "parted", "small", "bare"] {
+        let rows = format!("SELECT count(*) FROM {table}");
+        assert_eq!(number(&lab, &rows).await, lab.on("a").number(&rows).await, "{table}");
+    }
+    lab.on("b").run("ALTER TABLE big ADD COLUMN note text; ALTER TABLE elsewhere RENAME TO words").await;
+    lab.on("a").run("DELETE FROM big WHERE id % 11 = 0; UPDATE words SET n = n + 1").await;
+    lab.renew();
+    assert_eq!(lab.round("b").await.unwrap().quarantined, [""; 0]);
+    lab.drain("b").await;
+    lab.assert_same().await;
+}
+
 /// Indexes that were dropped come back, whenever the copy dies, and also when another copy takes its place.
 #[tokio::test]
 async fn dropped_indexes_come_back() {

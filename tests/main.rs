@@ -60,6 +60,7 @@ mod merge_chaos;
 mod merge_model;
 mod merge_quarantine;
 mod merge_rounds;
+mod merge_sequences;
 mod merge_traps;
 mod migrations;
 mod quarantine;

@@ -343,3 +343,48 @@ async fn a_partition_attached_later_is_merged() {
         assert_eq!(lab.on(db).number("SELECT count(*) FROM bucardo.adopted").await, 0);
     }
 }
+
+/// The first source is copied to the others, and a table does not fit at one of them: the rest is copied and merged. The
+/// table stays aside there, also when it fits, until it has its old rows, too: with the next copy that somebody asks for.
+#[tokio::test]
+async fn the_first_copy_goes_on_without_a_drifted_table() {
+    let mut lab = SyncLab::masters(&["a", "b", "c"], &[], TWO, &["t:id", "u:id"]).await;
+    lab.on("a")
+        .run(
+            "SET session_replication_role = replica; INSERT INTO t SELECT n, 'old' FROM generate_series(1, 6) n;
+              INSERT INTO u VALUES (1, 'old'); RESET session_replication_role",
+        )
+        .await;
+    lab.on("b").run("ALTER TABLE t DROP COLUMN v; INSERT INTO t VALUES (77)").await;
+    (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
+    lab.renew();
+    assert!(lab.merge().await.unwrap().copied);
+    lab.on("a").run("UPDATE t SET v = 'a2' WHERE id = 1").await;
+    lab.on("c").run("UPDATE t SET v = 'c2' WHERE id = 2; UPDATE u SET v = 'c2'").await;
+    let said = told(&mut lab).await;
+    assert!(said.contains("no column \"v\"") && said.contains("left out") && said.contains("onetimecopy=1"), "{said}");
+    for db in ["a", "b", "c"] {
+        assert_eq!(lab.on(db).rows("SELECT v FROM u").await, ["c2"], "{db}");
+    }
+    assert_eq!(lab.on("c").rows("SELECT v FROM t WHERE id < 4 ORDER BY id").await, ["a2", "c2", "old"]);
+    assert_eq!(lab.on("b").rows("SELECT id FROM t").await, ["77"]);
+    // That it fits is not enough.
+    lab.on("b").run("ALTER TABLE t ADD COLUMN v text").await;
+    lab.renew();
+    assert!(told(&mut lab).await.contains("left out"));
+    purge_all(&lab).await;
+    lab.on("b").run("UPDATE u SET v = 'b3'").await;
+    lab.settle().await;
+    assert_eq!(lab.on("a").rows("SELECT v FROM u").await, ["b3"]);
+    assert_eq!(lab.on("b").rows("SELECT id FROM t").await, ["77"]);
+    lab.sync.copy_request = 2;
+    lab.renew();
+    assert!(lab.merge().await.unwrap().copied);
+    assert_eq!(told(&mut lab).await, "");
+    lab.settle().await;
+    lab.on("b").run("UPDATE t SET v = 'b4' WHERE id = 3").await;
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("c").rows("SELECT v FROM t ORDER BY id").await, ["a2", "c2", "b4", "old", "old", "old"]);
+    assert_forgotten(&lab, &["a", "b", "c"], "first copy").await;
+}

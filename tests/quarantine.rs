@@ -350,6 +350,46 @@ async fn a_whole_copy_goes_on_without_a_drifted_table() {
     }
 }
 
+/// A copy of empty tables is made without those that do not fit. Where the target has rows, it keeps them and gets its
+/// changes later; where it has none, all rows come when it fits.
+#[tokio::test]
+async fn a_copy_of_empty_tables_goes_on_without_drifted_ones() {
+    let ddl = format!("{TWO}; CREATE TABLE w (id int PRIMARY KEY, v text); CREATE TABLE gone (id int PRIMARY KEY)");
+    for atomic_bytes in [i64::MAX, 0] {
+        let mut lab = SyncLab::start(&["b"], &ddl, &["t:id", "u:id", "w:id", "gone:id"]).await;
+        lab.sync.copy.atomic_bytes = atomic_bytes;
+        for table in ["t", "u", "w"] {
+            let rows = format!("INSERT INTO {table} SELECT n, 'old' FROM generate_series(1, 50) n");
+            lab.on("a")
+                .run(&format!("SET session_replication_role = replica; {rows}; RESET session_replication_role"))
+                .await;
+        }
+        lab.on("b").run("INSERT INTO t VALUES (1, 'mine'), (99, 'mine'); DROP TABLE gone").await;
+        for table in ["t", "w"] {
+            lab.on("b").run(&format!("ALTER TABLE {table} DROP COLUMN v")).await;
+        }
+        (lab.sync.onetimecopy, lab.sync.copy_request) = (2, 1);
+        lab.renew();
+        let report = lab.round("b").await.unwrap();
+        assert!(report.copied && report.quarantined.len() == 3, "{report:?}");
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM u").await, 50);
+        lab.on("a")
+            .run(
+                "UPDATE t SET v = 'new' WHERE id = 2; UPDATE u SET v = 'new' WHERE id = 1; INSERT INTO gone VALUES (7)",
+            )
+            .await;
+        says(&mut lab, "no column \"v\"").await;
+        assert_eq!(lab.on("b").value("SELECT v FROM u WHERE id = 1").await, "new");
+        lab.on("b").run("ALTER TABLE t ADD COLUMN v text; ALTER TABLE w ADD COLUMN v text; CREATE TABLE gone (id int PRIMARY KEY)").await;
+        lab.renew();
+        assert_eq!(told(&mut lab).await, "");
+        lab.drain("b").await;
+        assert_eq!(lab.on("b").rows("SELECT id, v FROM t ORDER BY id").await, ["1|", "2|new", "99|"]);
+        lab.on("b").run("DELETE FROM t; INSERT INTO t SELECT n, CASE n WHEN 2 THEN 'new' ELSE 'old' END FROM generate_series(1, 50) n").await;
+        lab.assert_same().await;
+    }
+}
+
 /// With the daemon: the status names table and difference, a kick by a person looks at once, and all is well after it.
 #[tokio::test]
 async fn the_status_tells_of_quarantined_tables() {

@@ -543,3 +543,37 @@ async fn a_copy_passes_over_a_drifted_table() {
     assert_eq!(lab.round("b").await.unwrap().quarantined, [""; 0]);
     lab.assert_same().await;
 }
+
+/// The first row is refused: that is heard of, with its column, before most of the table has been sent; by whichever way
+/// the rows come.
+#[tokio::test]
+async fn a_refused_row_ends_a_copy_at_once() {
+    const ROWS: u64 = 60;
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY, pad text)";
+    for way in ["fullcopy", "onetimecopy", "pieces", "batch"] {
+        let mut lab =
+            if way == "fullcopy" { copies(ddl, &["t:id"]).await } else { SyncLab::start(&["b"], ddl, &["t:id"]).await };
+        lab.on("a")
+            .run(&format!("INSERT INTO t SELECT n, repeat('x', 2000000) FROM generate_series(1, {ROWS}) n"))
+            .await;
+        lab.validate().await.unwrap();
+        lab.on("b").run("ALTER TABLE t ADD CONSTRAINT narrow CHECK (pad <> repeat('x', 2000000))").await;
+        match way {
+            "fullcopy" | "batch" => {}
+            _ => (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1),
+        }
+        if way == "pieces" {
+            (lab.sync.copy.atomic_bytes, lab.sync.copy.workers) = (0, 1);
+        }
+        let watch = Watch::default();
+        let said = match lab.round_watched("b", watch.clone()).await {
+            Ok(report) => report.quarantined.join("; "),
+            Err(fault) => fault.message,
+        };
+        assert!(said.contains("narrow"), "{way}: {said}");
+        // A batch is tried twice before its table is put aside.
+        let moved = watch.progress();
+        assert!(moved < ROWS, "{way}: {moved} rows of {ROWS} were sent");
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM t").await, 0, "{way}");
+    }
+}

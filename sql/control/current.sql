@@ -825,11 +825,21 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
                 THEN substr(strategy, 9) END
 $$;
 
+-- A conflict strategy of a sequence in the words of today, from one in those of version 3.
+CREATE OR REPLACE FUNCTION bucardo.sequence_strategy_of(word text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
+    SELECT CASE WHEN lower(btrim(word)) IN ('source', 'target', 'skip', 'lowest', 'highest')
+                THEN 'bucardo_' || lower(btrim(word)) ELSE word END
+$$;
+
 -- Tables: the key as a list, whoever wrote it as text; ping and standard_conflict are autokick and conflict_strategy.
 CREATE OR REPLACE FUNCTION bucardo.classic_goat() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
     is_new CONSTANT boolean := TG_OP = 'INSERT';
+    is_sequence CONSTANT boolean := NEW.reltype = 'sequence';
+    words CONSTANT text[] := CASE WHEN is_sequence THEN ARRAY['source', 'target', 'skip', 'lowest', 'highest']
+                                  ELSE ARRAY['source', 'target', 'skip', 'random', 'latest', 'abort'] END;
 BEGIN
     IF is_new THEN
         IF coalesce(NEW.pkey, '') <> '' AND NEW.key_columns = '{}' THEN
@@ -848,25 +858,23 @@ BEGIN
         NEW.autokick := NEW.ping;
     END IF;
     NEW.ping := NEW.autokick;
-    IF NEW.reltype = 'sequence' THEN
-        -- Among several sources the value that is furthest along counts.
-        IF NEW.standard_conflict NOT IN ('source', 'target', 'skip', 'lowest', 'highest') THEN
-            RAISE EXCEPTION 'Invalid standard_conflict "%" for sequence %.%',
-                NEW.standard_conflict, NEW.schemaname, NEW.tablename
-                USING HINT = 'It is one of source, target, skip, lowest, highest';
-        END IF;
-        RETURN NEW;
-    END IF;
     IF NEW.standard_conflict IS NOT NULL AND (is_new AND coalesce(NEW.conflict_strategy, '') = '')
        OR NOT is_new AND NEW.standard_conflict IS DISTINCT FROM OLD.standard_conflict
           AND NEW.conflict_strategy IS NOT DISTINCT FROM OLD.conflict_strategy THEN
-        IF NEW.standard_conflict NOT IN ('source', 'target', 'skip', 'random', 'latest', 'abort') THEN
-            RAISE EXCEPTION 'Invalid standard_conflict "%" for table %.%',
-                NEW.standard_conflict, NEW.schemaname, NEW.tablename
-                USING HINT = 'It is one of source, target, skip, random, latest, abort; '
-                             'conflict_strategy takes names of databases, too';
+        IF NEW.standard_conflict <> ALL (words) THEN
+            RAISE EXCEPTION 'Invalid standard_conflict "%" for % %.%',
+                NEW.standard_conflict, NEW.reltype, NEW.schemaname, NEW.tablename
+                USING HINT = 'It is one of ' || array_to_string(words, ', ')
+                             || '; conflict_strategy takes names of databases, too';
         END IF;
         NEW.conflict_strategy := NEW.standard_conflict;
+    END IF;
+    IF is_sequence THEN
+        NEW.conflict_strategy := bucardo.sequence_strategy_of(NEW.conflict_strategy);
+        NEW.standard_conflict := CASE WHEN substr(NEW.conflict_strategy, 9) = ANY (words)
+                                       AND NEW.conflict_strategy LIKE 'bucardo\_%'
+                                      THEN substr(NEW.conflict_strategy, 9) END;
+        RETURN NEW;
     END IF;
     NEW.conflict_strategy := bucardo.conflict_strategy_of(NEW.conflict_strategy);
     NEW.standard_conflict := bucardo.standard_conflict_of(NEW.conflict_strategy);

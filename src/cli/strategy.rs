@@ -4,12 +4,17 @@ use tokio_postgres::GenericClient;
 
 use super::CliError;
 use crate::catalog::{dbs, load_syncs};
+use crate::engine::merge::lead::{self, Lead};
 use crate::engine::merge::strategy::{Strategy, Words};
 use crate::source::strategies;
 
 /// The words of today, for those who typed another one.
 const WORDS: &str = "bucardo_latest, bucardo_latest_all_tables, bucardo_source, bucardo_target, bucardo_skip, \
                      bucardo_random, bucardo_abort, or names of databases, the strongest first";
+
+/// The words of sequences.
+const SEQUENCE_WORDS: &str = "bucardo_source, bucardo_target, bucardo_skip, bucardo_lowest, bucardo_highest, or names of \
+                              databases, the strongest first; without one the value that is furthest along counts";
 
 /// A strategy in its one spelling: a word, or names of `dbs` with blanks between; empty: none of its own.
 ///
@@ -41,6 +46,37 @@ pub(super) async fn stored_for_all(client: &impl GenericClient, value: &str) -> 
     let all = dbs::list(client).await?;
     let names: Vec<&str> = all.iter().map(|db| db.name.as_str()).collect();
     stored(value, &names, "of the catalog")
+}
+
+/// The same of a sequence, among all databases of the catalog.
+pub(super) async fn stored_for_sequence(client: &impl GenericClient, value: &str) -> Result<String, CliError> {
+    let all = dbs::list(client).await?;
+    let names: Vec<&str> = all.iter().map(|db| db.name.as_str()).collect();
+    sequence(value, &names)
+}
+
+fn sequence(value: &str, dbs: &[&str]) -> Result<String, CliError> {
+    let refuse = |message: String| CliError::refuse(message).hint(format!("use {SEQUENCE_WORDS}"));
+    let parse = |text: &str| lead::Words::parse(text).map_err(|error| refuse(error.to_string()));
+    let word = match parse(&value.to_lowercase())? {
+        None | Some(lead::Words::Lead(Lead::Furthest)) => "",
+        Some(lead::Words::First) => "bucardo_source",
+        Some(lead::Words::Last) => "bucardo_target",
+        Some(lead::Words::Lead(Lead::Skip)) => "bucardo_skip",
+        Some(lead::Words::Lead(Lead::Lowest)) => "bucardo_lowest",
+        Some(lead::Words::Lead(Lead::Highest)) => "bucardo_highest",
+        // A list is never a word.
+        Some(lead::Words::Names(_) | lead::Words::Lead(Lead::Listed(_))) => {
+            let Some(lead::Words::Names(names)) = parse(value)? else { return Ok(String::new()) };
+            return match names.iter().find(|name| !dbs.contains(&name.as_str())) {
+                Some(unknown) => Err(refuse(format!(
+                    "conflict_strategy should contain a list of databases, but \"{unknown}\" is not a db of the catalog!"
+                ))),
+                None => Ok(names.join(" ")),
+            };
+        }
+    };
+    Ok(word.to_owned())
 }
 
 const fn word(strategy: &Strategy) -> &'static str {
@@ -112,5 +148,29 @@ mod tests {
         let error = stored("custom", &["A"], "for this sync").unwrap_err();
         assert!(error.message.contains("\"custom\" is not a db"), "{}", error.message);
         assert!(stored("bucardo_custom", &["A"], "for this sync").is_err());
+    }
+
+    #[test]
+    fn sequences_have_words_of_their_own() {
+        for (value, expected) in [
+            ("lowest", "bucardo_lowest"),
+            ("bucardo_Highest", "bucardo_highest"),
+            ("source", "bucardo_source"),
+            ("target", "bucardo_target"),
+            ("skip", "bucardo_skip"),
+            ("latest", ""),
+            ("", ""),
+            ("b, A", "b A"),
+        ] {
+            assert_eq!(sequence(value, &["A", "b"]).unwrap(), expected, "{value}");
+        }
+        for value in ["random", "bucardo_abort", "bucardo_custom", "A x"] {
+            let error = sequence(value, &["A", "b"]).unwrap_err();
+            assert!(error.hint.unwrap().contains("bucardo_lowest"), "{value}: {}", error.message);
+        }
+        for value in ["lowest", "bucardo_highest"] {
+            let error = stored(value, &["A", "b"], "for this sync").unwrap_err();
+            assert!(error.message.contains("is one of sequences"), "{}", error.message);
+        }
     }
 }

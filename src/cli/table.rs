@@ -104,8 +104,7 @@ async fn conflict_strategy(
 ) -> Result<Option<String>, CliError> {
     match given {
         None => Ok(None),
-        Some(_) if what == What::Sequences => Err(CliError::refuse("A sequence has no conflict strategy")
-            .hint("among several sources the value that is furthest along counts")),
+        Some(words) if what == What::Sequences => strategy::stored_for_sequence(client, words).await.map(Some),
         Some(words) => strategy::stored_for_all(client, words).await.map(Some),
     }
 }
@@ -285,7 +284,9 @@ pub(super) async fn list(ctx: &Context, what: What, given: &[String]) -> Outcome
             What::Tables => {
                 format!("{:<number$} Table: {name:width$}  DB: {}  {}", format!("{}.", goat.id), goat.db, facts(goat))
             }
-            What::Sequences => format!("Sequence: {name:width$}  DB: {}{}", goat.db, used(goat)),
+            What::Sequences => {
+                format!("Sequence: {name:width$}  DB: {}{}{}", goat.db, used(goat), strategy_of(goat))
+            }
         });
         if ctx.out.verbosity() > 0 && !goat.relgroups.is_empty() {
             ctx.out.say(format!("  In relgroups: {}", goat.relgroups.join(", ")));
@@ -299,6 +300,11 @@ pub(super) async fn list(ctx: &Context, what: What, given: &[String]) -> Outcome
 
 fn used(goat: &GoatListing) -> String {
     if goat.syncs.is_empty() { String::new() } else { format!("  Syncs: {}", goat.syncs.join(",")) }
+}
+
+fn strategy_of(goat: &GoatListing) -> String {
+    let words = goat.conflict_strategy.as_deref().filter(|words| !words.is_empty());
+    words.map_or_else(String::new, |words| format!("  (conflict_strategy:{words})"))
 }
 
 fn facts(goat: &GoatListing) -> String {
@@ -317,9 +323,7 @@ fn facts(goat: &GoatListing) -> String {
     if let Some(makedelta) = goat.makedelta.as_deref().filter(|value| !value.is_empty()) {
         text.push_str(&format!("  (makedelta:{makedelta})"));
     }
-    if let Some(words) = goat.conflict_strategy.as_deref().filter(|words| !words.is_empty()) {
-        text.push_str(&format!("  (conflict_strategy:{words})"));
-    }
+    text.push_str(&strategy_of(goat));
     if let Some(filter) = goat.customselect.as_deref().filter(|value| !value.is_empty()) {
         text.push_str(&format!("  (customselect:{filter})"));
     }

@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use super::batch::{Batch, Truncated};
 use super::copy::{covers, together};
 use super::error::RoundError;
+use super::intake::Intake;
 use super::onward;
 use super::round::{Round, step};
 use super::site::{Site, pour};
@@ -168,15 +169,14 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
         source.conn.copy_out(&ready.rows_few),
         ready.onward.few(target, &onward_args, false),
         target.conn.execute(&ready.delete_few, &args),
-        target.conn.copy_in(&ready.rows_in),
+        Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
     );
     let handing_on = || target.failed(format!("handing on changes of table \"{label}\""));
     handed_on.map_err(handing_on())?;
     let deletes = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
-    let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
-    let inserts = pour(label, source, rows, target, sink, round.watch).await?;
+    let inserts = pour(label, source, rows, sink?, round.watch).await?;
     ready.onward.few(target, &onward_args, true).await.map_err(handing_on())?;
     step(round.watch, Step::Copied(label)).await?;
     let keys = changes.get::<_, i64>("changes").unsigned_abs();
@@ -203,8 +203,10 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     );
     on_source.map_err(reading())?;
     on_target.map_err(keeping())?;
-    let (keys, sink) = tokio::join!(source.conn.copy_out(&ready.keys_out), target.conn.copy_in(&ready.keys_in));
-    let keys = pour(label, source, keys.map_err(reading())?, target, sink.map_err(keeping())?, round.watch).await?;
+    let kept = format!("keeping changed keys of table \"{label}\"");
+    let (keys, sink) =
+        tokio::join!(source.conn.copy_out(&ready.keys_out), Intake::prepare(target, kept, &ready.keys_in, false),);
+    let keys = pour(label, source, keys.map_err(reading())?, sink?, round.watch).await?;
     let (known, deletes) = tokio::join!(run_all(source, [&ready.analyze_keys]), async {
         run_all(target, [&ready.analyze_keys]).await?;
         ready.onward.many(target, false).await?;
@@ -213,10 +215,12 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     known.map_err(reading())?;
     let deletes = deletes.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
-    let (rows, sink) = tokio::join!(source.conn.copy_out(&ready.rows_out), target.conn.copy_in(&ready.rows_in));
+    let (rows, sink) = tokio::join!(
+        source.conn.copy_out(&ready.rows_out),
+        Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
+    );
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
-    let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
-    let inserts = pour(label, source, rows, target, sink, round.watch).await?;
+    let inserts = pour(label, source, rows, sink?, round.watch).await?;
     let handed_on = ready.onward.many(target, true).await;
     handed_on.map_err(target.failed(format!("handing on changes of table \"{label}\"")))?;
     step(round.watch, Step::Copied(label)).await?;

@@ -12,6 +12,7 @@ mod error;
 mod follow;
 mod fullcopy;
 mod hearsay;
+mod intake;
 mod join;
 pub mod merge;
 mod onward;

@@ -164,7 +164,7 @@ impl PairSession {
     }
 
     /// The table whose definition keeps a copy from being made, and that it can do without: it comes back by a copy of
-    /// its own. A merge would not know of that; whoever copies for one has to have all.
+    /// its own, in a merge by the next copy that somebody asks for.
     fn copies_without(&mut self, error: &RoundError, is_copying: bool, without: &[String]) -> Option<String> {
         let drift = Drift::of(error).filter(|drift| is_copying && !drift.by_statement)?;
         let goat = self.sync.tables().find(|goat| goat.label() == drift.table)?;

@@ -189,6 +189,13 @@ impl Quarantine {
         self.set(table, State::Done);
     }
 
+    /// A table that was put aside in this round has the rows that it shall have; it misses changes only.
+    pub(super) fn keeps_rows(&mut self, table: &str) {
+        if let Some(aside) = self.tables.get_mut(table).filter(|aside| aside.state == State::New) {
+            aside.whole = false;
+        }
+    }
+
     /// The tables that were returning wait for a later round.
     pub(super) fn wait(&mut self) {
         for aside in self.tables.values_mut().filter(|aside| aside.state == State::Returning) {

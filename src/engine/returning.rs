@@ -9,6 +9,7 @@ use super::batch::Truncated;
 use super::check::uncaptured;
 use super::drift::Drift;
 use super::error::RoundError;
+use super::intake::Intake;
 use super::onward;
 use super::position::Position;
 use super::quarantine::Missed;
@@ -125,10 +126,12 @@ async fn all(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(u64, u6
     let deletes = target.conn.execute(&format!("DELETE FROM {}", ready.emptying.table), &[]).await;
     let deletes = deletes.map_err(target.failed(format!("emptying table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
-    let (rows, sink) = tokio::join!(source.conn.copy_out(&ready.all_out), target.conn.copy_in(&ready.rows_in));
+    let (rows, sink) = tokio::join!(
+        source.conn.copy_out(&ready.all_out),
+        Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
+    );
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
-    let sink = sink.map_err(target.failed(format!("writing rows of table \"{label}\"")))?;
-    let inserts = pour(label, source, rows, target, sink, round.watch).await?;
+    let inserts = pour(label, source, rows, sink?, round.watch).await?;
     step(round.watch, Step::Copied(label)).await?;
     Ok((deletes, inserts))
 }

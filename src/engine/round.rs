@@ -99,7 +99,7 @@ pub(super) struct Round<'a> {
     pub(super) is_cut: bool,
     /// Nothing is done but a copy.
     pub(super) copy_only: bool,
-    /// It copies whole tables, and has not begun before.
+    /// It copies whole tables.
     pub(super) is_copying: bool,
     /// Tables (`schema.table`) that a copy passes over.
     pub(super) without: &'a [String],
@@ -129,8 +129,7 @@ impl Round<'_> {
         }
         let is_needed = given_up.is_some();
         if is_needed || copy::is_due(self.sync, &held) {
-            let is_new = held.copy_request >= 0 && self.sync.onetimecopy == 1;
-            self.is_copying = is_new && !is_needed && !self.copy_only;
+            self.is_copying = true;
             return match copy::run(self, &held, look, is_needed).await? {
                 Ok(report) => Ok(Ended::Done(RoundReport { took: self.began.elapsed(), ..report })),
                 Err(table) => {

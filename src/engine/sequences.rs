@@ -11,7 +11,7 @@ use crate::pg::{Sql, SqlFile};
 use crate::source::{Relation, relations};
 
 const SEQUENCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/sequence.sql"));
-const SET: SqlFile = SqlFile::new(include_str!("../../sql/engine/set_sequence.sql"));
+pub(super) const SET: SqlFile = SqlFile::new(include_str!("../../sql/engine/set_sequence.sql"));
 
 /// The sequences of a pair, and where the target's stand as far as we know.
 pub(super) struct Sequences {
@@ -37,13 +37,10 @@ pub(super) async fn fitting<'a>(
     }
     let here: Vec<Goat> = goats.iter().map(|(goat, _)| (*goat).clone()).collect();
     let there: Vec<Goat> = goats.iter().map(|(_, there)| there.clone()).collect();
-    let (from, to) = tokio::join!(relations(&source.conn, &here), relations(&target.conn, &there));
-    let from = from.map_err(source.failed("reading the sequences"))?;
-    let to = to.map_err(target.failed("reading the sequences"))?;
+    let (from, to) = tokio::try_join!(lacks(&here, source, false), lacks(&there, target, true))?;
     let (mut fit, mut unfit) = (Vec::with_capacity(goats.len()), Vec::new());
-    for (place, pair) in goats.into_iter().enumerate() {
-        let on_source = lack(&from[place], from[place].may_select, source);
-        match on_source.or_else(|| lack(&to[place], to[place].may_select && to[place].may_write, target)) {
+    for (pair, (from, to)) in goats.into_iter().zip(from.into_iter().zip(to)) {
+        match from.or(to) {
             None => fit.push(pair),
             Some(why) => {
                 unfit.push(Drift { table: label(pair.0), why, whole: false, by_statement: false });
@@ -51,6 +48,16 @@ pub(super) async fn fitting<'a>(
         }
     }
     Ok((fit, unfit))
+}
+
+/// Why each of these sequences cannot be used at `site`, there to be read, or written, too; `None`: it can.
+pub(super) async fn lacks(goats: &[Goat], site: &Site, writes: bool) -> Result<Vec<Option<String>>, RoundError> {
+    if goats.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = relations(&site.conn, goats).await.map_err(site.failed("reading the sequences"))?;
+    let one = |it: &Relation| lack(it, it.may_select && (it.may_write || !writes), site);
+    Ok(found.iter().map(one).collect())
 }
 
 /// Why a sequence cannot be used.

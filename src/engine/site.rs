@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt, pin_mut};
+use futures_util::{StreamExt, pin_mut};
 use tokio::time::timeout;
-use tokio_postgres::{CopyInSink, CopyOutStream};
+use tokio_postgres::CopyOutStream;
 
 use bucardo_actors::model::DbName;
 use bucardo_actors::ports::Watch;
 
 use super::error::RoundError;
+use super::intake::Intake;
 use crate::catalog::SyncDetail;
 use crate::pg::{Access, Connection, connect};
 
-/// Rows are handed on in pieces of this size, so that a row costs neither a message nor a wake-up.
-const PIECE_BYTES: usize = 64 * 1024;
+/// After so much, whoever counts what moves is told.
+const TOLD_BYTES: u64 = 64 * 1024;
 /// A server that ends a failed transaction later than that is busy with something else.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
 /// How long it may take to stop that.
@@ -70,19 +70,18 @@ impl Site {
     }
 }
 
-/// Streams the rows of a `COPY … TO STDOUT` of `source` into a `COPY … FROM STDIN` of `target`, undecoded and in
-/// constant memory; returns how many arrived.
+/// Streams the rows of a `COPY … TO STDOUT` of `source` into a table, undecoded and in constant memory; returns how many
+/// arrived.
 ///
 /// Dropped half-way, the target's `COPY` fails and with it its transaction.
 pub(super) async fn pour(
     table: &str,
     source: &Site,
     rows: CopyOutStream,
-    target: &Site,
-    sink: CopyInSink<Bytes>,
+    into: Intake<'_>,
     watch: &Watch,
 ) -> Result<u64, RoundError> {
-    pour_counted(table, source, rows, target, sink, &mut |rows, _| watch.moved(rows)).await
+    pour_counted(table, source, rows, into, &mut |rows, _| watch.moved(rows)).await
 }
 
 /// The same; `moved` is told of rows and bytes as they go.
@@ -90,34 +89,21 @@ pub(super) async fn pour_counted(
     table: &str,
     source: &Site,
     rows: CopyOutStream,
-    target: &Site,
-    sink: CopyInSink<Bytes>,
+    mut into: Intake<'_>,
     moved: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<u64, RoundError> {
     pin_mut!(rows);
-    pin_mut!(sink);
-    let writing = || target.failed(format!("writing rows of table \"{table}\""));
-    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
     let (mut count, mut bytes) = (0, 0);
     while let Some(row) = rows.next().await {
-        let mut row = row.map_err(source.failed(format!("reading rows of table \"{table}\"")))?;
+        let row = row.map_err(source.failed(format!("reading rows of table \"{table}\"")))?;
         count += 1;
         bytes += row.len() as u64;
-        if piece.len() + row.len() > PIECE_BYTES && !piece.is_empty() {
+        if bytes >= TOLD_BYTES {
             moved(count, bytes);
             (count, bytes) = (0, 0);
-            sink.feed(piece.split().freeze()).await.map_err(writing())?;
-            piece.reserve(PIECE_BYTES);
         }
-        // In pieces, a wide row needs no buffer of its size on its way out.
-        while row.len() >= PIECE_BYTES {
-            sink.feed(row.split_to(PIECE_BYTES)).await.map_err(writing())?;
-        }
-        piece.extend_from_slice(&row);
+        into.row(row).await?;
     }
     moved(count, bytes);
-    if !piece.is_empty() {
-        sink.feed(piece.freeze()).await.map_err(writing())?;
-    }
-    sink.finish().await.map_err(writing())
+    into.finish().await
 }

@@ -1,6 +1,7 @@
 //! Whether the conflict strategies of a sync and its tables mean something among its sources.
 
-use crate::catalog::{Role, SyncDetail};
+use crate::catalog::{Goat, Role, SyncDetail};
+use crate::engine::merge::lead;
 use crate::engine::merge::strategy::{StrategyError, Words};
 
 /// What is wrong with them, one sentence each. Where there is one source there are no conflicts, and nothing is wrong.
@@ -10,15 +11,21 @@ pub fn problems(sync: &SyncDetail) -> Vec<String> {
     if sources.len() < 2 {
         return Vec::new();
     }
+    let whose = |kind: &str, goat: &Goat| format!("{kind} \"{}.{}\"", goat.schema, goat.name);
+    let rows = |text: &str| text.parse::<Words>().and_then(|words| words.among(&sources)).err();
+    let own = std::iter::once((format!("sync \"{}\"", sync.name), rows(&sync.conflict_strategy)));
     let tables = sync.tables().filter_map(|goat| {
         let text = goat.conflict_strategy.as_deref()?;
-        Some((text, format!("table \"{}.{}\"", goat.schema, goat.name)))
+        Some((whose("table", goat), rows(text)))
     });
-    std::iter::once((sync.conflict_strategy.as_str(), format!("sync \"{}\"", sync.name)))
-        .chain(tables)
-        .filter_map(|(text, whose)| {
-            let means = text.parse::<Words>().and_then(|words| words.among(&sources));
-            means.err().map(|error| match error {
+    let sequences = sync.sequences().map(|goat| {
+        let text = goat.conflict_strategy.as_deref();
+        (whose("sequence", goat), lead::resolve(text, &sources).err())
+    });
+    own.chain(tables)
+        .chain(sequences)
+        .filter_map(|(whose, error)| {
+            error.map(|error| match error {
                 StrategyError::Unknown { words, name } => format!(
                     "the conflict strategy \"{words}\" of {whose} is no known word, and \"{name}\" is not a source of \
                      sync \"{}\" (its sources are {})",

@@ -12,6 +12,7 @@ use postgres_types::Oid;
 use super::whole::Whole;
 use crate::catalog::{DeleteMethod, Goat, SyncDetail};
 use crate::engine::error::RoundError;
+use crate::engine::intake::Intake;
 use crate::engine::round::step;
 use crate::engine::site::{Site, pour};
 use crate::engine::step::Step;
@@ -85,6 +86,8 @@ pub(super) struct Begun {
     pub(super) tables: Vec<Whole>,
     /// Which of them have rows on the target.
     pub(super) filled: Vec<bool>,
+    /// Tables that are passed over, and would be without a fault, too: the target has rows of them.
+    pub(super) kept: Vec<String>,
 }
 
 impl Copier<'_> {
@@ -102,7 +105,8 @@ impl Copier<'_> {
             source.run("bounding waits for locks", LOCK_TIMEOUT),
             target.run("bounding waits for locks", LOCK_TIMEOUT),
         )?;
-        let mut begun = Begun { tables: Vec::new(), filled: Vec::new() };
+        let kept = if only_where_empty { self.kept().await? } else { Vec::new() };
+        let mut begun = Begun { tables: Vec::new(), filled: Vec::new(), kept };
         for table in self.prepare().await? {
             let is_filled = self.has_rows(target, &table.has_rows_there, &table.label).await?;
             if only_where_empty && (is_filled || !self.has_rows(source, &table.has_rows_here, &table.label).await?) {
@@ -112,6 +116,22 @@ impl Copier<'_> {
             begun.filled.push(is_filled);
         }
         Ok(begun)
+    }
+
+    /// Those of the tables that are passed over that have rows on the target.
+    async fn kept(&self) -> Result<Vec<String>, RoundError> {
+        let goats: Vec<&Goat> = self.sync.tables().filter(|goat| self.without.contains(&goat.label())).collect();
+        let there: Vec<Goat> = goats.iter().map(|goat| self.sync.goat_on(goat, &self.target.db)).collect();
+        let found = relations(&self.target.conn, &there).await;
+        let found = found.map_err(self.target.failed("reading the columns of the tables"))?;
+        let mut kept = Vec::new();
+        for ((goat, there), _) in goats.iter().zip(&there).zip(&found).filter(|(_, relation)| relation.is_table()) {
+            let sql = format!("SELECT EXISTS (SELECT FROM {})", Sql::qualified(&there.schema, &there.name));
+            if self.has_rows(self.target, &sql, &goat.label()).await? {
+                kept.push(goat.label());
+            }
+        }
+        Ok(kept)
     }
 
     /// Copies these tables, one after the other.
@@ -212,11 +232,11 @@ impl Copier<'_> {
         let (source, target, label) = (self.source, self.target, &table.label);
         let indexes = self.drop_indexes(table).await?;
         // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
-        let sink = target.conn.copy_in(&table.into).await;
-        let sink = sink.map_err(target.failed(format!("writing table \"{label}\"")))?;
+        let has_options = !self.sync.copyextra.trim().is_empty();
+        let sink = Intake::prepare(target, format!("writing table \"{label}\""), &table.into, has_options).await?;
         let rows = source.conn.copy_out(&table.out).await;
         let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
-        let copied = pour(label, source, rows, target, sink, self.watch).await?;
+        let copied = pour(label, source, rows, sink, self.watch).await?;
         self.check_unchanged(table).await?;
         step(self.watch, Step::Copied(label)).await?;
         for index in &indexes {

@@ -70,6 +70,10 @@ pub(super) async fn run(
     // Definitions are read anew: a copy may come long after the session began.
     round.session.tables.iter_mut().for_each(|table| table.ready = None);
     let begun = copier(round).begin(job.is_none() && mode == 2).await?;
+    for label in &begun.kept {
+        // It would not have been copied: what comes back are its changes from here on.
+        round.quarantine.keeps_rows(label);
+    }
     let sizes = plan::sizes(&round.session.source, &begun.tables).await?;
     let bytes: i64 = sizes.iter().map(|size| size.bytes).sum();
     // A lock that the sync asks for is held by one transaction.
@@ -187,7 +191,8 @@ async fn pieces(
     let holder = Holder::take(sync, id, &round.session.source).await?;
     let mut report = RoundReport { deletes, more: true, ..RoundReport::default() };
     // A table of which nothing is there yet is read under the new snapshot anyway.
-    let in_pieces: HashMap<i32, bool> = tasks.iter().map(|task| (task.goat, task.has_rows())).collect();
+    let copied = tasks.iter().filter(|task| task.whole.is_some());
+    let in_pieces: HashMap<i32, bool> = copied.map(|task| (task.goat, task.has_rows())).collect();
     let wanted = |goat: &Goat| in_pieces.get(&goat.id).copied().unwrap_or(true);
     let tables = (|goat: &Goat| in_pieces.contains_key(&goat.id), wanted);
     let number = match advance(round, held, look, tables, (&mut report, -job.request)).await? {

@@ -19,6 +19,7 @@ use super::progress::Progress;
 use super::whole::Whole;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
+use crate::engine::intake::Intake;
 use crate::engine::round::step;
 use crate::engine::session::release;
 use crate::engine::site::{Site, pour_counted};
@@ -284,8 +285,8 @@ impl<'a> Crew<'a> {
             _ => &whole.out,
         };
         // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
-        let sink = target.conn.copy_in(&whole.into).await;
-        let sink = sink.map_err(target.failed(format!("writing table \"{label}\"")))?;
+        let has_options = !self.sync.copyextra.trim().is_empty();
+        let sink = Intake::prepare(target, format!("writing table \"{label}\""), &whole.into, has_options).await?;
         let rows = copier.patiently(source.conn.copy_out(out)).await;
         let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
         let (mut bytes, mut counted) = (0, self.progress.piece(task.chunk_bytes()));
@@ -294,7 +295,7 @@ impl<'a> Crew<'a> {
             bytes += more;
             counted.moved(rows, more);
         };
-        let copied = pour_counted(label, source, rows, target, sink, &mut moved).await?;
+        let copied = pour_counted(label, source, rows, sink, &mut moved).await?;
         copier.check_unchanged(whole).await?;
         step(self.watch, Step::Piece(label, chunk.number)).await?;
         let (sync, from) = self.key();
@@ -319,22 +320,7 @@ impl<'a> Crew<'a> {
         let copier = Copier { sync: self.sync, source: &hand.source, target, watch: self.watch, without: &[] };
         if !task.indexes.is_empty() {
             self.begin(hand).await?;
-            for index in &task.indexes {
-                let making = || target.failed(format!("making an index of table \"{label}\""));
-                let known = target.conn.query_one(EXISTS.text(), &[&index.name]).await.map_err(making())?;
-                if known.get("exists") {
-                    continue;
-                }
-                match copier.patiently(target.conn.batch_execute(&index.making)).await {
-                    Ok(()) => {}
-                    // A table that left the sync may be gone from the database, too; its indexes are gone with it.
-                    Err(error) if task.whole.is_none() && error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
-                        target.run("giving up a transaction", "ROLLBACK; BEGIN").await?;
-                        break;
-                    }
-                    Err(error) => return Err(making()(error)),
-                }
-            }
+            self.index(hand, task, &copier).await?;
             self.note(target, task, "copied").await?;
             target.run("committing", "COMMIT").await?;
             step(self.watch, Step::Indexed(label)).await?;
@@ -345,6 +331,37 @@ impl<'a> Crew<'a> {
         self.note(target, task, "done").await?;
         self.progress.table_done();
         Ok(())
+    }
+
+    /// Makes the indexes that are missing, in a transaction that is open.
+    async fn index(&self, hand: &Hand, task: &Task, copier: &Copier<'_>) -> Result<(), RoundError> {
+        let (target, label) = (&hand.target, &task.label());
+        let mut waiting: Vec<_> = task.indexes.iter().collect();
+        loop {
+            let mut refused = None;
+            for (place, index) in waiting.iter().enumerate() {
+                let making = || target.failed(format!("making an index of table \"{label}\""));
+                let known = target.conn.query_one(EXISTS.text(), &[&index.name]).await.map_err(making())?;
+                if known.get("exists") {
+                    continue;
+                }
+                let Err(error) = copier.patiently(target.conn.batch_execute(&index.making)).await else { continue };
+                // A table that is copied no longer may be gone, or be another one; its indexes are gone with what it was.
+                if task.whole.is_some() || !error.code().is_some_and(|code| code.code().starts_with("42")) {
+                    return Err(making()(error));
+                }
+                if error.code() != Some(&SqlState::UNDEFINED_TABLE) {
+                    let (kid, index, cause) = (self.id, &index.making, causes(&error));
+                    tracing::warn!(%kid, table = label, index, cause, "an index that was dropped for a copy cannot be made again");
+                }
+                refused = Some(place);
+                break;
+            }
+            let Some(place) = refused else { return Ok(()) };
+            target.run("giving up a transaction", "ROLLBACK").await?;
+            self.begin(hand).await?;
+            waiting.remove(place);
+        }
     }
 
     async fn note(&self, target: &Site, task: &Task, state: &str) -> Result<(), RoundError> {

@@ -18,6 +18,7 @@ use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 use crate::engine::scout::{Found, PIECE, Scout};
+use crate::engine::sequences;
 use crate::engine::session::{CAPTURED, SESSION_SOURCE, SINCE, SYSTEM_ID, check_places};
 use crate::engine::site::Site;
 use crate::pg::{Sql, SqlFile};
@@ -134,8 +135,10 @@ pub(super) struct Arm {
     pub(super) system_id: i64,
     pub(super) timeline: i64,
     pub(super) tables: Vec<Place>,
-    /// Quoted names of the sequences.
-    pub(super) sequences: Vec<Sql>,
+    /// Quoted names of the sequences, but for those that are put aside here.
+    pub(super) sequences: Vec<Option<Sql>>,
+    /// Places of sequences that cannot be used here, and why; until somebody takes note of it.
+    pub(super) unfit_sequences: Option<Vec<(usize, Drift)>>,
     /// Its second session, in or between large merges.
     pub(super) second: Option<Site>,
     scout: Scout,
@@ -153,11 +156,7 @@ impl Arm {
         let goats: Vec<&Goat> = sync.tables().collect();
         check_places(sync, &goats, db)?;
         let tables = places(sync, &goats, &site).await?;
-        let sequences: Vec<Sql> = sync
-            .sequences()
-            .map(|goat| sync.goat_on(goat, db))
-            .map(|goat| Sql::qualified(&goat.schema, &goat.name))
-            .collect();
+        let (sequences, unfit_sequences) = fitting_sequences(sync, &site).await?;
         let apart = if tables.len() + sequences.len() > PIECE {
             let scout = Site::of(sync, db, &name).await?;
             scout.run("setting up the session", SESSION_SOURCE.text()).await?;
@@ -168,9 +167,8 @@ impl Arm {
         let readable = readable(&sync.name);
         let pending: Vec<Sql> =
             tables.iter().enumerate().map(|(place, table)| pending(place, table, &readable)).collect();
-        let branches: Vec<Sql> = sequences
-            .iter()
-            .enumerate()
+        let found = sequences.iter().enumerate().filter_map(|(place, name)| Some((place, name.as_ref()?)));
+        let branches: Vec<Sql> = found
             .map(|(place, name)| {
                 let place = Sql::trusted(place.to_string());
                 let literal = Sql::literal(name.as_str());
@@ -187,6 +185,7 @@ impl Arm {
             site,
             tables,
             sequences,
+            unfit_sequences: Some(unfit_sequences),
             second: None,
             scout,
             statements,
@@ -403,6 +402,21 @@ fn truncations(rows: &[Row]) -> Vec<Truncation> {
         origin: row.get("origin"),
     };
     rows.iter().map(truncation).collect()
+}
+
+/// The names of the sequences of the sync at a source, and what keeps others from being used there.
+async fn fitting_sequences(
+    sync: &SyncDetail,
+    site: &Site,
+) -> Result<(Vec<Option<Sql>>, Vec<(usize, Drift)>), RoundError> {
+    let goats: Vec<Goat> = sync.sequences().map(|goat| sync.goat_on(goat, &site.db)).collect();
+    let lacks = sequences::lacks(&goats, site, true).await?;
+    let names = goats.iter().zip(&lacks);
+    let names = names.map(|(goat, lack)| lack.is_none().then(|| Sql::qualified(&goat.schema, &goat.name))).collect();
+    let drift = |(place, (goat, why)): (usize, (&Goat, Option<String>))| {
+        Some((place, Drift { table: goat.label(), why: why?, whole: false, by_statement: false }))
+    };
+    Ok((names, sync.sequences().zip(lacks).enumerate().filter_map(drift).collect()))
 }
 
 /// The tables of the sync with what this source has registered for them.

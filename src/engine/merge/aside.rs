@@ -27,32 +27,47 @@ struct Aside {
     pause: Duration,
     /// This merge does without; it takes part, to see whether it fits again.
     is_tried: bool,
+    /// It was left out when another source was copied here, and waits for the next copy.
+    is_uncopied: bool,
 }
 
-/// The tables that are put aside, by their place in the sync and the place of the source.
+/// A sequence that is put aside at one source. It has no changes that would have to be kept.
+struct Still {
+    sequence: String,
+    db: DbName,
+    why: String,
+    since: DateTime<Utc>,
+    due: Instant,
+    pause: Duration,
+}
+
+/// What is put aside, by its place among the tables or sequences of the sync and the place of the source.
 #[derive(Default)]
-pub(super) struct Asides(BTreeMap<(usize, u16), Aside>);
+pub(super) struct Asides {
+    tables: BTreeMap<(usize, u16), Aside>,
+    sequences: BTreeMap<(usize, u16), Still>,
+}
 
 impl Asides {
     /// Whether the source takes no part in merging this table.
     pub(super) fn has(&self, table: usize, source: u16) -> bool {
-        self.0.get(&(table, source)).is_some_and(|aside| !aside.is_tried)
+        self.tables.get(&(table, source)).is_some_and(|aside| !aside.is_tried)
     }
 
     /// The tables that some source takes no part in merging, and why.
     pub(super) fn tables(&self) -> BTreeMap<usize, &str> {
-        let out = self.0.iter().filter(|(_, aside)| !aside.is_tried);
+        let out = self.tables.iter().filter(|(_, aside)| !aside.is_tried);
         out.map(|((table, _), aside)| (*table, aside.why.as_str())).collect()
     }
 
     /// Whether the source is tried with a table, and has to be looked at anew.
     pub(super) fn tries(&self, source: u16) -> bool {
-        self.0.iter().any(|((_, place), aside)| *place == source && aside.is_tried)
+        self.tables.iter().any(|((_, place), aside)| *place == source && aside.is_tried)
     }
 
     /// Whether the source's own number of a table may be another one by now.
     pub(super) fn tries_whole(&self, source: u16) -> bool {
-        self.0.iter().any(|((_, place), aside)| *place == source && aside.is_tried && aside.whole)
+        self.tables.iter().any(|((_, place), aside)| *place == source && aside.is_tried && aside.whole)
     }
 
     /// Puts a table aside at a source, or notes that it does not fit yet.
@@ -64,7 +79,7 @@ impl Asides {
         drift: &Drift,
         now: Instant,
     ) {
-        if let Some(aside) = self.0.get_mut(&(table, source)) {
+        if let Some(aside) = self.tables.get_mut(&(table, source)) {
             if aside.is_tried {
                 let longer = (aside.pause * 2).min(PAUSE_MAX);
                 aside.pause = if drift.by_statement { longer } else { PAUSE_MIN };
@@ -85,13 +100,92 @@ impl Asides {
             due: now + PAUSE_MIN,
             pause: PAUSE_MIN,
             is_tried: false,
+            is_uncopied: false,
         };
-        self.0.insert((table, source), aside);
+        self.tables.insert((table, source), aside);
+    }
+
+    /// A table was left out when another source was copied to this one.
+    pub(super) fn keep_out(
+        &mut self,
+        sync: &SyncName,
+        table: usize,
+        (source, db): (u16, &DbName),
+        label: &str,
+        why: &str,
+    ) {
+        let next = format!(
+            "it was left out when the first source was copied there ({why}); make the tables alike and have all copied \
+             again: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
+        );
+        let drift = Drift { table: label.to_owned(), why: next, whole: false, by_statement: false };
+        if self.tables.get(&(table, source)).is_none_or(|aside| !aside.is_uncopied) {
+            self.note(sync, table, (source, db), &drift, Instant::now());
+        }
+        if let Some(aside) = self.tables.get_mut(&(table, source)) {
+            (aside.is_uncopied, aside.is_tried) = (true, false);
+        }
+    }
+
+    /// Whether some source was copied to without some table.
+    pub(super) fn has_uncopied(&self) -> bool {
+        self.tables.values().any(|aside| aside.is_uncopied)
+    }
+
+    /// A table that had been left out was copied: it is tried.
+    pub(super) fn let_in(&mut self, table: usize, source: u16) {
+        if let Some(aside) = self.tables.get_mut(&(table, source)).filter(|aside| aside.is_uncopied) {
+            (aside.is_uncopied, aside.is_tried) = (false, true);
+        }
+    }
+
+    /// Puts a sequence aside at a source, or notes that it does not fit yet.
+    pub(super) fn note_sequence(
+        &mut self,
+        sync: &SyncName,
+        place: usize,
+        (source, db): (u16, &DbName),
+        drift: &Drift,
+        now: Instant,
+    ) {
+        let (sequence, why) = (&drift.table, &drift.why);
+        let known = self.sequences.get(&(place, source));
+        if known.is_none() {
+            tracing::warn!(%sync, sequence, %db, why, "quarantined sequence: at this source it stays where it is until the difference is gone, all else goes on");
+        }
+        // A new connection finds what is missing; what a server refuses shows only when it is tried.
+        let pause = known.filter(|_| drift.by_statement).map_or(PAUSE_MIN, |known| (known.pause * 2).min(PAUSE_MAX));
+        let still = Still {
+            sequence: sequence.clone(),
+            db: db.clone(),
+            why: why.clone(),
+            since: known.map_or_else(Utc::now, |known| known.since),
+            due: now + pause,
+            pause,
+        };
+        self.sequences.insert((place, source), still);
+    }
+
+    /// Whether a sequence of the source is to be tried again, by a new connection.
+    pub(super) fn tries_sequence(&self, source: u16, is_asked: bool, now: Instant) -> bool {
+        self.sequences.iter().any(|((_, place), still)| *place == source && (is_asked || still.due <= now))
+    }
+
+    /// A merge went well in which these sequences of a source took part.
+    pub(super) fn sequences_fit(&mut self, sync: &SyncName, source: u16, took_part: impl Fn(usize) -> bool) {
+        self.sequences.retain(|(place, at), Still { sequence, db, .. }| {
+            let fits = *at == source && took_part(*place);
+            if fits {
+                tracing::info!(%sync, sequence, %db, "the sequence left quarantine");
+            }
+            !fits
+        });
     }
 
     /// From now on those are tried that are due, or all when a person asks.
     pub(super) fn retry(&mut self, is_asked: bool, now: Instant) {
-        for aside in self.0.values_mut().filter(|aside| is_asked || aside.due <= now) {
+        let is_due = |aside: &&mut Aside| !aside.is_uncopied && (is_asked || aside.due <= now);
+        for aside in self.tables.values_mut().filter(is_due) {
             aside.is_tried = true;
         }
     }
@@ -99,7 +193,7 @@ impl Asides {
     /// These sources have merged the table.
     pub(super) fn merged(&mut self, sync: &SyncName, table: usize, sources: &[u16]) {
         for source in sources {
-            let Some(Aside { table, db, whole, .. }) = self.0.remove(&(table, *source)) else { continue };
+            let Some(Aside { table, db, whole, .. }) = self.tables.remove(&(table, *source)) else { continue };
             tracing::info!(%sync, table, %db, "the table left quarantine and has what the others have");
             if whole {
                 let hint =
@@ -111,10 +205,13 @@ impl Asides {
 
     /// One sentence for each.
     pub(super) fn told(&self) -> Vec<String> {
-        let told = self.0.values().map(|Aside { table, db, why, since, .. }| {
-            let since = since.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S");
-            format!("quarantined table \"{table}\" of source \"{db}\" since {since}: {why}")
+        let local = |since: &DateTime<Utc>| since.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string();
+        let tables = self.tables.values().map(|Aside { table, db, why, since, .. }| {
+            format!("quarantined table \"{table}\" of source \"{db}\" since {}: {why}", local(since))
         });
-        told.collect()
+        let sequences = self.sequences.values().map(|Still { sequence, db, why, since, .. }| {
+            format!("quarantined sequence \"{sequence}\" of source \"{db}\" since {}: {why}", local(since))
+        });
+        tables.chain(sequences).collect()
     }
 }

@@ -14,6 +14,7 @@ use bucardo_actors::model::DbName;
 
 use super::arm::{Arm, Look};
 use super::round::Merge;
+use crate::catalog::Goat;
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 use crate::engine::quarantine::{ADD, HOLD, LIFT, RELEASE};
@@ -24,6 +25,8 @@ pub(super) struct Late {
     /// Where this source has stopped, by the table's name (schema, table) in the sync and the source that it reads; of
     /// itself: its settled snapshot.
     stopped: HashMap<(String, String), HashMap<DbName, Position>>,
+    /// Tables that were left out when a source was copied here: where (schema, table), and why.
+    uncopied: HashMap<(String, String), String>,
     /// Readers for which it keeps changes of tables, by its numbers of them.
     held: HashSet<(DbName, i32)>,
 }
@@ -53,7 +56,10 @@ impl Late {
             }
             let position = row.get::<_, &str>("snapshot").parse();
             let position = position.map_err(|source| RoundError::Position { db: db.clone(), source })?;
-            let table = (row.get("schemaname"), row.get("tablename"));
+            let table: (String, String) = (row.get("schemaname"), row.get("tablename"));
+            if row.get("whole") {
+                late.uncopied.insert(table.clone(), row.get("why"));
+            }
             late.stopped.entry(table).or_default().insert(other, position);
         }
         Ok(late)
@@ -61,6 +67,14 @@ impl Late {
 
     fn is_empty(&self) -> bool {
         self.stopped.is_empty()
+    }
+
+    /// Why a table was left out when a source was copied here, if it was.
+    pub(super) fn uncopied(&self, goat: &Goat) -> Option<&str> {
+        if self.uncopied.is_empty() {
+            return None;
+        }
+        self.uncopied.get(&(goat.schema.clone(), goat.name.clone())).map(String::as_str)
     }
 }
 
@@ -72,6 +86,22 @@ impl Merge<'_> {
         }
         let goat = self.sync.tables().nth(table)?;
         look.late.stopped.get(&(goat.schema.clone(), goat.name.clone()))?.get(source)
+    }
+
+    /// Keeps tables out of merging at sources that were copied to without them: what they lack, no merge knows.
+    pub(super) fn keep_out(&mut self, looks: &[Look]) {
+        if !self.asides.has_uncopied() && looks.iter().all(|look| look.late.uncopied.is_empty()) {
+            return;
+        }
+        for (arm, look) in self.arms.iter().zip(looks) {
+            let (sync, source) = (&self.sync.name, (arm.place, &arm.site.db));
+            for (table, goat) in self.sync.tables().enumerate() {
+                match look.late.uncopied(goat) {
+                    Some(why) => self.asides.keep_out(sync, table, source, &goat.label(), why),
+                    None => self.asides.let_in(table, arm.place),
+                }
+            }
+        }
     }
 
     /// The arms that merge a table; none, if they are not two.

@@ -8,6 +8,7 @@ pub mod decide;
 mod goat;
 mod judge;
 mod late;
+pub mod lead;
 mod log;
 mod round;
 mod seat;

@@ -24,6 +24,7 @@ use super::arm::{Arm, Look, News, Rows};
 use super::aside::Asides;
 use super::goat::{self, Goat, Order};
 use super::late::Caught;
+use super::lead::{self, Lead};
 use super::log::Readers;
 use super::strategy::{self, Strategy};
 use super::{judge, sequences, spread};
@@ -141,7 +142,7 @@ impl Merge<'_> {
         let late = self.late(&looks);
         let mut places = places(&self.arms, &news);
         places.retain(|place| !late.contains(place));
-        let set = sequences::bring(&self.arms, &news, self.muted).await?;
+        let set = sequences::bring(&self.arms, &self.leads()?, &news, self.muted).await?;
         // What is no news must be behind us before it can be purged.
         let passed_over = news.iter().any(|news| news.passed_over);
         let all: Vec<usize> = (0..self.arms.len()).collect();
@@ -238,6 +239,7 @@ impl Merge<'_> {
             looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(sync, muted))).await?;
             self.check_times(&looks)?;
         }
+        self.keep_out(&looks);
         if self.hold(&looks).await? {
             looks = try_join_all(self.arms.iter_mut().map(|arm| arm.begin(sync, muted))).await?;
             self.check_times(&looks)?;
@@ -380,6 +382,15 @@ impl Merge<'_> {
         let goat = self.sync.tables().nth(place).and_then(|goat| goat.conflict_strategy.as_deref());
         let resolved = strategy::resolve(goat, &self.sync.conflict_strategy, "", self.names);
         resolved.map_err(|source| RoundError::Strategy { source })
+    }
+
+    /// What leads each sequence of the sync, with its name.
+    fn leads(&self) -> Result<Vec<(String, Lead)>, RoundError> {
+        let lead = |goat: &crate::catalog::Goat| {
+            let lead = lead::resolve(goat.conflict_strategy.as_deref(), self.names);
+            Ok((goat.label(), lead.map_err(|source| RoundError::Strategy { source })?))
+        };
+        self.sync.sequences().map(lead).collect()
     }
 
     /// The source with the newest change over all tables.

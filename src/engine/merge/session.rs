@@ -69,15 +69,17 @@ impl MergeSession {
 
     async fn run(&mut self, is_asked: bool, watch: &Watch) -> Result<RoundReport, RoundError> {
         let mut why = RoundError::Alone { sync: self.sync.name.to_string(), up: String::new(), away: String::new() };
-        self.asides.retry(is_asked, Instant::now());
+        let now = Instant::now();
+        self.asides.retry(is_asked, now);
         for seat in &mut self.seats {
-            if self.asides.tries_whole(seat.place) {
+            if self.asides.tries_whole(seat.place) || self.asides.tries_sequence(seat.place, is_asked, now) {
                 seat.renew();
             }
         }
         let (mut tries, mut doubted) = (0, HashSet::new());
         while tries < TRIES_MAX {
             self.connect().await;
+            self.greet();
             step(watch, Step::Connected).await?;
             if self.seats.iter().filter(|seat| seat.is_open()).count() < 2 {
                 return Err(self.alone());
@@ -135,14 +137,43 @@ impl MergeSession {
     fn goes_on_without(&mut self, error: &RoundError, doubted: &mut HashSet<(String, DbName)>) -> bool {
         let is_clash = matches!(error.sqlstate(), Some("23505" | "23P01"));
         let drift = Drift::of(error).filter(|_| !is_clash);
-        let seat = self.seats.iter().find(|seat| error.db() == Some(&seat.db));
-        let (Some(drift), Some(seat)) = (drift, seat) else { return false };
+        let seat = self.seats.iter_mut().find(|seat| error.db() == Some(&seat.db));
+        let Some(seat) = seat else { return false };
+        let Some(drift) = drift else {
+            // A sequence that is gone is missed by a statement that names many; a new connection passes it over.
+            let is_missed = error.sqlstate().is_some_and(|code| code.starts_with("42"));
+            if is_missed && doubted.insert((String::new(), seat.db.clone())) {
+                seat.renew();
+                return true;
+            }
+            return false;
+        };
+        if let Some(sequence) = self.sync.sequences().position(|goat| goat.label() == drift.table) {
+            let (place, db) = (seat.place, seat.db.clone());
+            if let Some(arm) = seat.arm() {
+                arm.sequences[sequence] = None;
+            }
+            self.asides.note_sequence(&self.sync.name, sequence, (place, &db), &drift, Instant::now());
+            return true;
+        }
         let Some(table) = self.sync.tables().position(|goat| goat.label() == drift.table) else { return false };
         let is_sure = !drift.by_statement || !doubted.insert((drift.table.clone(), seat.db.clone()));
         if is_sure {
             self.asides.note(&self.sync.name, table, (seat.place, &seat.db), &drift, Instant::now());
         }
         true
+    }
+
+    /// Takes note of what cannot be used at sources that were connected anew. Statements of before are none of theirs.
+    fn greet(&mut self) {
+        for seat in &mut self.seats {
+            let (place, db) = (seat.place, seat.db.clone());
+            let Some(unfit) = seat.arm().and_then(|arm| arm.unfit_sequences.take()) else { continue };
+            self.kept = Kept::default();
+            for (sequence, drift) in unfit {
+                self.asides.note_sequence(&self.sync.name, sequence, (place, &db), &drift, Instant::now());
+            }
+        }
     }
 
     async fn merge(&mut self, is_asked: bool, watch: &Watch) -> Result<Ended, RoundError> {
@@ -188,6 +219,12 @@ impl MergeSession {
         }
         self.deliver().await;
         self.tell_away(&mut report);
+        for seat in &mut self.seats {
+            let source = seat.place;
+            if let Some(arm) = seat.arm() {
+                self.asides.sequences_fit(&self.sync.name, source, |place| arm.sequences[place].is_some());
+            }
+        }
         report.quarantined = self.asides.told();
         Ok(report)
     }

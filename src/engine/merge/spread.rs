@@ -1,9 +1,11 @@
 //! Carries out the rulings on one table: who lacks the winner's row gets it, with its version.
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::task::Poll;
+
+use bytes::{Buf, Bytes};
 use futures_util::future::try_join_all;
-use futures_util::stream::select_all;
-use futures_util::{SinkExt, StreamExt, TryStreamExt};
+use futures_util::stream::{BoxStream, poll_fn, select_all};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::arm::{FEW, Look, Rows};
 use super::conflict;
@@ -12,16 +14,17 @@ use super::judge::Ruled;
 use super::round::Merge;
 use super::spool::Spool;
 use crate::engine::error::RoundError;
+use crate::engine::intake::Intake;
 use crate::engine::round::step;
 use crate::engine::step::Step;
 use crate::pg::SqlFile;
 
 pub(super) const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
 
-/// Rows are handed on in pieces of this size.
-const PIECE_BYTES: usize = 64 * 1024;
 /// How many of one winner's rows are handed on before it is another's turn.
 const ROWS_AT_ONCE: usize = 256;
+/// The same in bytes; a single row may have more.
+const BYTES_AT_ONCE: usize = 64 * 1024;
 
 /// Writes rows and versions of one table, and counts them.
 pub(super) async fn table(
@@ -111,8 +114,7 @@ async fn pour(
                 return Ok(None);
             }
             let site = &merge.arms[arm].site;
-            let sink = site.conn.copy_in::<_, Bytes>(&goat.at[arm].rows_in).await.map_err(site.failed(writing))?;
-            Ok::<_, RoundError>(Some((Box::pin(sink), BytesMut::with_capacity(PIECE_BYTES))))
+            Intake::open(site, writing.to_owned(), &goat.at[arm].rows_in).await.map(Some)
         }
     }));
     let mut sinks = sinks.await?;
@@ -126,8 +128,7 @@ async fn pour(
             };
             let rows = rows.map_err(site.failed(reading))?;
             let rows = rows.map_err(move |source| site.failed(reading)(source));
-            // Those that are there at once: whose turn it is need not be asked for each row.
-            Ok::<_, RoundError>(rows.ready_chunks(ROWS_AT_ONCE).boxed())
+            Ok::<_, RoundError>(at_once(rows.boxed()).boxed())
         }
     }));
     let mut streams = select_all(streams.await?);
@@ -137,34 +138,41 @@ async fn pour(
             merge.watch.moved(1);
             let receivers = take_receivers(&mut row)?;
             for (arm, sink) in sinks.iter_mut().enumerate() {
-                let Some((sink, piece)) = sink.as_mut().filter(|_| receivers & merge.arms[arm].bit() != 0) else {
-                    continue;
-                };
-                let site = &merge.arms[arm].site;
-                if piece.len() + row.len() > PIECE_BYTES && !piece.is_empty() {
-                    sink.feed(piece.split().freeze()).await.map_err(site.failed(writing.as_str()))?;
-                    piece.reserve(PIECE_BYTES);
-                }
-                if row.len() >= PIECE_BYTES {
-                    sink.feed(row.clone()).await.map_err(site.failed(writing.as_str()))?;
-                } else {
-                    piece.extend_from_slice(&row);
+                if let Some(sink) = sink.as_mut().filter(|_| receivers & merge.arms[arm].bit() != 0) {
+                    sink.row(row.clone()).await?;
                 }
             }
         }
     }
-    try_join_all(sinks.into_iter().enumerate().map(|(arm, sink)| {
-        let writing = writing.as_str();
-        async move {
-            let Some((mut sink, piece)) = sink else { return Ok(0) };
-            let failed = || merge.arms[arm].site.failed(writing);
-            if !piece.is_empty() {
-                sink.feed(piece.freeze()).await.map_err(failed())?;
-            }
-            sink.as_mut().finish().await.map_err(failed())
+    let ended = sinks.into_iter().map(|sink| async {
+        match sink {
+            Some(sink) => sink.finish().await,
+            None => Ok(0),
         }
-    }))
-    .await
+    });
+    try_join_all(ended).await
+}
+
+/// Rows that are there at once, as far as they are few and small: whose turn it is need not be asked for each row.
+fn at_once(
+    mut rows: BoxStream<'_, Result<Bytes, RoundError>>,
+) -> impl Stream<Item = Vec<Result<Bytes, RoundError>>> + '_ {
+    let mut is_over = false;
+    poll_fn(move |context| {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while !is_over && batch.len() < ROWS_AT_ONCE && bytes < BYTES_AT_ONCE {
+            match rows.poll_next_unpin(context) {
+                Poll::Ready(Some(row)) => {
+                    bytes += row.as_ref().map_or(0, Bytes::len);
+                    batch.push(row);
+                }
+                Poll::Ready(None) => is_over = true,
+                Poll::Pending if batch.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready((!batch.is_empty()).then_some(batch))
+    })
 }
 
 /// Takes the first column off a row: a bit for each receiver.

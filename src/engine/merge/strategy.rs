@@ -44,6 +44,18 @@ pub enum StrategyError {
          choose another with \"bucardo update sync\""
     )]
     Custom,
+    /// A word that means something for rows only.
+    #[error("conflict strategy \"{word}\" means nothing for a sequence")]
+    OfRows {
+        /// The word.
+        word: String,
+    },
+    /// A word that means something for sequences only.
+    #[error("conflict strategy \"{word}\" is one of sequences: a row is neither lower nor higher than another")]
+    OfSequences {
+        /// The word.
+        word: String,
+    },
     /// A list with a name that is no source.
     #[error(
         "conflict strategy \"{words}\" should be a known word or a list of databases, but \"{name}\" is not a source \
@@ -80,6 +92,7 @@ impl Words {
             "latest_all_tables" | "latest_all" => Strategy::LatestAllTables,
             "abort" => Strategy::Abort,
             "custom" if names == ["bucardo_custom"] => return Err(StrategyError::Custom),
+            "lowest" | "highest" => return Err(StrategyError::OfSequences { word: word.to_owned() }),
             _ => return Ok(Some(Self::names(&names))),
         })))
     }
@@ -94,18 +107,22 @@ impl Words {
     ///
     /// [`StrategyError::Unknown`].
     pub fn among<S: AsRef<str>>(&self, sources: &[S]) -> Result<Strategy, StrategyError> {
-        let names = match self {
-            Self::Word(strategy) => return Ok(strategy.clone()),
-            Self::Names(names) => names,
-        };
-        let place = |name: &String| {
-            let found = (0u16..).zip(sources).find(|(_, source)| source.as_ref() == name);
-            found
-                .map(|(place, _)| place)
-                .ok_or_else(|| StrategyError::Unknown { words: names.join(" "), name: name.clone() })
-        };
-        names.iter().map(place).collect::<Result<_, _>>().map(Strategy::Listed)
+        match self {
+            Self::Word(strategy) => Ok(strategy.clone()),
+            Self::Names(names) => places(names, sources).map(Strategy::Listed),
+        }
     }
+}
+
+/// The places of these names among `sources`.
+pub(super) fn places<S: AsRef<str>>(names: &[String], sources: &[S]) -> Result<Vec<u16>, StrategyError> {
+    let place = |name: &String| {
+        let found = (0u16..).zip(sources).find(|(_, source)| source.as_ref() == name);
+        found
+            .map(|(place, _)| place)
+            .ok_or_else(|| StrategyError::Unknown { words: names.join(" "), name: name.clone() })
+    };
+    names.iter().map(place).collect()
 }
 
 impl FromStr for Words {
