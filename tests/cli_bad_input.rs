@@ -114,3 +114,47 @@ async fn databases_that_let_nobody_in_are_named() {
     bucardo.run(&format!("add db L {words} pass=right"));
     assert_eq!(dbs(&control).await, 1);
 }
+
+/// A database must stay one that is named: nobody wants to write into that of the user's name.
+#[tokio::test]
+async fn a_database_without_a_name_is_refused() {
+    let town = Town::found("").await;
+    town.bucardo.add_db("A", &town.a);
+    for (words, complaint) in [
+        ("update db A name=", "must supply a database name"),
+        ("update db A port=99999", "port \"99999\""),
+        ("update db A port=0", "port \"0\""),
+        ("add db B host=127.0.0.1 port=77777 dbname=x user=y --force", "port \"77777\""),
+    ] {
+        assert_names(&refused(&town, words).await, &[complaint]);
+        assert_eq!(
+            town.control.rows("SELECT dbname, dbport FROM bucardo.db").await,
+            [format!("{}|{}", town.a.name, town.a.port)]
+        );
+    }
+}
+
+/// What acts at once cannot be tried out: with `--dry-run` it does nothing.
+#[tokio::test]
+async fn a_dry_run_of_what_acts_at_once_is_refused() {
+    let mut town = Town::found("CREATE TABLE t (id int PRIMARY KEY)").await;
+    town.sync("");
+    town.a.run("INSERT INTO t VALUES (1)").await;
+    for words in ["deactivate s", "purge", "kick s", "start", "stop", "reload", "validate s"] {
+        let complaint = refused(&town, &format!("{words} --dry-run")).await;
+        assert_names(&complaint, &[words.split(' ').next().unwrap(), "--dry-run"]);
+    }
+    assert_eq!(town.control.value("SELECT status FROM bucardo.sync").await, "active");
+}
+
+/// A script that saves a list on a full disk hears of it.
+#[tokio::test]
+async fn output_that_cannot_be_written_is_an_error() {
+    let town = Town::found("").await;
+    town.bucardo.add_db("A", &town.a);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = town.bucardo.command(&["list", "dbs", "--json"]).stdout(full).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert_names(&complaint, &["Cannot write the output", "No space left"]);
+}

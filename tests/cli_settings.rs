@@ -29,12 +29,21 @@ async fn settings_are_shown_and_set_as_they_are_typed() {
     let json: Value = serde_json::from_str(&lab.bucardo.run("show log_level stopfile --json")).unwrap();
     assert_eq!(json, serde_json::json!({"log_level": "verbose", "stopfile": "FullStop"}));
 
+    // Nothing is what was shipped, and what differs in case only is different.
+    assert_eq!(
+        lab.bucardo.run("set email_auth_pass= stopfile=FULLSTOPBUCARDO"),
+        "Set \"email_auth_pass\" to \"***\"\nSet \"stopfile\" to \"FULLSTOPBUCARDO\"\n"
+    );
+    assert_eq!(lab.control.value(stored).await, "");
+
     for (code, words, complaint) in [
         (255, &["set", "nonsense=1"][..], "Unknown setting \"nonsense\""),
         (1, &["set", "log_level=loud"], "Invalid value for 'log_level': must be one of"),
         (1, &["set", "kid_sleep=often"], "Invalid value for 'kid_sleep': must be numeric"),
         (1, &["set", "kid_abort_limit=2.5"], "Invalid value for 'kid_abort_limit': it must be a whole number"),
         (1, &["set", "batch_rows_max=0"], "Invalid value for 'batch_rows_max'"),
+        (1, &["set", "host_safety_check=~["], "Invalid value for 'host_safety_check': regex parse error"),
+        (1, &["set", "piddir=here"], "Invalid value for 'piddir': it must be an absolute path"),
         (1, &["set", "isolation_level=none"], "Invalid value for 'isolation_level'"),
         (1, &["set", "kid_sleep="], "bucardo set NAME=VALUE"),
         (1, &["set", "kid_sleep=1", "log_level=loud"], "Invalid value for 'log_level'"),

@@ -74,6 +74,7 @@ mod round_steps;
 mod round_traps;
 mod service_manager;
 mod sources_follow;
+mod sources_forget;
 mod sources_functions;
 mod sources_given_up;
 mod sources_positions;

@@ -11,17 +11,20 @@ use crate::support::sync_lab::member;
 #[tokio::test]
 async fn missing_rights_are_told_as_grants() {
     let ddl =
-        "CREATE SCHEMA app; CREATE TABLE app.\"Orders\" (id int PRIMARY KEY, note text); CREATE SEQUENCE app.numbers";
-    let mut lab = SyncLab::empty(&["b"], ddl, &["app.Orders:id", "app.numbers"]).await;
+        "CREATE SCHEMA app; CREATE TABLE app.\"Orders\" (id int PRIMARY KEY, note text); CREATE SEQUENCE app.numbers;
+               CREATE TABLE app.\"it\"\"s\" (id int PRIMARY KEY) PARTITION BY RANGE (id);
+               CREATE TABLE app.\"low\"\"er\" PARTITION OF app.\"it\"\"s\" FOR VALUES FROM (0) TO (10)";
+    let mut lab = SyncLab::empty(&["b"], ddl, &["app.Orders:id", "app.it\"s:id", "app.numbers"]).await;
     let version: i64 = lab.on("a").number("SHOW server_version_num").await;
-    let role = format!("replicator_{}", std::process::id());
+    let name = format!("replicator\"_{}", std::process::id());
+    let role = format!("\"{}\"", name.replace('"', "\"\""));
     lab.on("a").run(&format!("CREATE ROLE {role} LOGIN")).await;
-    for (place, name) in ["a", "b"].into_iter().enumerate() {
-        lab.on(name).run(&format!("GRANT USAGE ON SCHEMA app TO {role}")).await;
-        let database = lab.on(name);
+    for (place, db) in ["a", "b"].into_iter().enumerate() {
+        lab.on(db).run(&format!("GRANT USAGE ON SCHEMA app TO {role}")).await;
+        let database = lab.on(db);
         database.run(&format!("REVOKE TEMPORARY ON DATABASE \"{}\" FROM PUBLIC", database.name)).await;
-        let words = format!("host={} port={} user={role} dbname={}", database.host, database.port, database.name);
-        lab.sync.members[place] = member(name, &words, if place == 0 { Role::Source } else { Role::Target });
+        let words = format!("host={} port={} user={name} dbname={}", database.host, database.port, database.name);
+        lab.sync.members[place] = member(db, &words, if place == 0 { Role::Source } else { Role::Target });
     }
     let error = lab.validate().await.unwrap_err();
     let ValidateError::Problems { problems } = &error else { panic!("{error}") };
@@ -44,6 +47,9 @@ async fn missing_rights_are_told_as_grants() {
     lab.on("a")
         .run("UPDATE app.\"Orders\" SET id = 2; TRUNCATE app.\"Orders\"; INSERT INTO app.\"Orders\" VALUES (3, 'y')")
         .await;
+    lab.drain("b").await;
+    // The application's statement reads the partition with the rights of the role.
+    lab.on("a").run("INSERT INTO app.\"it\"\"s\" VALUES (1); TRUNCATE app.\"low\"\"er\"").await;
     lab.drain("b").await;
     lab.assert_same().await;
 }

@@ -1,3 +1,3 @@
 -- Nobody wants these changes any more.
 --   {delta}
-DELETE FROM {delta}
+TRUNCATE {delta}

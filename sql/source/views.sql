@@ -28,7 +28,7 @@ BEGIN
     USING wanted;
 END $$;
 
--- Versions 3 and 4: all changes in one table, keys as text.
+-- Versions 3 and 4: all changes in one table, keys as text: for those who may read the view.
 CREATE OR REPLACE FUNCTION bucardo.bucardo_delta_all()
 RETURNS TABLE (tablename oid, rowid text, txntime timestamptz, rowid2 text, rowid3 text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -36,6 +36,11 @@ DECLARE
     one   record;
     names text[];
 BEGIN
+    IF NOT has_table_privilege(session_user, 'bucardo.bucardo_delta', 'SELECT') THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('permission denied for view bucardo.bucardo_delta: "%s" may not read it', session_user),
+            HINT = format('GRANT SELECT ON bucardo.bucardo_delta TO %I', session_user);
+    END IF;
     FOR one IN
         SELECT c.relation, format('bucardo.%I', c.deltaname) AS delta FROM bucardo.captured AS c ORDER BY c.id
     LOOP

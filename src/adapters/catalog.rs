@@ -23,6 +23,7 @@ use crate::config::{ClassicSetting, Layers};
 use crate::daemon::Voices;
 use crate::pg::{Access, SqlFile, cause, causes, classify};
 
+const PATIENCE: SqlFile = SqlFile::new(include_str!("../../sql/daemon/patience.sql"));
 const NOTIFY: SqlFile = SqlFile::new(include_str!("../../sql/daemon/notify.sql"));
 
 /// The control database. One session holds the lease and serves all calls, one after the other.
@@ -155,6 +156,7 @@ impl Inner {
         let mut session = self.session.lock().await;
         let control = session.control()?;
         let transaction = control.client_mut().transaction().await.map_err(sql_fault("begin"))?;
+        transaction.batch_execute(PATIENCE.text()).await.map_err(sql_fault("begin"))?;
         let (sync, times) = (run.kid.sync.as_str(), (run.started, run.ended));
         let between = between(&run.kid);
         match &run.outcome {
@@ -194,12 +196,14 @@ impl Inner {
 
     async fn show_run(&self, run: OpenRun) -> Result<(), Fault> {
         let mut session = self.session.lock().await;
-        let (client, whose) = (session.control()?.client(), (run.kid.sync.as_str(), between(&run.kid)));
+        let whose = (run.kid.sync.as_str(), between(&run.kid));
+        let transaction = session.control()?.client_mut().transaction().await.map_err(sql_fault("begin"))?;
+        transaction.batch_execute(PATIENCE.text()).await.map_err(sql_fault("begin"))?;
         match &run.doing {
-            Some(doing) => runs::show(client, whose, run.started, counts(&run.so_far), doing).await?,
-            None => runs::break_off(client, whose).await?,
+            Some(doing) => runs::show(&transaction, whose, run.started, counts(&run.so_far), doing).await?,
+            None => runs::break_off(&transaction, whose).await?,
         }
-        Ok(())
+        transaction.commit().await.map_err(sql_fault("commit the run history"))
     }
 
     /// Marks a request for a whole copy as done once every target has answered it.
@@ -269,7 +273,7 @@ impl Inner {
 /// hide the settings of the file.
 #[must_use]
 pub fn changed_settings(found: &settings::Settings) -> Vec<ClassicSetting> {
-    let changed = found.iter().filter(|(_, setting)| !setting.value.eq_ignore_ascii_case(&setting.default));
+    let changed = found.iter().filter(|(_, setting)| setting.value != setting.default);
     changed.map(|(name, setting)| (name.to_owned(), setting.value.clone())).collect()
 }
 

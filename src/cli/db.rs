@@ -6,7 +6,7 @@ use super::words::{self, Key, Kind, Parsed};
 use super::{CliError, Context, Outcome, choose, classic, dbgroup, output, relations, sync, uninstall, update};
 use crate::catalog::dbs::{self, DbListing, DbRow};
 use crate::catalog::{Table, groups};
-use crate::pg::connect;
+use crate::pg::{Access, connect};
 
 pub(super) const KEYS: [Key; 16] = [
     Key::new("dbname", &["db"], Kind::Text),
@@ -53,6 +53,7 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
         }
     }
     for row in &rows {
+        check_place(row, "add")?;
         let version = test(ctx, row).await?;
         dbs::add(&transaction, row).await?;
         let place = row.access().map(|access| access.describe()).unwrap_or_default();
@@ -93,9 +94,6 @@ fn row(parsed: &Parsed, name: &str, place: usize, count: usize) -> Result<DbRow,
     let environment = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
     let (service, dsn, dbname) = (text("service"), text("dsn"), text("dbname"));
     let elsewhere = !service.is_empty() || !dsn.is_empty();
-    if dbname.is_empty() && !elsewhere {
-        return Err(CliError::refuse("Cannot add database: must supply a database name to connect to"));
-    }
     let kind = value("type").map_or(Ok(dbs::POSTGRES), |word| {
         words::database_kind(&word).ok_or_else(|| CliError::die(format!("Unknown database type: {word}")))
     })?;
@@ -124,6 +122,26 @@ fn row(parsed: &Parsed, name: &str, place: usize, count: usize) -> Result<DbRow,
         dsn,
         queue: dbs::QueueRow::default(),
     })
+}
+
+/// Whether it says which database is meant, and on which port.
+fn check_place(row: &DbRow, doing: &str) -> Result<(), CliError> {
+    if row.dbname.is_empty() && row.service.is_empty() && row.dsn.is_empty() && !names_database(&row.conn) {
+        return Err(CliError::refuse(format!("Cannot {doing} database: must supply a database name to connect to")));
+    }
+    // What is no number at all is told by whoever connects.
+    let is_number = |piece: &str| !piece.is_empty() && piece.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = |piece: &str| !is_number(piece) || piece.parse::<u16>().is_ok_and(|port| port > 0);
+    if !row.port.split(',').all(fits) {
+        return Err(CliError::refuse(format!("Cannot {doing} database: port \"{}\" is not one", row.port))
+            .hint("a port is a number from 1 to 65535; several hosts have as many, with commas"));
+    }
+    Ok(())
+}
+
+/// Further words of the connection may name it.
+fn names_database(conn: &str) -> bool {
+    Access::parse(conn).is_ok_and(|access| access.get("dbname").is_some())
 }
 
 /// So many KIDs at a time; 0, or nothing: all.
@@ -261,6 +279,9 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
             regroup(ctx, &transaction, &known, name, wanted).await?;
         }
         let row = dbs::rows(&transaction, Some(&[name.to_owned()])).await?.pop();
+        if let Some(row) = row.as_ref().filter(|row| row.kind == dbs::POSTGRES) {
+            check_place(row, "update")?;
+        }
         if let Some(row) = row.filter(|row| row.kind == dbs::POSTGRES && row.status == "active") {
             let access = row.access()?;
             if let Err(error) = Box::pin(connect(&access, "bucardo CLI")).await {

@@ -64,6 +64,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
             if answer != Answer::Killed {
                 break;
             }
+            tokio::time::sleep(Duration::from_secs(ctx.options.retry_sleep.into())).await;
             ctx.out.say(format!("Retry #{number}"));
             answer = kick(ctx, &mut ear, name, limit).await?;
         }

@@ -93,7 +93,13 @@ pub struct Context {
 #[must_use]
 pub fn main(args: &[String]) -> u8 {
     match Context::read(args).and_then(|ctx| start(&ctx)) {
-        Ok(code) => code,
+        Ok(code) => match output::failure() {
+            Some(error) => {
+                crate::report::failed(&format!("Cannot write the output: {error}"), None);
+                code.max(EXIT_USAGE)
+            }
+            None => code,
+        },
         Err(error) => {
             crate::report::failed(&error.message, error.hint.as_deref());
             error.code
@@ -227,6 +233,12 @@ fn start(ctx: &Context) -> Outcome {
     if ctx.verb.is_empty() {
         return Err(CliError::refuse("Missing required command"));
     }
+    if ctx.options.dry_run && AT_ONCE.contains(&ctx.verb.as_str()) {
+        return Err(CliError::refuse(format!(
+            "\"{}\" acts at once and knows no --dry-run: nothing was done",
+            ctx.verb
+        )));
+    }
     if ctx.verb == "start" && ctx.options.foreground {
         return start::foreground(ctx);
     }
@@ -236,6 +248,23 @@ fn start(ctx: &Context) -> Outcome {
         .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
     runtime.block_on(dispatch(ctx))
 }
+
+/// Verbs that act at once: what they do is no change of the catalog that could be taken back.
+const AT_ONCE: [&str; 13] = [
+    "activate",
+    "deactivate",
+    "demo",
+    "kick",
+    "pause",
+    "purge",
+    "reload",
+    "reopen",
+    "restart",
+    "resume",
+    "start",
+    "stop",
+    "validate",
+];
 
 /// One arm a verb; each future is boxed, so that the sum of them does not lie on the stack.
 async fn dispatch(ctx: &Context) -> Outcome {

@@ -1,6 +1,7 @@
 //! What a command prints: results on stdout, problems on stderr, all of it bowing to `--quiet`, `--verbose`, `--json`.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -42,7 +43,7 @@ impl Output {
     /// Prints a line, unless `--quiet` or `--json` was given.
     pub fn say(&self, line: impl AsRef<str>) {
         if !self.quiet && !self.json {
-            line_to(&mut std::io::stdout().lock(), line.as_ref());
+            self.always(line);
         }
     }
 
@@ -55,15 +56,14 @@ impl Output {
 
     /// Prints a line whatever was given; stdout.
     pub fn always(&self, line: impl AsRef<str>) {
-        line_to(&mut std::io::stdout().lock(), line.as_ref());
+        note(writeln!(std::io::stdout().lock(), "{}", line.as_ref()));
     }
 
     /// Prints part of a line and flushes it, unless `--quiet` or `--json` was given.
     pub fn part(&self, text: impl AsRef<str>) {
         if !self.quiet && !self.json {
             let mut out = std::io::stdout().lock();
-            // A closed pipe takes no more output; the command itself goes on.
-            let _ = out.write_all(text.as_ref().as_bytes()).and_then(|()| out.flush());
+            note(out.write_all(text.as_ref().as_bytes()).and_then(|()| out.flush()));
         }
     }
 
@@ -77,7 +77,8 @@ impl Output {
 
     /// Prints a problem that does not end the command; stderr.
     pub fn warn(&self, line: impl AsRef<str>) {
-        line_to(&mut std::io::stderr().lock(), line.as_ref());
+        // Without a stderr there is nobody to tell.
+        let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
     }
 
     /// Prints a value as JSON, indented.
@@ -88,7 +89,7 @@ impl Output {
     pub fn json(&self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| CliError::die(format!("cannot write the result as JSON: {error}")))?;
-        line_to(&mut std::io::stdout().lock(), &text);
+        self.always(text);
         Ok(())
     }
 
@@ -111,9 +112,20 @@ impl Output {
     }
 }
 
-fn line_to(out: &mut impl Write, line: &str) {
-    // A closed pipe (`bucardo list all | head`) is no fault of the command.
-    let _ = writeln!(out, "{line}");
+static FAILURE: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Why something could not be written to stdout, the first time that this happened.
+pub(super) fn failure() -> Option<&'static std::io::Error> {
+    FAILURE.get()
+}
+
+fn note(written: std::io::Result<()>) {
+    // A closed pipe (`bucardo list all | head`) is no fault of the command; on everything else it ends with an error.
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = FAILURE.set(error);
+    }
 }
 
 /// `"A"`, or `"A","B"`: names as messages list them.

@@ -61,7 +61,7 @@ fn value<'a>(name: &str, setting: &'a Setting) -> &'a str {
 pub(super) async fn set(ctx: &Context, given: &[String]) -> Outcome {
     let pairs: Vec<(String, &str)> =
         given.iter().map(|word| words::pair(word)).collect::<Option<_>>().unwrap_or_default();
-    if pairs.is_empty() || pairs.iter().any(|(_, value)| value.is_empty()) {
+    if pairs.is_empty() {
         return Err(CliError::usage("set"));
     }
     let mut control = ctx.control().await?;
@@ -80,7 +80,7 @@ pub(super) async fn set(ctx: &Context, given: &[String]) -> Outcome {
                 .suggest(&name, known.iter().map(|(known, _)| known))
         })?;
         let value = match name.as_str() {
-            "default_conflict_strategy" if value.eq_ignore_ascii_case("none") => String::new(),
+            "default_conflict_strategy" if value.is_empty() || value.eq_ignore_ascii_case("none") => String::new(),
             "default_conflict_strategy" => strategy::stored_for_all(&transaction, value).await?,
             _ => checked(&name, value, setting)?,
         };
@@ -104,6 +104,10 @@ pub(super) async fn set(ctx: &Context, given: &[String]) -> Outcome {
 /// number takes numbers only.
 fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliError> {
     let is_number = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
+    if value.is_empty() {
+        // Back to what was shipped.
+        return if setting.default.is_empty() { Ok(String::new()) } else { Err(CliError::usage("set")) };
+    }
     match name {
         "log_level" => words::checked(name, value, LOG_LEVELS),
         "log_showtime" => words::checked(name, value, words::Kind::OneOf(&["0", "1", "2", "3"])),

@@ -2,7 +2,7 @@
 
 use config::Value;
 
-use super::SettingsError;
+use super::{SettingsError, host_is_safe};
 
 /// Settings of former versions that are accepted and have no effect, and why.
 const MEANINGLESS: [(&str, &str); 22] = [
@@ -87,10 +87,14 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         None => Err(fault("it must be a number of seconds; below 0: no retry")),
     };
     let (path, value) = match name.to_lowercase().as_str() {
+        "piddir" if !value.starts_with('/') => return Err(fault("it must be an absolute path")),
         "piddir" => ("daemon.piddir", text()),
         "stopfile" => ("daemon.stopfile", text()),
         "reason_file" => ("daemon.reason_file", text()),
-        "host_safety_check" => ("daemon.host_safety_check", text()),
+        "host_safety_check" => {
+            host_is_safe(value, "")?;
+            ("daemon.host_safety_check", text())
+        }
         "log_level" => ("log.level", level(value).ok_or_else(|| fault("it must be terse, normal, verbose or debug"))?),
         "log_showpid" => ("log.show_pid", switch()?),
         "log_showlevel" => ("log.show_level", switch()?),

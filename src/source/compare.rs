@@ -100,9 +100,13 @@ fn compare_columns(source: &Column, target: &Column, key: &[String], strict: boo
 /// Types that differ but take every value of the source's.
 fn is_wider(source: &str, target: &str) -> bool {
     let text = |name: &str| matches!(name, "text" | "character varying");
-    let stamp = |name: &str| name.starts_with("timestamp");
+    // Digits of a second; a target with fewer rounds.
+    let digits = |name: &str| -> Option<u32> {
+        let rest = name.strip_prefix("timestamp")?;
+        rest.strip_prefix('(').map_or(Some(6), |it| it.split(')').next()?.parse().ok())
+    };
     (text(source) && text(target))
-        || (stamp(source) && stamp(target))
+        || matches!((digits(source), digits(target)), (Some(source), Some(target)) if source <= target)
         || matches!((source, target), ("smallint", "integer" | "bigint") | ("integer", "bigint"))
         || (target == "text" && source.starts_with("character varying"))
         || grows("character varying", source, target)
@@ -181,6 +185,8 @@ mod tests {
             ("character varying(10)", "character varying"),
             ("integer", "bigint"),
             ("timestamp with time zone", "timestamp without time zone"),
+            ("timestamp(0) without time zone", "timestamp without time zone"),
+            ("timestamp(0) without time zone", "timestamp(3) without time zone"),
         ] {
             let found = compare(&table(&[("a", source)]), &table(&[("a", target)]), &[], true);
             assert!(matches!(found[..], [Difference::Warning(_)]), "{source} -> {target}: {found:?}");
@@ -188,6 +194,8 @@ mod tests {
         for (source, target) in [
             ("character varying(20)", "character varying(10)"),
             ("bigint", "integer"),
+            ("timestamp without time zone", "timestamp(0) without time zone"),
+            ("timestamp(3) with time zone", "timestamp(2) with time zone"),
             ("numeric(5,2)", "numeric(6,2)"),
         ] {
             assert_eq!(

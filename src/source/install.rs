@@ -13,8 +13,8 @@ use tokio_postgres::Transaction;
 use super::relation::{Relation, relations};
 use super::triggers::{Captured, Place, TRIGGER_PREFIX, Trigger};
 use super::validate::ValidateError;
-use super::{functions, key_index, names, views};
-use crate::catalog::{Goat, Role, SyncDetail};
+use super::{forget, functions, key_index, names, views};
+use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile, classify};
 use bucardo_actors::model::{DbName, Failure, SyncName};
 
@@ -30,19 +30,14 @@ const NAME_TAKEN: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_na
 const DELTA_TABLE: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_table.sql"));
 const RETYPE: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_retype.sql"));
 const KICK: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kick.sql"));
-const ONE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_one.sql"));
-const DELTA_CLEAR: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_clear.sql"));
 const KICKS: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_kicks.sql"));
 const INSTALLED: SqlFile = SqlFile::new(include_str!("../../sql/source/installed.sql"));
 const OUR_TRIGGERS: SqlFile = SqlFile::new(include_str!("../../sql/source/our_triggers.sql"));
 const PARTITIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/partitions.sql"));
 const GATE: SqlFile = SqlFile::new(include_str!("../../sql/source/gate_create.sql"));
-const FORGET_SYNC: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_sync.sql"));
-const TRACK_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/track_prune.sql"));
 const ADOPTED_ADD: SqlFile = SqlFile::new(include_str!("../../sql/source/adopted_add.sql"));
 const ADOPTED_TAKE: SqlFile = SqlFile::new(include_str!("../../sql/source/adopted_take.sql"));
 const ADOPT_ROWS: SqlFile = SqlFile::new(include_str!("../../sql/source/adopt_rows.sql"));
-const CAPTURED_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_prune.sql"));
 
 /// How long one attempt waits for a table's lock; everybody who writes to the table waits behind us that long.
 pub(super) const LOCK_TIMEOUT: &str = "2s";
@@ -86,7 +81,7 @@ pub(super) async fn source(
         }
         captured.push(table.id);
     }
-    prune(conn, source, sync, &captured).await.map_err(at("forgetting what left the sync".into()))?;
+    forget::what_left(conn, source, sync, &captured).await.map_err(at("forgetting what left the sync".into()))?;
     Ok(warnings)
 }
 
@@ -301,7 +296,7 @@ async fn delta_name(txn: &Transaction<'_>, goat: &Goat) -> Result<String, tokio_
     Ok(format!("delta_{}", names::hashed_base(&goat.schema, &goat.name)))
 }
 
-async fn kicks(txn: &Transaction<'_>, captured: i32) -> Result<Vec<String>, tokio_postgres::Error> {
+pub(super) async fn kicks(txn: &Transaction<'_>, captured: i32) -> Result<Vec<String>, tokio_postgres::Error> {
     Ok(txn.query(KICKS.text(), &[&captured]).await?.iter().map(|row| row.get("sync")).collect())
 }
 
@@ -375,57 +370,4 @@ async fn drop_triggers(
         }
     }
     Ok(())
-}
-
-/// Forgets tables and readers that are no longer part of the sync, so that they hold back no purge.
-async fn prune(
-    conn: &mut Connection,
-    source: &DbName,
-    sync: &SyncDetail,
-    captured: &[i32],
-) -> Result<(), tokio_postgres::Error> {
-    let txn = conn.transaction().await?;
-    let left = txn.query(CAPTURED_PRUNE.text(), &[&sync.name.as_str(), &captured]).await?;
-    for row in left {
-        release(&txn, row.get("captured")).await?;
-    }
-    let readers = sync.members.iter().filter(|it| it.role != Role::Fullcopy && it.db.name != *source);
-    let readers: Vec<&str> = readers.map(|it| it.db.name.as_str()).collect();
-    txn.execute(TRACK_PRUNE.text(), &[&sync.name.as_str(), &readers]).await?;
-    txn.commit().await
-}
-
-/// Writes the functions of a captured table anew after a sync left it. Takes no lock on the table. When no sync is left,
-/// nothing more is captured, and what waits is dropped.
-async fn release(txn: &Transaction<'_>, captured: i32) -> Result<(), tokio_postgres::Error> {
-    let row = txn.query_one(ONE.text(), &[&captured]).await?;
-    let delta = Sql::qualified("bucardo", row.get("deltaname"));
-    let (key, by_row) = (row.get("key_columns"), row.get("by_row"));
-    let table = Captured { id: captured, delta, key, kicks: kicks(txn, captured).await?, by_row };
-    let functions = if row.get("wanted") {
-        table.functions()
-    } else {
-        txn.batch_execute(&DELTA_CLEAR.fill(&[("delta", &table.delta)])).await?;
-        table.idle_functions()
-    };
-    for function in functions {
-        txn.batch_execute(&function).await?;
-    }
-    Ok(())
-}
-
-/// Takes a sync out of a source: nothing is kept for it, and its changes kick nobody. Triggers and delta tables stay.
-pub(super) async fn forget_source(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
-    if !exists(conn, "bucardo.track").await? {
-        return Ok(());
-    }
-    let txn = conn.transaction().await?;
-    let none: [i32; 0] = [];
-    for row in txn.query(CAPTURED_PRUNE.text(), &[&sync.as_str(), &none.as_slice()]).await? {
-        release(&txn, row.get("captured")).await?;
-    }
-    txn.execute(FORGET_SYNC.text(), &[&sync.as_str()]).await?;
-    let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));
-    txn.batch_execute(&format!("DROP SEQUENCE IF EXISTS {gate}")).await?;
-    txn.commit().await
 }

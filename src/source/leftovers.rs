@@ -6,13 +6,14 @@
 
 use bucardo_actors::model::SyncName;
 
-use super::install::{self, LOCK, LOCK_PAUSE, LOCK_TIMEOUT, exists, is_worth_trying_again};
-use super::registry;
+use super::install::{LOCK, LOCK_PAUSE, LOCK_TIMEOUT, exists, is_worth_trying_again};
+use super::{forget, registry};
 use crate::pg::{Connection, Sql, SqlFile};
 
 const LEFTOVERS: SqlFile = SqlFile::new(include_str!("../../sql/source/leftovers.sql"));
 const REGISTERED: SqlFile = SqlFile::new(include_str!("../../sql/source/registered_syncs.sql"));
 const UNUSED: SqlFile = SqlFile::new(include_str!("../../sql/source/unused.sql"));
+const ONE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_one.sql"));
 const DELETE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_delete.sql"));
 
 /// What this program has in a database.
@@ -81,7 +82,7 @@ pub async fn look(conn: &Connection) -> Result<Option<Leftovers>, tokio_postgres
 ///
 /// What the server or the connection says; what was forgotten before stays forgotten.
 pub async fn forget(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
-    install::forget_source(conn, sync).await?;
+    forget::source(conn, sync).await?;
     registry::forget_positions(conn, sync).await
 }
 
@@ -101,11 +102,12 @@ pub async fn drop_unused(conn: &mut Connection) -> Result<Vec<String>, tokio_pos
         // CASCADE takes the triggers, and nothing else can depend on a trigger function.
         let mut script: String =
             functions.iter().map(|function| format!("DROP FUNCTION {function} CASCADE;")).collect();
-        let view = format!("track_{}", delta.trim_start_matches("delta_"));
+        let view = format!("track_{}", delta.strip_prefix("delta_").unwrap_or(&delta));
         script.push_str(&format!("DROP VIEW IF EXISTS {};", Sql::qualified("bucardo", &view)));
         script.push_str(&format!("DROP TABLE IF EXISTS {}", Sql::qualified("bucardo", &delta)));
-        with_retries(conn, &script, Some(id)).await?;
-        dropped.push(format!("{}.{}", row.get::<_, &str>("schemaname"), row.get::<_, &str>("tablename")));
+        if with_retries(conn, &script, Some(id)).await? {
+            dropped.push(format!("{}.{}", row.get::<_, &str>("schemaname"), row.get::<_, &str>("tablename")));
+        }
     }
     Ok(dropped)
 }
@@ -116,10 +118,14 @@ pub async fn drop_unused(conn: &mut Connection) -> Result<Vec<String>, tokio_pos
 ///
 /// What the server or the connection says, also that a table stayed locked; then nothing is changed.
 pub async fn drop_all(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
-    with_retries(conn, "DROP SCHEMA bucardo CASCADE", None).await
+    with_retries(conn, "DROP SCHEMA bucardo CASCADE", None).await.map(drop)
 }
 
-async fn with_retries(conn: &mut Connection, script: &str, captured: Option<i32>) -> Result<(), tokio_postgres::Error> {
+async fn with_retries(
+    conn: &mut Connection,
+    script: &str,
+    captured: Option<i32>,
+) -> Result<bool, tokio_postgres::Error> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -130,14 +136,22 @@ async fn with_retries(conn: &mut Connection, script: &str, captured: Option<i32>
     }
 }
 
-async fn once(conn: &mut Connection, script: &str, captured: Option<i32>) -> Result<(), tokio_postgres::Error> {
+/// What a sync has begun to want meanwhile stays.
+async fn once(conn: &mut Connection, script: &str, captured: Option<i32>) -> Result<bool, tokio_postgres::Error> {
     let txn = conn.transaction().await?;
     txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL client_min_messages = warning"))
         .await?;
     txn.batch_execute(LOCK.text()).await?;
-    txn.batch_execute(script).await?;
     if let Some(id) = captured {
+        let row = txn.query_opt(ONE.text(), &[&id]).await?;
+        if row.is_none_or(|row| row.get("wanted")) {
+            return Ok(false);
+        }
+        txn.batch_execute(script).await?;
         txn.execute(DELETE.text(), &[&id]).await?;
+    } else {
+        txn.batch_execute(script).await?;
     }
-    txn.commit().await
+    txn.commit().await?;
+    Ok(true)
 }

@@ -6,6 +6,7 @@ pub mod counts;
 pub mod deltas;
 pub mod examine;
 pub mod floor;
+mod forget;
 mod functions;
 mod gate;
 pub mod given_up;

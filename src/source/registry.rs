@@ -5,8 +5,9 @@
 
 use bucardo_actors::model::{DbName, Pair, SyncName};
 
+use super::forget;
 use super::given_up::GivenUp;
-use super::install::{LOCK, create_once, exists, forget_source};
+use super::install::{LOCK, create_once, exists};
 use super::site::Site;
 use super::validate::ValidateError;
 use crate::catalog::{Member, Role, SyncDetail};
@@ -132,7 +133,7 @@ pub(super) async fn forget_captured(conn: &mut Connection, sync: &SyncName) -> R
     if exists(conn, "bucardo.track").await?
         && conn.query_one(CAPTURES.text(), &[&sync.as_str()]).await?.get::<_, bool>("captures")
     {
-        forget_source(conn, sync).await?;
+        forget::source(conn, sync).await?;
     }
     Ok(())
 }

@@ -61,6 +61,10 @@ pub struct Relation {
     pub may_write: bool,
     /// We may put triggers on it.
     pub may_trigger: bool,
+    /// Partitions below it that we may not read or put triggers on, quoted.
+    pub pieces_denied: Vec<String>,
+    /// Partitions below it of which policies hide rows from us, quoted.
+    pub pieces_policed: Vec<String>,
     /// Another table's foreign key points at it, so that `TRUNCATE` alone is refused.
     pub is_referenced: bool,
     /// Its columns, in order; empty for a sequence.
@@ -120,6 +124,8 @@ pub async fn relations(
             may_select: row.get("may_select"),
             may_write: row.get("may_write"),
             may_trigger: row.get("may_trigger"),
+            pieces_denied: row.get("pieces_denied"),
+            pieces_policed: row.get("pieces_policed"),
             is_referenced: row.get("is_referenced"),
             columns: Vec::new(),
         })

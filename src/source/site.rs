@@ -9,7 +9,7 @@ use super::install::exists;
 use super::relation::{Relation, relations};
 use super::validate::ValidateError;
 use crate::catalog::{Db, Goat, GoatKind, Role, SyncDetail};
-use crate::pg::{Connection, SqlFile, connect};
+use crate::pg::{Connection, Sql, SqlFile, connect};
 
 const RIGHTS: SqlFile = SqlFile::new(include_str!("../../sql/source/rights.sql"));
 const NESTED: SqlFile = SqlFile::new(include_str!("../../sql/source/nested.sql"));
@@ -99,14 +99,18 @@ pub(super) async fn check_site(
     }
     if !site.may_create && !is_only_read {
         problems.push(format!(
-            "role \"{}\" may not create in database \"{db}\": run GRANT CREATE ON DATABASE \"{}\" TO \"{}\", or make it the owner of schema bucardo",
-            site.role_name, site.database, site.role_name
+            "role \"{}\" may not create in database \"{db}\": run GRANT CREATE ON DATABASE {} TO {}, or make it the owner of schema bucardo",
+            site.role_name,
+            Sql::ident(&site.database),
+            Sql::ident(&site.role_name)
         ));
     }
     if !site.may_temp && !is_only_read {
         problems.push(format!(
-            "role \"{}\" may not make temporary tables in database \"{db}\": run GRANT TEMPORARY ON DATABASE \"{}\" TO \"{}\"",
-            site.role_name, site.database, site.role_name
+            "role \"{}\" may not make temporary tables in database \"{db}\": run GRANT TEMPORARY ON DATABASE {} TO {}",
+            site.role_name,
+            Sql::ident(&site.database),
+            Sql::ident(&site.role_name)
         ));
     }
     for (goat, relation) in site.goats.iter().zip(&site.relations) {
@@ -157,6 +161,7 @@ async fn check_nested(sync: &SyncDetail, site: &Site<'_>, problems: &mut Vec<Str
 
 fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, problems: &mut Vec<String>) {
     let (db, schema, name, role) = (&site.db.name, &goat.schema, &goat.name, &site.role_name);
+    let grantee = Sql::ident(role);
     if !relation.schema_exists {
         problems.push(format!("Could not find schema \"{schema}\" in database \"{db}\"!"));
         return;
@@ -181,8 +186,11 @@ fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, problems: &
     }
     if relation.is_policed {
         problems.push(format!(
-            "row-level security hides rows of \"{schema}.{name}\" in database \"{db}\" from role \"{role}\": run ALTER ROLE \"{role}\" BYPASSRLS"
+            "row-level security hides rows of \"{schema}.{name}\" in database \"{db}\" from role \"{role}\": run ALTER ROLE {grantee} BYPASSRLS"
         ));
+    }
+    if site.is_captured {
+        check_pieces(goat, relation, site, problems);
     }
     let mut wants: Vec<&str> = Vec::new();
     if !relation.may_select {
@@ -197,7 +205,25 @@ fn check_relation(goat: &Goat, relation: &Relation, site: &Site<'_>, problems: &
     if !wants.is_empty() {
         let (wants, kind) = (wants.join(", "), if goat.kind == GoatKind::Table { "TABLE" } else { "SEQUENCE" });
         problems.push(format!(
-            "role \"{role}\" lacks rights on \"{schema}.{name}\" in database \"{db}\": run GRANT {wants} ON {kind} \"{schema}\".\"{name}\" TO \"{role}\""
+            "role \"{role}\" lacks rights on \"{schema}.{name}\" in database \"{db}\": run GRANT {wants} ON {kind} {} TO {grantee}",
+            Sql::qualified(schema, name)
+        ));
+    }
+}
+
+/// Partitions are captured each on its own, since they may be written to directly.
+fn check_pieces(goat: &Goat, relation: &Relation, site: &Site<'_>, problems: &mut Vec<String>) {
+    let (db, table, role, grantee) = (&site.db.name, goat.label(), &site.role_name, Sql::ident(&site.role_name));
+    if !relation.pieces_denied.is_empty() {
+        problems.push(format!(
+            "role \"{role}\" lacks rights on partitions of \"{table}\" in database \"{db}\": run GRANT SELECT, TRIGGER ON TABLE {} TO {grantee}",
+            relation.pieces_denied.join(", ")
+        ));
+    }
+    if !relation.pieces_policed.is_empty() {
+        problems.push(format!(
+            "row-level security hides rows of {}, partitions of \"{table}\", in database \"{db}\" from role \"{role}\": run ALTER ROLE {grantee} BYPASSRLS",
+            relation.pieces_policed.join(", ")
         ));
     }
 }
@@ -209,10 +235,11 @@ async fn check_replica_role(site: &Site<'_>, problems: &mut Vec<String>) -> Resu
         Ok(()) => Ok(()),
         Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) => {
             let (role, db) = (&site.role_name, &site.db.name);
+            let grantee = Sql::ident(role);
             let how = if site.conn.server_version() >= 150_000 {
-                format!("run GRANT SET ON PARAMETER session_replication_role TO \"{role}\"")
+                format!("run GRANT SET ON PARAMETER session_replication_role TO {grantee}")
             } else {
-                format!("servers before version 15 ask for a superuser: run ALTER ROLE \"{role}\" SUPERUSER")
+                format!("servers before version 15 ask for a superuser: run ALTER ROLE {grantee} SUPERUSER")
             };
             problems.push(format!("role \"{role}\" may not set session_replication_role in database \"{db}\": {how}"));
             Ok(())

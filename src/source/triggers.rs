@@ -60,7 +60,9 @@ impl Captured {
             let columns = self.key.iter().map(|column| Sql::trusted(format!("{alias}.{}", Sql::ident(column))));
             Sql::join(columns, ", ")
         };
-        let kicks = self.kick_text();
+        let kicks = self.kick_text("");
+        // A statement that changed no row is no news.
+        let kicks_if_written = self.kick_text("FOUND AND ");
         let create = |name: &str, body: String| {
             FUNCTION.fill(&[("function", &self.function(name)), ("body", &Sql::literal(&body))])
         };
@@ -69,9 +71,9 @@ impl Captured {
             create(name, CAPTURE.fill(&[("delta", &self.delta), ("keys", &keys), ("rows", &rows), ("kicks", kicks)]))
         };
         let mut functions = vec![
-            capture("new", format!("SELECT {} FROM n", of("n")), &kicks),
-            capture("old", format!("SELECT {} FROM o", of("o")), &kicks),
-            capture("moved", format!("SELECT {} FROM n UNION SELECT {} FROM o", of("n"), of("o")), &kicks),
+            capture("new", format!("SELECT {} FROM n", of("n")), &kicks_if_written),
+            capture("old", format!("SELECT {} FROM o", of("o")), &kicks_if_written),
+            capture("moved", format!("SELECT {} FROM n UNION SELECT {} FROM o", of("n"), of("o")), &kicks_if_written),
             // The statement trigger of the same UPDATE kicks.
             capture("key", format!("VALUES ({})", of("OLD")), &Sql::default()),
             create("truncate", TRUNCATED.fill(&[("captured", &Sql::trusted(self.id.to_string())), ("kicks", &kicks)])),
@@ -183,10 +185,11 @@ impl Captured {
         Sql::qualified("bucardo", &self.function_name(what))
     }
 
-    fn kick_text(&self) -> Sql {
+    fn kick_text(&self, written: &str) -> Sql {
         let kicks = self.kicks.iter().map(|sync| {
             let gate = Sql::qualified("bucardo", &names::gate(sync));
             Sql::trusted(KICK.fill(&[
+                ("written", &Sql::trusted(written.to_owned())),
                 ("gate", &Sql::literal(gate.as_str())),
                 ("payload", &Sql::literal(&format!("kick_sync_{sync}"))),
             ]))

@@ -8,7 +8,7 @@ use bucardo_actors::model::{DbName, Failure, SyncName};
 
 use super::compare::{Difference, compare};
 use super::site::{self, Site};
-use super::{install, mapped, registry, strategies};
+use super::{forget, install, mapped, registry, strategies};
 use crate::catalog::{Db, Role, SyncDetail};
 use crate::pg::{ConnectError, causes, classify};
 
@@ -276,7 +276,7 @@ async fn uncaptured(sync: &SyncDetail, source: &mut Site<'_>) -> Result<(), Vali
         return Ok(());
     }
     let what = || format!("forgetting what sync \"{}\" captured", sync.name);
-    let forgotten = install::forget_source(&mut source.conn, &sync.name).await;
+    let forgotten = forget::source(&mut source.conn, &sync.name).await;
     forgotten.map_err(|error| ValidateError::sql(&source.db.name, what(), error))
 }
 
@@ -301,7 +301,7 @@ async fn forget(sync: &SyncName, db: &Db, role: Role) -> Result<(), ValidateErro
     let mut conn = site::dial(db).await?;
     let failed = |error| ValidateError::sql(&db.name, format!("forgetting sync \"{sync}\""), error);
     if role == Role::Source {
-        install::forget_source(&mut conn, sync).await.map_err(failed)?;
+        forget::source(&mut conn, sync).await.map_err(failed)?;
     }
     registry::forget_positions(&conn, sync).await.map_err(failed)
 }

@@ -1,0 +1,3 @@
+-- Takes the gate of a sync away.
+--   {gate}
+DROP SEQUENCE IF EXISTS {gate}
