@@ -19,7 +19,7 @@ async fn codes_are_added_listed_changed_and_removed() {
     let lab = CliLab::start().await;
     let _dbs = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
     lab.bucardo.run("add sync s tables=orders dbs=A,B");
-    assert_eq!(lab.bucardo.run("list codes"), "There are no custom codes.\n");
+    assert_eq!(lab.bucardo.run("list codes"), "There are no entries in the 'customcode' table.\n");
     let file = write(&lab, "one.pl", CODE);
     let added = lab.call(&[
         "add",

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
+use bucardo::lab::{Cluster, Folder, Settings};
+
 use crate::cli_lab::CliLab;
+use crate::support::Database;
 
 const TABLES: &str = "CREATE TABLE t1 (id int PRIMARY KEY, note text); CREATE TABLE t2 (id int PRIMARY KEY)";
 
@@ -48,4 +51,27 @@ async fn what_is_broken_is_found_and_the_remedy_mends_it() {
     lab.bucardo.run("validate s");
     lab.bucardo.run("doctor A B s");
     assert!(lab.bucardo.fails("doctor gnoe").contains("did you mean \"gone\"?"));
+}
+
+/// On servers that somebody else runs nobody is superuser, and the grants that help elsewhere are refused.
+#[tokio::test]
+async fn managed_servers_are_told_the_grant_that_works_there() {
+    let folder = Folder::new("bucardo-test").unwrap();
+    let cluster = Cluster::start(folder.path(), "managed", &Settings::default()).unwrap();
+    let target = Database::create(&cluster, "data").await;
+    target.run(TABLES).await;
+    target.run("CREATE ROLE weak LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO weak").await;
+    target.run(&format!("GRANT ALL ON DATABASE \"{}\" TO weak", target.name)).await;
+    let lab = CliLab::start().await;
+    let _source = lab.db("A", TABLES).await;
+    let (host, port, name) = (&target.host, target.port, &target.name);
+    lab.bucardo.run(&format!("add db B host={host} port={port} dbname={name} user=weak"));
+    let refused = lab.bucardo.fails("add sync s tables=t1,t2 dbs=A,B");
+    assert!(refused.contains("run GRANT SET ON PARAMETER session_replication_role TO \"weak\""), "{refused}");
+    for group in ["rds_superuser", "cloudsqlsuperuser", "azure_pg_admin"] {
+        target.run(&format!("CREATE ROLE {group}")).await;
+        let refused = lab.bucardo.fails("add sync s tables=t1,t2 dbs=A,B");
+        assert!(refused.contains(&format!("run GRANT \"{group}\" TO \"weak\" as its administrator")), "{refused}");
+        target.run(&format!("DROP ROLE {group}")).await;
+    }
 }

@@ -14,7 +14,7 @@ const TABLES: &str = "CREATE TABLE t1 (id int PRIMARY KEY, note text);
 async fn tables_are_added_listed_and_removed() {
     let lab = CliLab::start().await;
     let _a = lab.db("A", TABLES).await;
-    assert_eq!(lab.bucardo.run("list tables"), "There are no tables.\n");
+    assert_eq!(lab.bucardo.run("list tables"), "No tables have been added yet\n");
     assert_eq!(
         lab.bucardo.run("add table t1 public.t2 nok* herd=h"),
         "Added the following tables or sequences:\n  public.t1\n  public.t2\n  public.nokey\n\

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use bucardo::lab::{Cluster, Folder, Settings};
+
 use crate::cli_lab::CliLab;
 use crate::support::{Daemon, Database};
 
@@ -135,4 +137,35 @@ async fn what_is_no_terminal_gets_plain_text() {
         let output = lab.bucardo.command(words).stdin(Stdio::null()).output().unwrap();
         assert!(!output.stdout.contains(&0x1b) && !output.stderr.contains(&0x1b), "{words:?}");
     }
+}
+
+/// Everything in one transaction would be more locks than the server has room for.
+#[tokio::test]
+async fn uninstall_takes_many_tables_in_pieces_and_goes_on_where_it_stopped() {
+    let folder = Folder::new("bucardo-test").unwrap();
+    let settings = Settings::default().set("max_locks_per_transaction", "10").set("max_connections", "12");
+    let cluster = Cluster::start(folder.path(), "small", &settings).unwrap();
+    let (source, target) = (Database::create(&cluster, "many").await, Database::create(&cluster, "many").await);
+    for database in [&source, &target] {
+        for number in 0..150 {
+            database.run(&format!("CREATE TABLE t{number} (id int PRIMARY KEY)")).await;
+        }
+    }
+    let lab = CliLab::start().await;
+    lab.bucardo.add_db("A", &source);
+    lab.bucardo.add_db("B", &target);
+    lab.bucardo.run("add all tables db=A relgroup=g");
+    lab.bucardo.run("add sync s relgroup=g dbs=A,B");
+    let at_once = source.refused("DROP SCHEMA bucardo CASCADE").await;
+    assert!(at_once.contains("out of shared memory"), "{at_once}");
+
+    let locker = source.session().await;
+    locker.batch_execute("BEGIN; LOCK TABLE t77 IN ACCESS SHARE MODE").await.unwrap();
+    let refused = lab.bucardo.fails("uninstall --batch");
+    assert!(refused.contains("run it again"), "{refused}");
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    lab.bucardo.run("uninstall --batch");
+    let left = "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'bucardo'";
+    let triggers = "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal";
+    assert_eq!((source.number(left).await, source.number(triggers).await, target.number(left).await), (0, 0, 0));
 }

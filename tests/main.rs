@@ -3,6 +3,7 @@
 
 mod support;
 
+mod adopt;
 mod cascade_daemon;
 mod cascade_isolation;
 mod cascade_merges;
@@ -17,9 +18,11 @@ mod chaos_run;
 mod cli_bad_input;
 mod cli_classic;
 mod cli_codes;
+mod cli_completion;
 mod cli_conflicts;
 mod cli_db;
 mod cli_doctor;
+mod cli_document;
 mod cli_install;
 mod cli_lab;
 mod cli_mappings;

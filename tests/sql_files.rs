@@ -6,7 +6,8 @@ use bucardo::pg::causes;
 use crate::support::{SyncLab, fresh_database};
 
 /// What the holes of the files are filled with here.
-const HOLES: [(&str, &str); 11] = [
+const HOLES: [(&str, &str); 12] = [
+    ("{columns}", "name"),
     ("{table}", "bucardo.sync"),
     ("{column}", "priority"),
     ("{type}", "smallint"),

@@ -37,7 +37,7 @@ pub(super) fn application_name(role: &str) -> String {
 /// # Errors
 ///
 /// What the server or the connection says.
-pub async fn is_lease_held(control: &Control) -> Result<bool, tokio_postgres::Error> {
+pub async fn is_lease_held(control: &tokio_postgres::Client) -> Result<bool, tokio_postgres::Error> {
     Ok(control.query_opt(HOLDER.text(), &[&NUMBER]).await?.is_some())
 }
 

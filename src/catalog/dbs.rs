@@ -190,12 +190,27 @@ impl DbRow {
             access.set("user", &self.user)?;
         }
         if access.get("password").is_none() {
-            access.set("password", &self.pass)?;
+            access.set("password", &self.password()?)?;
         }
         if self.pass.is_empty() && access.get("passfile").is_none() {
             access.set("passfile", &self.pgpass)?;
         }
         Ok(access)
+    }
+
+    /// The password, which may stand elsewhere: in a variable (`env:NAME`) or a file (`file:PATH`).
+    fn password(&self) -> Result<String, ConnectError> {
+        let missing = |what: String| {
+            ConnectError::Conninfo(format!("cannot read the password of database \"{}\": {what}", self.name))
+        };
+        if let Some(name) = self.pass.strip_prefix("env:") {
+            return std::env::var(name).map_err(|error| missing(format!("variable {name}: {error}")));
+        }
+        if let Some(path) = self.pass.strip_prefix("file:") {
+            let text = std::fs::read_to_string(path).map_err(|error| missing(format!("file {path}: {error}")))?;
+            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+        }
+        Ok(self.pass.clone())
     }
 
     fn words(&self) -> Result<Access, ConnectError> {
@@ -376,6 +391,16 @@ mod tests {
             assert_eq!(access.describe(), "host=h dbname=x user=o'neil", "{dsn}");
             assert_eq!(access.get("password"), Some("geheim"));
         }
+    }
+
+    #[test]
+    fn a_password_may_stand_elsewhere() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "geh eim\n").unwrap();
+        let access = DbRow { pass: format!("file:{}", file.path().display()), ..row() }.access().unwrap();
+        assert_eq!(access.get("password"), Some("geh eim"));
+        let error = DbRow { pass: "env:NO_SUCH_VARIABLE_HERE".into(), ..row() }.access().unwrap_err().to_string();
+        assert!(error.contains("database \"A\": variable NO_SUCH_VARIABLE_HERE"), "{error}");
     }
 
     #[test]

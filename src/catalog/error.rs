@@ -73,7 +73,10 @@ impl CatalogError {
                 Some("bring it up to date with \"bucardo upgrade\"".to_owned())
             }
             Self::Level { .. } => Some("install the newer version of the program here, too".to_owned()),
-            Self::Foreign { .. } => Some("use another database for this program (--dbname)".to_owned()),
+            Self::Foreign { .. } => Some(
+                "\"bucardo adopt --dry-run\" shows how it is taken over; or use another database for this program (--dbname)"
+                    .to_owned(),
+            ),
             Self::Sql { source, .. } => {
                 let denied = source.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE);
                 denied.then(|| "connect as the owner of the catalog (--dbuser)".to_owned())

@@ -1,6 +1,6 @@
 //! Numbered forward migrations of the control database. Those that are missing are applied together or not at all.
 
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::CatalogError;
 use super::query::{Query, query};
@@ -91,18 +91,25 @@ pub async fn state(client: &impl GenericClient) -> Result<State, CatalogError> {
 /// [`CatalogError::Sql`] with nothing changed.
 pub async fn migrate(client: &mut Client) -> Result<Vec<i32>, CatalogError> {
     let transaction = client.transaction().await.map_err(CREATE_SCHEMA.failed())?;
-    LOCK.row(&transaction, &[]).await?;
-    let level = match state(&transaction).await? {
+    let applied = migrate_in(&transaction).await?;
+    transaction.commit().await.map_err(CREATE_SCHEMA.failed())?;
+    Ok(applied)
+}
+
+/// The same in a transaction of the caller's.
+pub(super) async fn migrate_in(transaction: &Transaction<'_>) -> Result<Vec<i32>, CatalogError> {
+    LOCK.row(transaction, &[]).await?;
+    let level = match state(transaction).await? {
         State::Level(level) if level > LEVEL_NEEDED => {
             return Err(CatalogError::Level { found: level, needed: LEVEL_NEEDED });
         }
         State::Level(level) => level,
-        State::Foreign => return Err(CatalogError::Foreign { version: foreign_version(&transaction).await? }),
+        State::Foreign => return Err(CatalogError::Foreign { version: super::perl::version(transaction).await? }),
         State::Absent { schema } => {
             if !schema {
-                CREATE_SCHEMA.execute(&transaction, &[]).await?;
+                CREATE_SCHEMA.execute(transaction, &[]).await?;
             }
-            CREATE_TABLE.execute(&transaction, &[]).await?;
+            CREATE_TABLE.execute(transaction, &[]).await?;
             0
         }
     };
@@ -110,17 +117,16 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<i32>, CatalogError> {
     for migration in MIGRATIONS.iter().filter(|migration| migration.level > level) {
         let failed = |source| CatalogError::Sql { doing: "apply a migration of the catalog", source };
         transaction.batch_execute(migration.sql).await.map_err(failed)?;
-        NOTE.execute(&transaction, &[&migration.level, &migration.name]).await?;
+        NOTE.execute(transaction, &[&migration.level, &migration.name]).await?;
         applied.push(migration.level);
     }
     if level == 0 {
-        log_upgrade(&transaction, "Initial install", "").await?;
+        log_upgrade(transaction, "Initial install", "").await?;
     } else {
         for level in &applied {
-            log_upgrade(&transaction, "Migration", &level.to_string()).await?;
+            log_upgrade(transaction, "Migration", &level.to_string()).await?;
         }
     }
-    transaction.commit().await.map_err(CREATE_SCHEMA.failed())?;
     Ok(applied)
 }
 
@@ -131,14 +137,4 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<i32>, CatalogError> {
 /// [`CatalogError::Sql`].
 pub async fn log_upgrade(client: &impl GenericClient, action: &str, summary: &str) -> Result<(), CatalogError> {
     LOG.execute(client, &[&action, &summary, &env!("CARGO_PKG_VERSION")]).await.map(|_| ())
-}
-
-/// The version that a catalog which is not ours names in its settings.
-///
-/// # Errors
-///
-/// [`CatalogError::Sql`].
-pub async fn foreign_version(client: &impl GenericClient) -> Result<String, CatalogError> {
-    let settings = super::settings::load(client).await?;
-    Ok(settings.text("bucardo_version").unwrap_or("unknown").to_owned())
 }

@@ -2,6 +2,7 @@
 //!
 //! Functions take any client or transaction, so that the caller decides what commits together.
 
+pub mod clones;
 pub mod codes;
 mod columns;
 pub mod conflict_history;
@@ -18,6 +19,7 @@ pub mod messages;
 pub mod migrate;
 pub mod names;
 mod options;
+pub mod perl;
 mod query;
 pub mod queue;
 pub mod runs;
@@ -58,7 +60,7 @@ impl Control {
         match migrate::state(&*connection).await? {
             State::Level(LEVEL_NEEDED) => Ok(Self { connection }),
             State::Level(found) => Err(CatalogError::Level { found, needed: LEVEL_NEEDED }),
-            State::Foreign => Err(CatalogError::Foreign { version: migrate::foreign_version(&*connection).await? }),
+            State::Foreign => Err(CatalogError::Foreign { version: perl::version(&*connection).await? }),
             State::Absent { .. } => Err(CatalogError::NotInstalled { access: access.describe() }),
         }
     }

@@ -111,7 +111,7 @@ pub struct Options {
     /// Accepted for old scripts; no effect.
     #[arg(long, alias = "showdays")]
     pub show_days: bool,
-    /// Shorter durations.
+    /// Accepted for old scripts; no effect.
     #[arg(long)]
     pub compress: bool,
     /// Kick again up to this many times when the sync was killed.
@@ -129,7 +129,7 @@ pub struct Options {
     /// Ask before a commit.
     #[arg(long)]
     pub confirm: bool,
-    /// Separator of thousands in counts.
+    /// Separator of thousands in the counts of `delta`.
     #[arg(long)]
     pub tsep: Option<String>,
     /// The daemon ends when no sync is active.

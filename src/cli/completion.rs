@@ -91,7 +91,8 @@ fn candidates(typed: &[String]) -> (Vec<String>, Names) {
             None => (["table", "relgroup", "sync"].map(str::to_owned).to_vec(), Names::None),
             Some(noun) => (Vec::new(), Names::Of(noun)),
         },
-        "kick" | "status" | "validate" | "activate" | "deactivate" | "pause" | "resume" => {
+        "adopt" => (["undo", "forget"].map(str::to_owned).to_vec(), Names::None),
+        "kick" | "clone" | "status" | "validate" | "activate" | "deactivate" | "pause" | "resume" => {
             (vec!["all".to_owned()], Names::Of(Noun::Sync))
         }
         "reload" => (["config", "sync"].map(str::to_owned).to_vec(), Names::Of(Noun::Sync)),
@@ -118,7 +119,7 @@ const fn keys(noun: Noun) -> &'static [Key] {
         Noun::Sync => &sync_add::KEYS,
         Noun::Customcode => &customcode::KEYS,
         Noun::Customname | Noun::Customcols | Noun::Customselect => &mapping::KEYS,
-        Noun::Dbgroup | Noun::Config | Noun::Conflict | Noun::Orphan | Noun::Goat => &[],
+        Noun::Dbgroup | Noun::Config | Noun::Conflict | Noun::Orphan | Noun::Clone | Noun::Goat => &[],
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
         return Ok(0);
     }
     if all.is_empty() {
-        ctx.out.say("There are no custom codes.");
+        ctx.out.say("There are no entries in the 'customcode' table.");
     } else if shown.is_empty() {
         ctx.out.say("No matching custom codes found");
     }

@@ -32,7 +32,7 @@ pub(super) fn role(word: &str) -> Result<&'static str, CliError> {
         Ok("source")
     } else if starts(&["t", "rep", "slave"]) {
         Ok("target")
-    } else if starts(&["f"]) {
+    } else if starts(&["full"]) || word == "f" {
         Ok("fullcopy")
     } else {
         Err(CliError::refuse(format!("Invalid database role: {word}")).hint("roles are source, target and fullcopy"))
@@ -321,6 +321,7 @@ mod tests {
         );
         assert_eq!(member("A:t:makedelta=on").makedelta, Some(true));
         assert_eq!(Member::parse("A:boss").unwrap_err().message, "Invalid database role: boss");
+        assert_eq!(Member::parse("A:foo").unwrap_err().message, "Invalid database role: foo");
     }
 
     #[test]

@@ -55,21 +55,47 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         ctx.out.json(&Totals { total, databases })?;
         return Ok(code);
     }
-    ctx.out.say(format!("Total deltas across all targets: {total}"));
+    let grouped = |count: i64| grouped(count, ctx.options.tsep.as_deref().unwrap_or_default());
+    ctx.out.say(format!("Total deltas across all targets: {}", grouped(total)));
     let asks_tables = !ctx.words.is_empty() || ctx.out.verbosity() > 0;
     for db in databases {
         let Some(count) = db.deltas else { continue };
         let inactive = if db.active { "" } else { " (not active)" };
-        ctx.out.say(format!("  Total deltas for database {}: {count}{inactive}", db.db));
+        ctx.out.say(format!("  Total deltas for database {}: {}{inactive}", db.db, grouped(count)));
         for table in db.tables.iter().filter(|table| asks_tables && table.deltas > 0) {
-            ctx.out.say(format!("    {}.{}: {}", table.schema, table.table, table.deltas));
+            ctx.out.say(format!("    {}.{}: {}", table.schema, table.table, grouped(table.deltas)));
         }
     }
     Ok(code)
+}
+
+/// A count with something between its thousands.
+fn grouped(count: i64, separator: &str) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push_str(separator);
+        }
+        text.push(digit);
+    }
+    text
 }
 
 async fn count(at: &AtSource) -> Result<Vec<TableDeltas>, String> {
     let source = Box::pin(connect(&at.db.access, "bucardo CLI")).await.map_err(|error| causes(&error))?;
     let counted = deltas(&source, |schema, table| at.has(schema, table)).await.map_err(|error| causes(&error))?;
     counted.ok_or_else(|| "it has no schema \"bucardo\": run \"bucardo validate\"".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_are_set_apart_when_asked_for() {
+        assert_eq!(grouped(1_234_567, ","), "1,234,567");
+        assert_eq!(grouped(123, "."), "123");
+        assert_eq!(grouped(1000, ""), "1000");
+    }
 }

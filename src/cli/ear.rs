@@ -37,6 +37,11 @@ impl Ear {
         &self.control
     }
 
+    /// The session itself, to begin a transaction in.
+    pub(super) fn control_mut(&mut self) -> &mut Control {
+        &mut self.control
+    }
+
     /// Says a word to the daemon.
     pub(super) async fn say(&self, word: &str) -> Result<(), CliError> {
         let said = self.control.query_one(SAY.text(), &[&word]).await;

@@ -42,6 +42,7 @@ fn noun_word(noun: Noun) -> Option<&'static str> {
         Noun::Config => Some("config"),
         Noun::Conflict => Some("conflict"),
         Noun::Orphan => Some("orphans"),
+        Noun::Clone => Some("clones"),
         Noun::Customcode => Some("customcode"),
         Noun::Customname => Some("customname"),
         Noun::Customcols => Some("customcols"),

@@ -8,7 +8,7 @@ use super::chosen::choose;
 use super::ear::Ear;
 use super::targets::copies_under_way;
 use super::{CliError, Context, Outcome};
-use crate::catalog::{load_sync, runs};
+use crate::catalog::{SyncDetail, load_sync, load_syncs, runs};
 
 /// How long the daemon may take to show that it is there.
 const PRESENT_WITHIN: Duration = Duration::from_secs(3);
@@ -33,7 +33,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         return Err(CliError::usage("kick"));
     }
     let mut ear = Ear::open(ctx).await?;
-    let chosen = choose(ear.control(), &ctx.words).await?;
+    let chosen = choose(ear.control(), &of_kind(&ear, &ctx.words).await?).await?;
     if chosen.syncs.is_empty() {
         return Err(CliError::usage("kick"));
     }
@@ -76,6 +76,30 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         }
     }
     Ok(code)
+}
+
+/// The words of versions 3 and 4 for all syncs of one kind, `all copy|delta|swap [active]`, as names.
+async fn of_kind(ear: &Ear, words: &[String]) -> Result<Vec<String>, CliError> {
+    let [all, kind, rest @ ..] = words else { return Ok(words.to_vec()) };
+    let kind = kind.to_lowercase();
+    let has_kind = |sync: &SyncDetail| match kind.as_str() {
+        "copy" | "fullcopy" => sync.is_fullcopy(),
+        "delta" | "pushdelta" => !sync.is_fullcopy() && !sync.is_merging(),
+        "swap" => sync.is_merging(),
+        _ => false,
+    };
+    let is_kind = matches!(kind.as_str(), "copy" | "fullcopy" | "delta" | "pushdelta" | "swap" | "active");
+    let syncs = load_syncs(ear.control().client()).await?;
+    if !all.eq_ignore_ascii_case("all") || !is_kind || syncs.iter().any(|sync| sync.name.as_str() == kind) {
+        return Ok(words.to_vec());
+    }
+    let only_active = kind == "active" || rest.iter().any(|word| word.eq_ignore_ascii_case("active"));
+    let fits = |sync: &&SyncDetail| (kind == "active" || has_kind(sync)) && (!only_active || sync.status == "active");
+    let names: Vec<String> = syncs.iter().filter(fits).map(|sync| sync.name.to_string()).collect();
+    if names.is_empty() {
+        return Err(CliError::die(format!("No matching syncs were found: there is none of kind {kind}")));
+    }
+    Ok(names.into_iter().chain(rest.iter().filter(|word| !word.eq_ignore_ascii_case("active")).cloned()).collect())
 }
 
 async fn kick(ctx: &Context, ear: &mut Ear, name: &str, limit: Option<Duration>) -> Result<Answer, CliError> {

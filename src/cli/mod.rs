@@ -3,12 +3,14 @@
 //! A command edits what is wanted in the control database and works while the daemon is down. One module per verb or
 //! noun, each with `pub async fn run(ctx: &Context) -> Outcome`.
 
+mod adopt;
 mod args;
 mod at_sources;
 mod catalog_verbs;
 mod choose;
 mod chosen;
 mod classic;
+mod clone;
 mod completion;
 mod conflict;
 mod control;
@@ -19,6 +21,7 @@ mod dbgroup;
 mod delta;
 mod demo;
 mod doctor;
+mod document;
 mod ear;
 mod error;
 mod help;
@@ -280,6 +283,11 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "inspect" => Box::pin(inspect::run(ctx)).await,
         "uninstall" => Box::pin(uninstall::run(ctx)).await,
         "upgrade" => Box::pin(upgrade::run(ctx)).await,
+        "adopt" => Box::pin(adopt::run(ctx)).await,
+        "export" => Box::pin(document::export(ctx)).await,
+        "clone" => Box::pin(clone::run(ctx)).await,
+        "plan" => Box::pin(document::plan(ctx)).await,
+        "apply" => Box::pin(document::apply(ctx)).await,
         "install" => Box::pin(install::run(ctx)).await,
         "demo" => Box::pin(demo::run(ctx)).await,
         "start" => Box::pin(start::run(ctx)).await,

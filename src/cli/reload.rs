@@ -39,6 +39,9 @@ async fn config(ctx: &Context, ear: &mut Ear) -> Outcome {
         return Ok(0);
     }
     let seconds = limit(ear, ctx.words.get(1)).await?;
+    if ear.ping(Some(PRESENT_WITHIN)).await?.is_none() {
+        return Err(CliError::die("Looks like Bucardo is not running, so there is no need to reload"));
+    }
     confirmed(ctx, ear, "reload_config", "reload_config_finished", seconds).await
 }
 

@@ -271,7 +271,10 @@ pub(super) async fn list(ctx: &Context, what: What, given: &[String]) -> Outcome
         return classic::no_entries(ctx, "goat");
     }
     if all.is_empty() {
-        ctx.out.say(format!("There are no {}s.", what.word()));
+        ctx.out.say(match what {
+            What::Sequences => "There are no sequences.",
+            What::Tables => "No tables have been added yet",
+        });
     } else if shown.is_empty() {
         ctx.out.say(format!("No matching {}s found", what.word()));
     }

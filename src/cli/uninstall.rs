@@ -23,7 +23,7 @@ impl Place {
         let db = self.db.clone();
         move |error| {
             CliError::caused(&format!("Cannot clean database \"{db}\""), &error)
-                .hint("nothing else was done there; run it again when no transaction is in the way")
+                .hint("run it again when no transaction is in the way: it goes on from there")
         }
     }
 }

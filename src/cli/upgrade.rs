@@ -2,6 +2,7 @@
 
 use super::{CliError, Context, Outcome};
 use crate::catalog::migrate::{self, LEVEL_NEEDED, MIGRATIONS, State};
+use crate::catalog::perl;
 use crate::pg::connect;
 
 /// `upgrade`
@@ -17,11 +18,11 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
                 .hint("\"bucardo install\" installs it"));
         }
         State::Foreign => {
-            let version = migrate::foreign_version(&*session).await?;
+            let version = perl::version(&*session).await?;
             return Err(CliError::refuse(format!(
                 "Sorry, but the catalog of Bucardo version {version} cannot be upgraded: another program made it"
             ))
-            .hint("install into a database of its own with --dbname, and add databases, tables and syncs anew"));
+            .hint("\"bucardo adopt\" takes it over in place; \"bucardo adopt --dry-run\" shows what it would do"));
         }
     };
     let missing: Vec<_> = MIGRATIONS.iter().filter(|migration| migration.level > level).collect();

@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use super::error::CliError;
 
 /// Verbs and their other spellings.
-const VERBS: [(&str, &[&str]); 30] = [
+const VERBS: [(&str, &[&str]); 35] = [
     ("install", &[]),
     ("uninstall", &[]),
     ("upgrade", &["uprgade", "ugprade"]),
+    ("adopt", &[]),
+    ("export", &[]),
+    ("plan", &[]),
+    ("apply", &[]),
+    ("clone", &[]),
     ("start", &["strt"]),
     ("stop", &[]),
     ("restart", &[]),
@@ -72,7 +77,7 @@ pub fn verbs() -> impl Iterator<Item = &'static str> {
 }
 
 /// The nouns, in their one spelling.
-pub const NOUNS: [&str; 14] = [
+pub const NOUNS: [&str; 15] = [
     "db",
     "dbgroup",
     "table",
@@ -86,6 +91,7 @@ pub const NOUNS: [&str; 14] = [
     "conflict",
     "config",
     "orphans",
+    "clones",
     "all",
 ];
 
@@ -110,6 +116,8 @@ pub enum Noun {
     Config,
     /// `conflict`: decided conflicts of rows.
     Conflict,
+    /// `clones`: copies that were asked for.
+    Clone,
     /// `orphans`: what is left in databases of syncs that are gone.
     Orphan,
     /// `customcode`.
@@ -150,6 +158,8 @@ impl Noun {
             Some(Self::Conflict)
         } else if starts(&["orphan"]) {
             Some(Self::Orphan)
+        } else if starts(&["clon"]) {
+            Some(Self::Clone)
         } else if starts(&["code", "ccode", "customcode", "custom_code"]) {
             Some(Self::Customcode)
         } else if starts(&["cname", "customname"]) {

@@ -1,4 +1,5 @@
-//! A database of a sync with several sources that was away when the sync was validated is put in when it is back.
+//! A database that was away when the sync was validated, and that its sources keep changes for, is put in when it is
+//! back.
 
 use bucardo_actors::model::SyncName;
 use tokio_postgres::error::SqlState;
@@ -31,15 +32,16 @@ pub(super) async fn check_settled(source: &Site, sync: &SyncName) -> Result<(), 
 ///
 /// # Errors
 ///
-/// `missing` itself, if it tells of something else, or the sync has one source: a person has validated all of it, and
-/// has to see what became of it. [`RoundError::Join`]: the database cannot be installed.
+/// `missing` itself, if it tells of something else, or the sync has one source, which does not expect the database: a
+/// person has validated all of it, and has to see what became of it. [`RoundError::Join`]: the database cannot be installed.
 pub(super) async fn join(sync: &SyncDetail, missing: RoundError) -> Result<(), RoundError> {
     let db = match &missing {
-        RoundError::NoPosition { db, .. } if sync.is_merging() => db.clone(),
+        RoundError::NoPosition { db, .. } => db.clone(),
         _ => return Err(missing),
     };
     match Box::pin(source::join(sync, &db)).await {
-        Ok(validated) => {
+        Ok(None) => Err(missing),
+        Ok(Some(validated)) => {
             tracing::info!(sync = %sync.name, %db, "the database is back and was installed");
             for warning in validated.warnings {
                 tracing::warn!(sync = %sync.name, warning, "installed with a warning");

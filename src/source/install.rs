@@ -13,12 +13,12 @@ use tokio_postgres::Transaction;
 use super::relation::{Relation, relations};
 use super::triggers::{Captured, Place, TRIGGER_PREFIX, Trigger};
 use super::validate::ValidateError;
-use super::{forget, functions, key_index, names, views};
+use super::{forget, functions, key_index, names, perl, views};
 use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile, classify};
 use bucardo_actors::model::{DbName, Failure, SyncName};
 
-const BOOKKEEPING: SqlFile = SqlFile::new(include_str!("../../sql/source/bookkeeping.sql"));
+pub(super) const BOOKKEEPING: SqlFile = SqlFile::new(include_str!("../../sql/source/bookkeeping.sql"));
 const EXISTS: SqlFile = SqlFile::new(include_str!("../../sql/source/exists.sql"));
 const HAS_SCHEMA: SqlFile = SqlFile::new(include_str!("../../sql/source/has_schema.sql"));
 pub(super) const LOCK: SqlFile = SqlFile::new(include_str!("../../sql/source/install_lock.sql"));
@@ -57,6 +57,13 @@ pub(super) async fn source(
     relations: &[Relation],
 ) -> Result<Vec<String>, ValidateError> {
     let at = |what: String| move |error| ValidateError::sql(source, what, error);
+    if perl::is_served(conn).await.map_err(at("looking for the Perl program".into()))? {
+        return Err(ValidateError::Problems {
+            problems: vec![format!(
+                "database \"{source}\" has the triggers of the Perl Bucardo: \"bucardo adopt\" takes them over, with the changes that it has not delivered"
+            )],
+        });
+    }
     create_once(conn, "bucardo.adopted", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
     functions::make(conn).await.map_err(at("making the functions that purge".into()))?;
     create_gate(conn, &sync.name).await.map_err(at(format!("creating the gate of sync \"{}\"", sync.name)))?;
@@ -115,7 +122,7 @@ async fn tell_adopted(conn: &mut Connection, table: &Captured) -> Result<u64, to
 }
 
 /// Whether the relation of this quoted name exists.
-pub(super) async fn exists(conn: &Connection, name: &str) -> Result<bool, tokio_postgres::Error> {
+pub(super) async fn exists(conn: &tokio_postgres::Client, name: &str) -> Result<bool, tokio_postgres::Error> {
     Ok(conn.query_one(EXISTS.text(), &[&name]).await?.get("exists"))
 }
 
@@ -151,7 +158,7 @@ async fn try_create_once(conn: &mut Connection, probe: &str, script: &str) -> Re
     txn.commit().await
 }
 
-async fn create_gate(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn create_gate(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
     let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));
     if exists(conn, gate.as_str()).await? {
         return Ok(());
@@ -188,32 +195,52 @@ async fn capture(
     goat: &Goat,
     relation: &Relation,
 ) -> Result<(Captured, Option<String>), tokio_postgres::Error> {
+    let txn = begin(conn).await?;
+    let (table, warning) = capture_in(&txn, goat, &[(sync, goat)], relation).await?;
+    views::track(&txn, table.id).await?;
+    txn.commit().await?;
+    Ok((table, warning))
+}
+
+/// Begins the transaction that changes one table: alone, and without waiting for long.
+pub(super) async fn begin(conn: &mut Connection) -> Result<Transaction<'_>, tokio_postgres::Error> {
     let txn = conn.transaction().await?;
     txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
     txn.batch_execute(LOCK.text()).await?;
-    let oid = relation.oid.unwrap_or_default();
-    let Registered { mut table, is_new, warning } = register(&txn, goat, oid).await?;
-    table.by_row = relation.is_child;
-    views::track(&txn, table.id).await?;
-    let kick = goat.autokick.unwrap_or(sync.autokick);
-    txn.execute(KICK.text(), &[&table.id, &sync.name.as_str(), &kick]).await?;
-    table.kicks = kicks(&txn, table.id).await?;
+    Ok(txn)
+}
 
-    let places = places(&txn, goat, relation, oid).await?;
+/// Captures one table for the syncs that have it, each with what it says of it.
+pub(super) async fn capture_in(
+    txn: &Transaction<'_>,
+    goat: &Goat,
+    syncs: &[(&SyncDetail, &Goat)],
+    relation: &Relation,
+) -> Result<(Captured, Option<String>), tokio_postgres::Error> {
+    let oid = relation.oid.unwrap_or_default();
+    let Registered { mut table, is_new, warning } = register(txn, goat, oid).await?;
+    table.by_row = relation.is_child;
+    for (sync, goat) in syncs {
+        let kick = goat.autokick.unwrap_or(sync.autokick);
+        txn.execute(KICK.text(), &[&table.id, &sync.name.as_str(), &kick]).await?;
+    }
+    table.kicks = kicks(txn, table.id).await?;
+
+    let places = places(txn, goat, relation, oid).await?;
     let oids: Vec<Oid> = places.iter().map(|(oid, ..)| *oid).collect();
     let functions = table.functions();
     let triggers: Vec<(Oid, Trigger)> = places
         .iter()
         .flat_map(|(oid, name, place)| table.triggers(name, *place, relation).into_iter().map(|it| (*oid, it)))
         .collect();
-    let missing = missing(&txn, &functions, &oids, &triggers, &table).await?;
+    let missing = missing(txn, &functions, &oids, &triggers, &table).await?;
     if missing.functions {
         for function in &functions {
             txn.batch_execute(function).await?;
         }
     }
     if !missing.places.is_empty() {
-        drop_triggers(&txn, &places, &missing.places).await?;
+        drop_triggers(txn, &places, &missing.places).await?;
         for (_, trigger) in triggers.iter().filter(|(oid, _)| missing.places.contains(oid)) {
             txn.batch_execute(&trigger.statement).await?;
         }
@@ -223,7 +250,6 @@ async fn capture(
     if !adopted.is_empty() {
         txn.execute(ADOPTED_ADD.text(), &[&table.id, &adopted]).await?;
     }
-    txn.commit().await?;
     Ok((table, warning))
 }
 

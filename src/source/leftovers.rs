@@ -7,13 +7,17 @@
 use bucardo_actors::model::SyncName;
 
 use super::install::{LOCK, LOCK_PAUSE, LOCK_TIMEOUT, exists, is_worth_trying_again};
-use super::{forget, registry};
+use super::{forget, perl, registry};
 use crate::pg::{Connection, Sql, SqlFile};
 
 const LEFTOVERS: SqlFile = SqlFile::new(include_str!("../../sql/source/leftovers.sql"));
 const REGISTERED: SqlFile = SqlFile::new(include_str!("../../sql/source/registered_syncs.sql"));
 const UNUSED: SqlFile = SqlFile::new(include_str!("../../sql/source/unused.sql"));
 const ONE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_one.sql"));
+const UNNEEDED: SqlFile = SqlFile::new(include_str!("../../sql/adopt/unneeded.sql"));
+const PIECES: SqlFile = SqlFile::new(include_str!("../../sql/source/pieces.sql"));
+/// So many tables or functions are dropped in one transaction.
+const AT_ONCE: i64 = 40;
 const DELETE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_delete.sql"));
 
 /// What this program has in a database.
@@ -92,6 +96,11 @@ pub async fn forget(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_
 ///
 /// What the server or the connection says, also that a table stayed locked; those done before are done.
 pub async fn drop_unused(conn: &mut Connection) -> Result<Vec<String>, tokio_postgres::Error> {
+    drop_captured(conn, "").await
+}
+
+/// `others`: what becomes of what others made of the tables of changes.
+async fn drop_captured(conn: &mut Connection, others: &str) -> Result<Vec<String>, tokio_postgres::Error> {
     let mut dropped = Vec::new();
     if !exists(conn, "bucardo.captured_sync").await? {
         return Ok(dropped);
@@ -103,8 +112,8 @@ pub async fn drop_unused(conn: &mut Connection) -> Result<Vec<String>, tokio_pos
         let mut script: String =
             functions.iter().map(|function| format!("DROP FUNCTION {function} CASCADE;")).collect();
         let view = format!("track_{}", delta.strip_prefix("delta_").unwrap_or(&delta));
-        script.push_str(&format!("DROP VIEW IF EXISTS {};", Sql::qualified("bucardo", &view)));
-        script.push_str(&format!("DROP TABLE IF EXISTS {}", Sql::qualified("bucardo", &delta)));
+        script.push_str(&format!("DROP VIEW IF EXISTS {} {others};", Sql::qualified("bucardo", &view)));
+        script.push_str(&format!("DROP TABLE IF EXISTS {} {others}", Sql::qualified("bucardo", &delta)));
         if with_retries(conn, &script, Some(id)).await? {
             dropped.push(format!("{}.{}", row.get::<_, &str>("schemaname"), row.get::<_, &str>("tablename")));
         }
@@ -112,13 +121,40 @@ pub async fn drop_unused(conn: &mut Connection) -> Result<Vec<String>, tokio_pos
     Ok(dropped)
 }
 
-/// Takes the schema `bucardo` away, with the triggers that call its functions.
+/// Takes the schema `bucardo` away, with the triggers that call its functions, and what is kept of a Perl Bucardo.
+///
+/// Each captured table is a transaction of its own, and so are some dozens of the rest: everything at once may be more
+/// locks than a server has room for (manual, section "Lock Management").
 ///
 /// # Errors
 ///
-/// What the server or the connection says, also that a table stayed locked; then nothing is changed.
+/// What the server or the connection says, also that a table stayed locked; what was done before stays done, and the
+/// next call goes on.
 pub async fn drop_all(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
-    with_retries(conn, "DROP SCHEMA bucardo CASCADE", None).await.map(drop)
+    if exists(conn, "bucardo.captured_sync").await? {
+        conn.batch_execute(UNNEEDED.text()).await?;
+        drop_captured(conn, "CASCADE").await?;
+    }
+    drop_schema(conn, "bucardo").await?;
+    drop_schema(conn, perl::SCHEMA).await?;
+    drop_schema(conn, &format!("{}_freezer", perl::SCHEMA)).await
+}
+
+/// Drops a schema, if it is there, piece by piece.
+///
+/// # Errors
+///
+/// As [`drop_all`].
+pub async fn drop_schema(conn: &mut Connection, schema: &str) -> Result<(), tokio_postgres::Error> {
+    loop {
+        let pieces = conn.query(PIECES.text(), &[&schema, &AT_ONCE]).await?;
+        if pieces.is_empty() {
+            break;
+        }
+        let script: Vec<&str> = pieces.iter().map(|row| row.get("statement")).collect();
+        with_retries(conn, &script.join(";"), None).await?;
+    }
+    with_retries(conn, &format!("DROP SCHEMA IF EXISTS {} CASCADE", Sql::ident(schema)), None).await.map(drop)
 }
 
 async fn with_retries(

@@ -17,6 +17,7 @@ pub mod leftovers;
 mod mapped;
 mod names;
 mod origin;
+pub mod perl;
 pub mod purge;
 pub mod purging;
 mod registry;
@@ -33,4 +34,6 @@ pub(crate) use install::adopt;
 pub(crate) use names::{delta_column, delta_columns, gate};
 pub(crate) use origin::{copied, handed_on, news_for};
 pub use relation::{Column, Relation, relations};
-pub use validate::{Checked, ValidateError, Validated, check_sync, forget_sync, join, validate_sync};
+pub use validate::{
+    Checked, ValidateError, Validated, check_present, check_sync, forget_sync, join, validate_present, validate_sync,
+};

@@ -71,6 +71,16 @@ pub(super) async fn register(sync: &SyncDetail, sites: &mut [Site<'_>]) -> Resul
     Ok(())
 }
 
+/// Whether a source keeps changes for a reader that has never been registered.
+pub(super) async fn is_expected(
+    source: &Connection,
+    sync: &SyncName,
+    reader: &DbName,
+) -> Result<bool, tokio_postgres::Error> {
+    let known = source.query_opt(TRACK_FIND.text(), &[&sync.as_str(), &reader.as_str()]).await?;
+    Ok(known.is_some_and(|row| row.get::<_, i64>("round") == -1))
+}
+
 /// Registers a reader at the source from `baseline` on, if it is new.
 ///
 /// The position is written first: a crash in between leaves a position without a track, which the next validation
@@ -106,8 +116,8 @@ async fn reader(
 }
 
 /// Keeps the changes of a source for a reader that cannot be registered yet.
-async fn expect(
-    source: &Connection,
+pub(super) async fn expect(
+    source: &tokio_postgres::Client,
     sync: &SyncName,
     (from, to): (&DbName, &DbName),
     baseline: &str,

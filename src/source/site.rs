@@ -30,6 +30,8 @@ pub(super) struct Site<'a> {
     may_create: bool,
     may_temp: bool,
     role_name: String,
+    /// The role of those who administer a server that somebody else runs.
+    administrators: Option<String>,
     database: String,
     pub(super) is_standby: bool,
     /// Its cluster.
@@ -78,6 +80,7 @@ pub(super) async fn open<'a>(sync: &SyncDetail, db: &'a Db, role: Role) -> Resul
         may_create: rights.get("may_create"),
         may_temp: rights.get("may_temp"),
         role_name: rights.get("role"),
+        administrators: rights.get("administrators"),
         database: rights.get("database"),
         is_standby: rights.get("is_standby"),
         system_id: rights.get("system_id"),
@@ -236,7 +239,13 @@ async fn check_replica_role(site: &Site<'_>, problems: &mut Vec<String>) -> Resu
         Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) => {
             let (role, db) = (&site.role_name, &site.db.name);
             let grantee = Sql::ident(role);
-            let how = if site.conn.server_version() >= 150_000 {
+            let how = if let Some(group) = &site.administrators {
+                // Amazon RDS, Google Cloud SQL and Azure give that right to the members of this role.
+                format!(
+                    "this server is a managed one: run GRANT {} TO {grantee} as its administrator",
+                    Sql::ident(group)
+                )
+            } else if site.conn.server_version() >= 150_000 {
                 format!("run GRANT SET ON PARAMETER session_replication_role TO {grantee}")
             } else {
                 format!("servers before version 15 ask for a superuser: run ALTER ROLE {grantee} SUPERUSER")

@@ -158,18 +158,68 @@ pub async fn check_sync(sync: &SyncDetail) -> Result<Checked, ValidateError> {
     Ok(checked)
 }
 
-/// Installs `db`, of a sync with several sources, which was away or unfit when the sync was validated. Other databases
-/// that are away or unfit are left for later.
+/// The checks of [`validate_present`]: as [`check_sync`], but a database that is away is no problem unless it is a source.
+///
+/// # Errors
+///
+/// See [`ValidateError`].
+pub async fn check_present(sync: &SyncDetail) -> Result<Checked, ValidateError> {
+    check_shape(sync)?;
+    let mut checked = Checked::default();
+    let (sites, away) = reach(sync).await?;
+    for (db, error) in &away {
+        let told = causes(error);
+        let list = if sync.role(db) == Some(Role::Source) { &mut checked.problems } else { &mut checked.warnings };
+        list.push(told);
+    }
+    let problems = check(sync, &sites, &mut checked.warnings).await?;
+    checked.problems.extend(problems.into_iter().map(|(_, problem)| problem));
+    Ok(checked)
+}
+
+/// As [`validate_sync`], where the sources keep changes for those that are away: these may be targets, too, and are put
+/// in when they are back.
+///
+/// # Errors
+///
+/// See [`ValidateError`].
+pub async fn validate_present(sync: &SyncDetail) -> Result<Validated, ValidateError> {
+    check_shape(sync)?;
+    let mut validated = Validated::default();
+    let (mut sites, mut away) = reach(sync).await?;
+    if let Some(place) = away.iter().position(|(db, _)| sync.role(db) == Some(Role::Source)) {
+        return Err(away.swap_remove(place).1);
+    }
+    for (db, error) in &away {
+        validated.warnings.push(format!(
+            "database \"{db}\" is away: {}; sync \"{}\" keeps what it will have to read, and installs it when it is back",
+            causes(error),
+            sync.name
+        ));
+    }
+    let problems = check(sync, &sites, &mut validated.warnings).await?;
+    if !problems.is_empty() {
+        return Err(ValidateError::Problems { problems: problems.into_iter().map(|(_, problem)| problem).collect() });
+    }
+    put(sync, &mut sites, &mut validated.warnings).await?;
+    Ok(validated)
+}
+
+/// Installs `db`, which was away or unfit when the sync was validated. Other databases that are away or unfit are left
+/// for later. `None`: the sync has one source, and that does not keep changes for `db`.
 ///
 /// May be run by several at once. Stopped half-way, it is done by the next call.
 ///
 /// # Errors
 ///
 /// See [`ValidateError`]; problems of other databases are no error.
-pub async fn join(sync: &SyncDetail, db: &DbName) -> Result<Validated, ValidateError> {
+pub async fn join(sync: &SyncDetail, db: &DbName) -> Result<Option<Validated>, ValidateError> {
     check_shape(sync)?;
     let mut validated = Validated::default();
     let (mut sites, mut away) = reach(sync).await?;
+    if !sync.is_merging() && !is_expected(sync, db, &sites).await? {
+        return Ok(None);
+    }
     if let Some(place) = away.iter().position(|(absent, _)| absent == db) {
         return Err(away.swap_remove(place).1);
     }
@@ -181,7 +231,13 @@ pub async fn join(sync: &SyncDetail, db: &DbName) -> Result<Validated, ValidateE
     sites.retain(|site| !problems.iter().any(|(of, _)| *of == site.db.name));
     check_enough(sync, &sites, &mut away)?;
     put(sync, &mut sites, &mut validated.warnings).await?;
-    Ok(validated)
+    Ok(Some(validated))
+}
+
+async fn is_expected(sync: &SyncDetail, db: &DbName, sites: &[Site<'_>]) -> Result<bool, ValidateError> {
+    let Some(source) = sites.iter().find(|site| site.role == Role::Source) else { return Ok(false) };
+    let looked = registry::is_expected(&source.conn, &sync.name, db).await;
+    looked.map_err(|error| ValidateError::sql(&source.db.name, format!("looking how far \"{db}\" has read"), error))
 }
 
 /// The databases that can be reached, in order, and why the others cannot.

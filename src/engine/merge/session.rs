@@ -336,7 +336,7 @@ async fn open(sync: &SyncDetail, db: &DbName, place: u16) -> Result<Arm, RoundEr
     }
     let joined = Box::pin(join(sync, db)).await.map_err(|source| RoundError::Join { db: db.clone(), source })?;
     tracing::info!(sync = %sync.name, %db, "the database is put into the sync");
-    for warning in joined.warnings {
+    for warning in joined.into_iter().flat_map(|validated| validated.warnings) {
         tracing::warn!(sync = %sync.name, %db, "{warning}");
     }
     Box::pin(Arm::open(sync, db, place)).await

@@ -1,0 +1,2 @@
+-- How many rows are undelivered.
+SELECT count(*) AS rows FROM bucardo_back
