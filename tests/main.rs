@@ -17,6 +17,7 @@ mod catalog_trouble;
 mod chaos_run;
 mod cli_bad_input;
 mod cli_classic;
+mod cli_clone;
 mod cli_codes;
 mod cli_completion;
 mod cli_conflicts;
