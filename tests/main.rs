@@ -73,6 +73,7 @@ mod round_many;
 mod round_mappings;
 mod round_names;
 mod round_order;
+mod round_rewrites;
 mod round_rights;
 mod round_steps;
 mod round_traps;

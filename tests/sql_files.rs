@@ -45,7 +45,8 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 37] = [
+const ROUND_HOLES: [(&str, &str); 38] = [
+    ("{moved}", "false"),
     ("{deltas}", "'bucardo.delta_public_t'"),
     ("{branches}", "SELECT now() AS oldest"),
     ("{wanted}", "true"),
@@ -86,7 +87,9 @@ const ROUND_HOLES: [(&str, &str); 37] = [
 ];
 
 /// Scripts and pieces, which the rounds of the other tests run.
-const NOT_ONE_STATEMENT: [&str; 17] = [
+const NOT_ONE_STATEMENT: [&str; 19] = [
+    "moved.sql",
+    "delta_moved.sql",
     "handed_on.sql",
     "along_index.sql",
     "purge_functions.sql",

@@ -1,7 +1,7 @@
 -- The changed keys of one table as arrays of text, if they are few; else only that they are many. Holds the table's
 -- lock from here on, and tells whether its columns or its file became others.
---   {delta} {keys} {arrays} {table} {oid} {readable}   $1 bigint how many are few, plus one
-SELECT count(*) AS changes, min(d.txntime) AS oldest, {signature} AS signature,
+--   {delta} {keys} {arrays} {table} {signature} {moved} {readable}   $1 bigint how many are few, plus one
+SELECT count(*) AS changes, min(d.txntime) AS oldest, {signature} AS signature, {moved} AS moved,
        (SELECT count(*) FROM (SELECT FROM {table} LIMIT 0) AS lock) AS lock, {arrays}
 FROM (SELECT {keys}, txntime
       FROM {delta}

@@ -64,8 +64,7 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
     let mut applied = Applied::default();
     for (place, changes) in batch.tables.iter().zip(&changes) {
         let table = &mut round.session.tables[*place];
-        let signature: Option<&str> = changes.get("signature");
-        if table.ready.as_ref().map(|ready| ready.signature.as_str()) != signature {
+        if !table.ready.as_ref().is_some_and(|ready| ready.is_current(changes)) {
             table.ready = None;
             return Ok(Ended::Changed(table.label.clone()));
         }
@@ -165,13 +164,13 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
     let times: Vec<DateTime<Utc>> = listed(changes, table, "times");
     let own: [&(dyn postgres_types::ToSql + Sync); 2] = [&origins, &times];
     let onward_args = [args.as_slice(), &own].concat();
+    let handing_on = || target.failed(format!("handing on changes of table \"{label}\""));
     let (rows, handed_on, deleted, sink) = tokio::join!(
         source.conn.copy_out(&ready.rows_few),
         ready.onward.few(target, &onward_args, false),
         target.conn.execute(&ready.delete_few, &args),
         Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
     );
-    let handing_on = || target.failed(format!("handing on changes of table \"{label}\""));
     handed_on.map_err(handing_on())?;
     let deletes = deleted.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;

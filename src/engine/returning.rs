@@ -89,7 +89,7 @@ async fn bring(
         since(round, position).await?;
     }
     let changes = source.conn.query_one(&ready.keys, &[&(FEW + 1)]).await.map_err(failed())?;
-    if changes.get::<_, Option<&str>>("signature") != Some(ready.signature.as_str()) {
+    if !ready.is_current(&changes) {
         return Ok(false);
     }
     match missed {

@@ -2,7 +2,7 @@
 
 use bucardo_actors::model::SyncName;
 use postgres_types::Oid;
-use tokio_postgres::Statement;
+use tokio_postgres::{Row, Statement};
 
 use super::error::RoundError;
 use super::onward::{Onward, Pieces, Questions};
@@ -15,6 +15,8 @@ use crate::source::{Column, Relation, delta_column, delta_columns, relations};
 const PENDING: SqlFile = SqlFile::new(include_str!("../../sql/engine/pending.sql"));
 const KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/keys.sql"));
 pub(super) const SIGNATURE: SqlFile = SqlFile::new(include_str!("../../sql/engine/signature.sql"));
+const MOVED: SqlFile = SqlFile::new(include_str!("../../sql/engine/moved.sql"));
+const DELTA_MOVED: SqlFile = SqlFile::new(include_str!("../../sql/engine/delta_moved.sql"));
 const CHANGED_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/changed_keys.sql"));
 const FEW_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/few_keys.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
@@ -91,6 +93,7 @@ impl Table {
             ("place", &Sql::trusted(place.to_string())),
             ("delta", &self.delta),
             ("literal", &Sql::literal(self.delta.as_str())),
+            ("moved", &delta_moved(&self.delta)),
             ("readable", &self.news),
         ]))
     }
@@ -276,6 +279,7 @@ impl Table {
                 ("readable", &self.news),
                 ("table", &source_table),
                 ("signature", signature),
+                ("moved", &moved(self.oid, &self.delta)),
             ]),
             keeping: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &kept_keys), ("table", &self.delta)]),
             keys_out: KEEP_KEYS.fill(&[("keys_table", &keys_table), ("changed", &changed)]),
@@ -306,6 +310,25 @@ impl Table {
             },
         }
     }
+}
+
+impl Ready {
+    /// Whether the statements were made for the table as it is, and the snapshot shows what is in it and in its delta
+    /// table: `changes` tells, what its keys were asked for with.
+    pub(super) fn is_current(&self, changes: &Row) -> bool {
+        changes.get::<_, Option<&str>>("signature") == Some(self.signature.as_str()) && !changes.get::<_, bool>("moved")
+    }
+}
+
+/// The question whether a table or its delta table got another file after the snapshot was taken.
+pub(super) fn moved(table: Oid, delta: &Sql) -> Sql {
+    let (oid, literal) = (Sql::trusted(table.to_string()), Sql::literal(delta.as_str()));
+    Sql::trusted(MOVED.fill(&[("oid", &oid), ("literal", &literal)]))
+}
+
+/// The same of a delta table only.
+pub(super) fn delta_moved(delta: &Sql) -> Sql {
+    Sql::trusted(DELTA_MOVED.fill(&[("literal", &Sql::literal(delta.as_str()))]))
 }
 
 /// The source's table through a select list and a condition.

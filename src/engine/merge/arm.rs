@@ -21,6 +21,7 @@ use crate::engine::scout::{Found, PIECE, Scout};
 use crate::engine::sequences;
 use crate::engine::session::{CAPTURED, SESSION_SOURCE, SINCE, SYSTEM_ID, check_places};
 use crate::engine::site::Site;
+use crate::engine::table::delta_moved;
 use crate::pg::{Sql, SqlFile};
 
 pub(super) const SESSION: SqlFile = SqlFile::new(include_str!("../../../sql/merge/session.sql"));
@@ -389,6 +390,7 @@ fn pending(place: usize, table: &Place, readable: &Sql) -> Sql {
         ("place", &Sql::trusted(place.to_string())),
         ("delta", &table.delta),
         ("literal", &Sql::literal(table.delta.as_str())),
+        ("moved", &delta_moved(&table.delta)),
         ("readable", readable),
         ("limit", &Sql::trusted((FEW + 1).to_string())),
     ]))

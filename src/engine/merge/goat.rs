@@ -8,7 +8,7 @@ use super::arm::{Arm, FEW, Place, micros, readable};
 use super::log::INTEGERS_MAX;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
-use crate::engine::table::{SIGNATURE, unfit};
+use crate::engine::table::{SIGNATURE, moved, unfit};
 use crate::pg::{Sql, SqlFile};
 use crate::source::{Column, Relation, delta_column, delta_columns, faults, relations};
 
@@ -272,7 +272,6 @@ impl Texts<'_> {
             numbered.clone().map(|(place, key)| Sql::trusted(format!("{}, k.c{place}::text", Sql::literal(key))));
         let own = self.logs(&only, false);
         let loose = self.logs(&only, true);
-        let oid = Sql::trusted(table.oid.to_string());
         let signature_now = self::signature(self.arm, self.place);
         let delete_many = DELETE.fill(&[("table", &only), ("take", &take), ("on", &on)]);
         let rows_out = ROWS_OUT.fill(&[("columns", &t_columns), ("table", &only), ("give", &give), ("on", &on)]);
@@ -282,7 +281,12 @@ impl Texts<'_> {
             give_in: format!("COPY {give} ({cs}, receivers) FROM STDIN"),
             rows_out: rows_out.clone(),
         };
-        let definition = DEFINITION.fill(&[("signature", &signature_now), ("table", &only), ("oid", &oid)]);
+        let definition = DEFINITION.fill(&[
+            ("signature", &signature_now),
+            ("table", &only),
+            ("delta", &table.delta),
+            ("moved", &moved(table.oid, &table.delta)),
+        ]);
         let (definition, few, many, take_in, give_in, clash_in, delete, record_in, rows_out, rows_in) = tokio::try_join!(
             prepare(definition),
             prepare(own.few),
