@@ -1,5 +1,7 @@
 //! `TRUNCATE` in syncs with one source: foreign keys, partitions, inheritance, `ONLY`, sequences; handed on to others.
 
+use std::time::Duration;
+
 use crate::support::{Database, SyncLab, Web};
 
 /// A truncated table has another file; one that was emptied by `DELETE` has the same.
@@ -179,6 +181,31 @@ async fn partitions_and_their_table_are_handed_on_to_each_other() {
     web.on("a").run("TRUNCATE log; INSERT INTO log VALUES (9, 'eu')").await;
     web.settle().await;
     assert_eq!(web.on("c").rows("SELECT * FROM log").await, ["9|eu"]);
+    web.assert_silent().await;
+}
+
+/// Several syncs read parts of what a sync brings: all are told, before the rows go and after they came.
+#[tokio::test]
+async fn several_readers_are_told_of_one_table() {
+    let ddl = "CREATE TABLE log (id int, place text, PRIMARY KEY (id, place)) PARTITION BY LIST (place); \
+        CREATE TABLE log_eu PARTITION OF log FOR VALUES IN ('eu'); CREATE TABLE log_us PARTITION OF log FOR VALUES IN ('us')";
+    let mut web = Web::start(&["a", "b", "c"], ddl, &["log:id,place"]).await;
+    web.syncs(&["whole: a -> b"]).await;
+    for part in ["log_eu", "log_us"] {
+        let mut sync = web.sync(&format!("{part}: b -> c"), true);
+        sync.goats[0].name = part.to_owned();
+        bucardo::source::validate_sync(&sync).await.unwrap();
+        web.syncs.push(sync);
+    }
+    for (change, rows) in [
+        ("INSERT INTO log VALUES (1, 'eu'), (2, 'us'), (3, 'us')", &["1|eu", "2|us", "3|us"][..]),
+        ("UPDATE log SET id = 4 WHERE id = 1; DELETE FROM log WHERE id = 2", &["3|us", "4|eu"]),
+        ("UPDATE log SET place = 'eu' WHERE id = 3", &["3|eu", "4|eu"]),
+    ] {
+        web.on("a").run(change).await;
+        tokio::time::timeout(Duration::from_secs(60), web.settle()).await.expect("rounds that end");
+        assert_eq!(web.on("c").rows("SELECT * FROM log ORDER BY 1").await, rows, "{change}");
+    }
     web.assert_silent().await;
 }
 

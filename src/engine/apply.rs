@@ -165,9 +165,15 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
     let own: [&(dyn postgres_types::ToSql + Sync); 2] = [&origins, &times];
     let onward_args = [args.as_slice(), &own].concat();
     let handing_on = || target.failed(format!("handing on changes of table \"{label}\""));
+    // A connection that waits for rows to write sends no other statement, and keys of rows must be looked up before these
+    // go: what cannot be sent in one breath with them goes first.
+    let goes_first = ready.onward.is_of_several();
+    if goes_first {
+        ready.onward.few(target, &onward_args, false).await.map_err(handing_on())?;
+    }
     let (rows, handed_on, deleted, sink) = tokio::join!(
         source.conn.copy_out(&ready.rows_few),
-        ready.onward.few(target, &onward_args, false),
+        async { if goes_first { Ok(()) } else { ready.onward.few(target, &onward_args, false).await } },
         target.conn.execute(&ready.delete_few, &args),
         Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
     );

@@ -139,6 +139,11 @@ impl Onward {
         Ok(Self { readers, roads })
     }
 
+    /// Whether it takes several statements, each sent when the one before was answered.
+    pub(super) fn is_of_several(&self) -> bool {
+        self.roads.len() > 1
+    }
+
     /// Hands on a few changed keys: before their rows are deleted, and once more when they were written.
     pub(super) async fn few(
         &self,
