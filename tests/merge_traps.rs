@@ -329,6 +329,41 @@ async fn the_first_source_is_copied_to_the_others() {
     assert_eq!(lab.on("b").value("SELECT count(*) FROM orders WHERE note = 'old'").await, "8");
 }
 
+/// A copy of empty tables takes nothing past the merges: what waits for the filled ones meets what the others have, is
+/// ruled on, and leaves its versions. Nor does it take a sequence back.
+#[tokio::test]
+async fn a_copy_of_empty_tables_leaves_the_rest_to_merges() {
+    let ddl = format!("{ORDERS}; CREATE TABLE bare (id int PRIMARY KEY); CREATE SEQUENCE numbers");
+    for bytes in [i64::MAX, 0] {
+        let mut lab = SyncLab::masters(&["a", "b"], &[], &ddl, &["orders:id", "bare:id", "numbers"]).await;
+        lab.sync.copy.atomic_bytes = bytes;
+        lab.on("a").run("INSERT INTO orders VALUES (1, 'old'), (2, 'old'), (3, 'old')").await;
+        lab.settle().await;
+        let bare =
+            "SET session_replication_role = replica; INSERT INTO bare VALUES (7); RESET session_replication_role";
+        lab.on("a").run(bare).await;
+        lab.on("a").run("UPDATE orders SET note = 'a' WHERE id < 3; SELECT setval('numbers', 10)").await;
+        lab.on("b").run("UPDATE orders SET note = 'b' WHERE id = 1; SELECT setval('numbers', 50)").await;
+        (lab.sync.onetimecopy, lab.sync.copy_request) = (2, 1);
+        lab.renew();
+        let report = lab.merge().await.unwrap();
+        assert!(report.copied && report.quarantined.is_empty(), "{report:?}");
+        assert_eq!(lab.on("b").rows("SELECT id FROM bare").await, ["7"]);
+        assert_eq!(lab.on("b").rows("SELECT note FROM orders ORDER BY id").await, ["b", "old", "old"]);
+        assert_eq!(lab.merge().await.unwrap().conflicts, 1);
+        lab.settle().await;
+        for db in ["a", "b"] {
+            assert_eq!(lab.on(db).rows("SELECT note FROM orders ORDER BY id").await, ["b", "a", "old"], "{db}");
+            assert_eq!(lab.on(db).number("SELECT last_value FROM numbers").await, 50, "{db}");
+            let kept = "SELECT (SELECT count(*) FROM bucardo.quarantine) + (SELECT count(*) FROM bucardo.quarantined)";
+            assert_eq!(lab.on(db).number(kept).await, 0, "{db}");
+        }
+        let told = "SELECT count(*) FROM bucardo.delta_public_orders WHERE id = 2 AND origin IS NOT NULL";
+        assert_eq!(lab.on("b").number(told).await, 2, "whoever follows b hears of both changes at a");
+        lab.assert_same().await;
+    }
+}
+
 /// A merge that fails while a source is sending does not wait for the rest, nor does the next one.
 #[tokio::test]
 async fn a_failed_merge_does_not_wait_for_what_nobody_wants() {

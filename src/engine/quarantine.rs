@@ -35,6 +35,9 @@ const PAUSE_MIN: Duration = Duration::from_secs(10);
 /// The same, for one whose rows are refused again and again.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
+/// Why a table stays behind that is left to the merges.
+const LEFT: &str = "it was not copied with others; the next merge brings its changes";
+
 /// Where a table in quarantine stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -60,6 +63,8 @@ struct Aside {
     why: String,
     /// The reason is another one than the target knows.
     is_reworded: bool,
+    /// Nothing is wrong with it: see [`Quarantine::leave`].
+    is_left: bool,
     since: DateTime<Utc>,
     due: Instant,
     pause: Duration,
@@ -104,7 +109,7 @@ impl Quarantine {
 
     /// One sentence for each table and sequence.
     pub(super) fn told(&self) -> Vec<String> {
-        let tables = self.tables.iter().map(|(table, aside)| {
+        let tables = self.tables.iter().filter(|(_, aside)| !aside.is_left).map(|(table, aside)| {
             let since = aside.since.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S");
             format!("quarantined table \"{table}\" since {since}: {}", aside.why)
         });
@@ -120,21 +125,15 @@ impl Quarantine {
         }
         let (table, why) = (&drift.table, &drift.why);
         tracing::warn!(kid = %pair, table, why, "quarantined table: it stays behind until the difference is gone, the others go on");
-        let aside = Aside {
-            state: State::New,
-            schema: goat.schema.clone(),
-            name: goat.name.clone(),
-            captured: 0,
-            snapshot: None,
-            whole: drift.whole,
-            why: why.clone(),
-            is_reworded: false,
-            since: Utc::now(),
-            due: now + PAUSE_MIN,
-            pause: PAUSE_MIN,
-        };
+        let aside = Aside::new(goat, drift.whole, why.clone(), now);
         self.tables.insert(drift.table.clone(), aside);
         true
+    }
+
+    /// Leaves a table to the merges: whatever else the position goes past, its changes wait for the next one.
+    pub(super) fn leave(&mut self, goat: &Goat, now: Instant) {
+        let left = || Aside { is_left: true, ..Aside::new(goat, false, LEFT.to_owned(), now) };
+        self.tables.entry(goat.label()).or_insert_with(left);
     }
 
     /// Passes over a sequence from now on. False: it is passed over already.
@@ -245,6 +244,7 @@ impl Quarantine {
                 whole: row.get::<_, bool>("whole") || reworded.is_some_and(|aside| aside.whole),
                 why: reworded.map_or_else(|| row.get("why"), |aside| aside.why.clone()),
                 is_reworded: reworded.is_some(),
+                is_left: ours.map_or(row.get::<_, &str>("why") == LEFT, |aside| aside.is_left),
                 since: row.get("since"),
                 due: ours.map_or(now, |aside| aside.due),
                 pause: ours.map_or(PAUSE_MIN, |aside| aside.pause),
@@ -322,6 +322,7 @@ impl Quarantine {
         self.tables.retain(|table, aside| {
             aside.is_reworded = false;
             match aside.state {
+                State::Done if aside.is_left => {}
                 State::Done => {
                     tracing::info!(kid = %pair, table, "the table left quarantine and has what the others have");
                 }
@@ -342,6 +343,23 @@ impl Quarantine {
 }
 
 impl Aside {
+    fn new(goat: &Goat, whole: bool, why: String, now: Instant) -> Self {
+        Self {
+            state: State::New,
+            schema: goat.schema.clone(),
+            name: goat.name.clone(),
+            captured: 0,
+            snapshot: None,
+            whole,
+            why,
+            is_reworded: false,
+            is_left: false,
+            since: Utc::now(),
+            due: now + PAUSE_MIN,
+            pause: PAUSE_MIN,
+        }
+    }
+
     async fn add(
         &self,
         sync: &str,
@@ -367,6 +385,7 @@ impl Aside {
     }
 
     fn reword(&mut self, drift: &Drift) {
+        self.is_left = false;
         self.is_reworded |= self.why != drift.why || (drift.whole && !self.whole);
         self.why.clone_from(&drift.why);
         self.whole |= drift.whole;

@@ -116,6 +116,9 @@ impl Round<'_> {
             self.session.target.run("ending an empty round", "ROLLBACK").await?;
             return Ok(Ended::Done(RoundReport::default()));
         }
+        if self.copy_only {
+            self.leave_uncopied(&held);
+        }
         self.hold(&held).await?;
         let look = self.look(&held.position).await?;
         step(self.watch, Step::Snapshot).await?;
@@ -188,6 +191,15 @@ impl Round<'_> {
         }
         self.quarantine.learn(self.id, &self.session.target, None).await?;
         returning::check(self, reason).await
+    }
+
+    /// What a copy for merges does not copy is theirs: their changes have versions, and meet those of others. Those that
+    /// are copied are not left any more when that is known.
+    fn leave_uncopied(&mut self, held: &Held) {
+        let all_are_copied = self.sync.onetimecopy == 1 && held.copy_request >= 0;
+        for goat in self.sync.tables().filter(|goat| goat.ghost || !all_are_copied) {
+            self.quarantine.leave(goat, Instant::now());
+        }
     }
 
     /// What is put aside is kept at the source before the position goes past it.
