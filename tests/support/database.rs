@@ -29,10 +29,20 @@ pub(crate) async fn fresh_database(tag: &str) -> Database {
 impl Database {
     /// A new, empty database on `cluster`.
     pub(crate) async fn create(cluster: &Cluster, tag: &str) -> Self {
+        Self::make(cluster, tag, "").await
+    }
+
+    /// A new, empty database of another encoding on the server of the run.
+    pub(crate) async fn encoded(tag: &str, encoding: &str) -> Self {
+        let options = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+        Self::make(server(), tag, &options).await
+    }
+
+    async fn make(cluster: &Cluster, tag: &str, options: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("{tag}_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let admin = connect(&cluster.conninfo("postgres")).await;
-        admin.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await.unwrap();
+        admin.batch_execute(&format!("CREATE DATABASE \"{name}\" {options}")).await.unwrap();
         Self::of(cluster, &name).await
     }
 

@@ -62,6 +62,15 @@ impl SyncLab {
         lab
     }
 
+    /// Puts a database of another encoding in the place of `name`, before the sync is validated.
+    pub(crate) async fn encode(&mut self, name: &str, encoding: &str, ddl: &str) {
+        let database = Database::encoded(name, encoding).await;
+        database.run(ddl).await;
+        let place = self.sync.members.iter().position(|member| member.db.name.as_str() == name).unwrap();
+        self.sync.members[place] = member(name, &database.conninfo(), self.sync.members[place].role);
+        self.databases.insert(name.to_owned(), database);
+    }
+
     /// The same, not validated.
     pub(crate) async fn empty(targets: &[&str], ddl: &str, goats: &[&str]) -> Self {
         let mut databases = HashMap::new();

@@ -21,6 +21,7 @@ use crate::source::relations;
 
 const COVERS: SqlFile = SqlFile::new(include_str!("../../../sql/engine/covers.sql"));
 const INDEXES: SqlFile = SqlFile::new(include_str!("../../../sql/engine/indexes.sql"));
+const ENCODING: SqlFile = SqlFile::new(include_str!("../../../sql/copy/encoding.sql"));
 const UNCHANGED: SqlFile = SqlFile::new(include_str!("../../../sql/copy/unchanged.sql"));
 
 /// A lock on a table that is not granted within this time ends the copy; it is tried again later.
@@ -177,10 +178,12 @@ impl Copier<'_> {
             relations(&site.conn, goats).await.map_err(site.failed("reading the columns of the tables"))
         };
         let (from, to) = tokio::try_join!(read(self.source, &here), read(self.target, &there))?;
+        let encodings = tokio::try_join!(encoding(self.source), encoding(self.target))?;
+        let is_of_one_encoding = encodings.0 == encodings.1;
         let mut tables = Vec::with_capacity(goats.len());
         for (place, goat) in goats.into_iter().enumerate() {
             let (from, to) = ((self.source, &from[place]), (self.target, &to[place]));
-            let table = Whole::of(self.sync, from, to, (goat, &there[place])).await;
+            let table = Whole::of(self.sync, from, to, (goat, &there[place]), is_of_one_encoding).await;
             tables.push(table.map_err(|error| error.of_table(&goat.label()))?);
         }
         Ok(tables)
@@ -307,6 +310,11 @@ impl Copier<'_> {
             }
         }
     }
+}
+
+async fn encoding(site: &Site) -> Result<String, RoundError> {
+    let row = site.conn.query_one(ENCODING.text(), &[]).await.map_err(site.failed("reading the encoding"))?;
+    Ok(row.get("encoding"))
 }
 
 /// What emptying these tables of the target touches, in their order.

@@ -102,7 +102,8 @@ pub(super) async fn plan(
 ) -> Result<Vec<Task>, RoundError> {
     let mut tasks = Vec::with_capacity(begun.tables.len());
     for ((whole, is_filled), size) in begun.tables.into_iter().zip(begun.filled).zip(sizes) {
-        let signature = format!("{} {}\n{}\n{}", whole.from, size.files, whole.out, whole.into);
+        let split = whole.split.as_ref().map(|split| split.value().as_str().to_owned()).unwrap_or_default();
+        let signature = format!("{} {}\n{}\n{}\n{split}", whole.from, size.files, whole.out, whole.into);
         let known = noted.remove(&whole.goat.id);
         if known.is_none() && only_where_empty && is_filled {
             continue;

@@ -25,7 +25,7 @@ const ORDERED: [&str; 13] = [
     "bytea",
     "inet",
 ];
-/// Types whose order is that of a collation; `C` is everywhere.
+/// Types whose order is that of a collation; `C` is everywhere, and compares the bytes of the database's encoding.
 const COLLATED: [&str; 3] = ["text", "character varying", "bpchar"];
 
 /// A table and its statements.
@@ -98,6 +98,7 @@ impl Whole {
         (source, from): (&Site, &Relation),
         (target, to): (&Site, &Relation),
         (goat, there): (&Goat, &Goat),
+        is_of_one_encoding: bool,
     ) -> Result<Self, RoundError> {
         let label = goat.label();
         for (site, relation) in [(source, from), (target, to)] {
@@ -128,7 +129,8 @@ impl Whole {
             // COPY of a plain table reads that table alone, as ONLY does; it refuses generated columns.
             None => format!("COPY {name} ({list}) TO STDOUT {extra}"),
         };
-        let split = split_column(goat, mapping, from, to, &columns).map(|(column, kind, is_collated)| Split {
+        let split = split_column(goat, mapping, (from, to), &columns, is_of_one_encoding);
+        let split = split.map(|(column, kind, is_collated)| Split {
             column,
             kind,
             is_collated,
@@ -160,9 +162,9 @@ impl Whole {
 fn split_column(
     goat: &Goat,
     mapping: Option<&Mapping>,
-    from: &Relation,
-    to: &Relation,
+    (from, to): (&Relation, &Relation),
     columns: &[String],
+    is_of_one_encoding: bool,
 ) -> Option<(String, String, bool)> {
     // What a select list makes of a column is the operator's affair.
     if mapping.is_some_and(|mapping| mapping.columns.is_some()) {
@@ -172,8 +174,8 @@ fn split_column(
         let (here, there) = (from.column(key)?, to.column(key)?);
         let kind = here.bare_type.as_str();
         let is_collated = COLLATED.contains(&kind);
-        let fits =
-            here.bare_type == there.bare_type && columns.contains(key) && (is_collated || ORDERED.contains(&kind));
+        let is_ordered = ORDERED.contains(&kind) || is_collated && is_of_one_encoding;
+        let fits = here.bare_type == there.bare_type && columns.contains(key) && is_ordered;
         fits.then(|| (key.clone(), kind.to_owned(), is_collated))
     })
 }
