@@ -11,7 +11,7 @@ use super::arm::{FEW, Look, News};
 use super::conflict::{Clash, describe};
 use super::decide::{Entry, Ruling, Take, Terms, decide};
 use super::goat::{Goat, Order};
-use super::log::{Change, Keys, Names, Readers, Stream, note, passed};
+use super::log::{Change, Keys, Names, Readers, Roads, Stream, note, passed};
 use super::round::Merge;
 use super::spool::{Escaped, Spool};
 use super::strategy::Strategy;
@@ -235,13 +235,23 @@ impl Bench<'_> {
         let mut ruled = Ruled::new(self.readers.len());
         let mut entries: Vec<Entry> = vec![Entry::default(); self.readers.len()];
         let mut present: Vec<(u16, Entry)> = Vec::with_capacity(entries.len());
-        while keys.next().await? {
+        let mut roads = Roads::default();
+        // Nobody asks where a change has been unless other syncs see what is written.
+        let keeps_roads = self.shared.contains(&true);
+        loop {
+            roads.clear();
+            let see = |place: u16, change: Change| {
+                let Some(arm) = self.readers.iter().position(|readers| readers.place == place) else { return };
+                note(&mut entries[arm], &change, &self.readers[arm], &self.names);
+                if keeps_roads {
+                    roads.add(change, &self.readers[arm], &self.names);
+                }
+            };
+            if !keys.next(see).await? {
+                break;
+            }
             self.merge.watch.moved(1);
             present.clear();
-            for (place, change) in &keys.changes {
-                let Some(arm) = self.readers.iter().position(|readers| readers.place == *place) else { continue };
-                note(&mut entries[arm], change, &self.readers[arm], &self.names);
-            }
             for ((entry, readers), truncations) in entries.iter_mut().zip(self.readers).zip(&self.truncations) {
                 for change in truncations {
                     note(entry, change, readers, &self.names);
@@ -257,7 +267,8 @@ impl Bench<'_> {
                 Some(Ruling::Take(take)) => {
                     let fresh = present.iter().filter_map(|(_, entry)| entry.fresh).map(|fresh| fresh.newest).min();
                     ruled.oldest = [ruled.oldest, fresh].into_iter().flatten().min();
-                    self.put(&mut ruled, &take, &present, keys).map_err(|source| RoundError::Spool { source })?;
+                    self.put(&mut ruled, &take, &present, (&keys.keys, &roads))
+                        .map_err(|source| RoundError::Spool { source })?;
                 }
             }
         }
@@ -265,8 +276,13 @@ impl Bench<'_> {
     }
 
     /// Notes what each source does.
-    fn put(&self, ruled: &mut Ruled, take: &Take, present: &[(u16, Entry)], log: &Keys<'_>) -> io::Result<()> {
-        let keys = log.keys.as_ref();
+    fn put(
+        &self,
+        ruled: &mut Ruled,
+        take: &Take,
+        present: &[(u16, Entry)],
+        (keys, roads): (&[u8], &Roads),
+    ) -> io::Result<()> {
         ruled.keys += 1;
         let write = take.write & !self.merge.muted;
         let record = take.record & !self.merge.muted;
@@ -285,7 +301,7 @@ impl Bench<'_> {
         if write == 0 && record == 0 {
             return Ok(());
         }
-        let passed = self.passed(take, log);
+        let passed = self.passed(take, roads);
         // The changes of a transaction have one version.
         let stamp = match ruled.stamp.take() {
             Some(stamp) if stamp.version == take.version && stamp.passed == passed => stamp,
@@ -309,13 +325,13 @@ impl Bench<'_> {
 
     /// The databases that the winning state has been to on other syncs' roads; nobody asks unless other syncs see what
     /// is written. A decision is a new change of its own, and so is a truncate.
-    fn passed(&self, take: &Take, log: &Keys<'_>) -> String {
+    fn passed(&self, take: &Take, roads: &Roads) -> String {
         let winner = self.readers.iter().position(|readers| readers.place == take.winner);
         let Some(winner) = winner.filter(|winner| self.truncations[*winner].is_empty()) else { return String::new() };
         if take.version.is_decision() || !self.shared.contains(&true) {
             return String::new();
         }
-        passed(&log.changes, take.version, &self.readers[winner], &self.names)
+        passed(roads, take.version, &self.readers[winner], &self.names)
     }
 
     /// Whether the clocks differ by more than the two newest changes.

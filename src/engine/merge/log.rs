@@ -76,8 +76,7 @@ pub(super) struct Change {
 /// Adds a change to what a source knows of a key.
 pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names: &Names<'_>) {
     let mut unread = readers.unread_by(change.txid);
-    let origin = change.origin.as_deref().and_then(|text| std::str::from_utf8(text).ok());
-    if let Some(origin) = origin.and_then(|origin| Origin::parse(origin).ok()) {
+    if let Some(origin) = change.parsed() {
         if origin.sync == names.sync {
             let db = names.place(origin.db);
             entry.unread_by |= unread;
@@ -103,15 +102,66 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
     }
 }
 
+/// What is kept of the changes of one key, however many they are: enough for [`passed`].
+#[derive(Default)]
+pub(super) struct Roads {
+    /// What merges of the sync recorded.
+    recorded: Vec<(u16, Change)>,
+    /// Of all others that came the same road, and were settled alike, the newest.
+    changes: Vec<(u16, Change)>,
+}
+
+impl Roads {
+    pub(super) fn clear(&mut self) {
+        self.recorded.clear();
+        self.changes.clear();
+    }
+
+    /// Adds a change at the source that `readers` tell of.
+    pub(super) fn add(&mut self, change: Change, readers: &Readers, names: &Names<'_>) {
+        let place = readers.place;
+        // A piece of what was read keeps all of it in memory.
+        let kept = |change: Change| {
+            let origin = change.origin.as_deref().map(Bytes::copy_from_slice);
+            (place, Change { origin, ..change })
+        };
+        if change.parsed().is_some_and(|origin| origin.sync == names.sync) {
+            self.recorded.push(kept(change));
+            return;
+        }
+        let is_settled = readers.settled.sees(change.txid);
+        let is_alike = |(other, known): &&mut (u16, Change)| {
+            *other == place && readers.settled.sees(known.txid) == is_settled && known.came_like(&change)
+        };
+        match self.changes.iter_mut().find(is_alike) {
+            Some((_, known)) => known.micros = known.micros.max(change.micros),
+            None => self.changes.push(kept(change)),
+        }
+    }
+}
+
+impl Change {
+    fn parsed(&self) -> Option<Origin<'_>> {
+        let text = self.origin.as_deref().and_then(|text| std::str::from_utf8(text).ok())?;
+        Origin::parse(text).ok()
+    }
+
+    /// Whether this one was to the same databases as another.
+    fn came_like(&self, other: &Self) -> bool {
+        let road = |change| Self::parsed(change).map(|origin| (origin.db, origin.passed, origin.is_shared));
+        self.origin == other.origin || road(self) == road(other)
+    }
+}
+
 /// The databases that the state of a key under `version` has been to besides, as far as other syncs brought it: what is
 /// recorded of it, or what all the changes have in common that made it at the source `readers` tell of.
-pub(super) fn passed(changes: &[(u16, Change)], version: Version, readers: &Readers, names: &Names<'_>) -> String {
+pub(super) fn passed(roads: &Roads, version: Version, readers: &Readers, names: &Names<'_>) -> String {
     let mut common: Option<Vec<&str>> = None;
+    let changes = || roads.recorded.iter().chain(&roads.changes);
     let is_unsettled = |change: &Change| !readers.settled.sees(change.txid);
-    let is_fresh = changes.iter().any(|(place, change)| *place == readers.place && is_unsettled(change));
-    for (place, change) in changes {
-        let text = change.origin.as_deref().and_then(|text| std::str::from_utf8(text).ok());
-        let origin = text.and_then(|text| Origin::parse(text).ok());
+    let is_fresh = changes().any(|(place, change)| *place == readers.place && is_unsettled(change));
+    for (place, change) in changes() {
+        let origin = change.parsed();
         if let Some(origin) = origin.filter(|origin| origin.sync == names.sync) {
             let recorded = Version { time: change.micros, db: names.place(origin.db), serial: origin.serial };
             if recorded == version {
@@ -178,23 +228,23 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// The keys of all streams, in order, with what each source's log holds of them.
+/// The keys of all streams, in order.
 pub(super) struct Keys<'a> {
     streams: Vec<Stream<'a>>,
     order: Order,
     is_begun: bool,
     /// The present key, as it came.
     pub(super) keys: Bytes,
-    pub(super) changes: Vec<(u16, Change)>,
 }
 
 impl<'a> Keys<'a> {
     pub(super) fn new(streams: Vec<Stream<'a>>, order: Order) -> Self {
-        Self { streams, order, is_begun: false, keys: Bytes::new(), changes: Vec::new() }
+        Self { streams, order, is_begun: false, keys: Bytes::new() }
     }
 
-    /// Goes to the next key; `false`: there is none.
-    pub(super) async fn next(&mut self) -> Result<bool, RoundError> {
+    /// Goes to the next key, and shows what each source's log holds of it, one after the other: a key may have more
+    /// changes than there is memory. `false`: there is none.
+    pub(super) async fn next(&mut self, mut see: impl FnMut(u16, Change)) -> Result<bool, RoundError> {
         if !self.is_begun {
             self.is_begun = true;
             for stream in &mut self.streams {
@@ -205,11 +255,10 @@ impl<'a> Keys<'a> {
         let Some(least) = heads.min_by(|a, b| a.rank.cmp(&b.rank)) else { return Ok(false) };
         let rank = least.rank.clone();
         self.keys = least.keys.clone();
-        self.changes.clear();
         for stream in &mut self.streams {
             while stream.head.as_ref().is_some_and(|row| row.rank == rank) {
                 if let Some(Row { place, change: Some(change), .. }) = stream.head.take() {
-                    self.changes.push((place, change));
+                    see(place, change);
                 }
                 stream.advance(self.order).await?;
             }
@@ -261,4 +310,39 @@ fn parse(row: Bytes, place: Option<u16>, order: Order) -> Result<Row, RoundError
         }
     };
     Ok(Row { rank, place, keys, change })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_key_does_not_grow_with_its_changes() {
+        let at = |text: &str| text.parse::<Position>().unwrap();
+        let readers = Readers::new(0, vec![(2, at("100:100:"))], at("5000:5000:")).unwrap();
+        let sources = ["a".to_owned(), "b".to_owned()];
+        let names = Names { sync: "s", sources: &sources };
+        let mut roads = Roads::default();
+        let add = |roads: &mut Roads, txid: u64, origin: Option<String>| {
+            let micros = i64::try_from(txid).unwrap();
+            roads.add(Change { txid, micros, origin: origin.map(Bytes::from) }, &readers, &names);
+        };
+        for txid in 0..10_000 {
+            add(&mut roads, txid, Some(format!("other d,e {txid} +")));
+            add(&mut roads, txid, Some(format!("other d {txid} +")));
+        }
+        assert_eq!((roads.changes.len(), roads.recorded.len()), (4, 0));
+        let version = Version { time: 9_999, db: 0, serial: 9_999 };
+        assert_eq!(passed(&roads, version, &readers, &names), "d", "what all of them have in common");
+        add(&mut roads, 10_000, None);
+        assert_eq!(passed(&roads, version, &readers, &names), "", "one was made here");
+        add(&mut roads, 10_001, Some("s b,f 7 +".to_owned()));
+        let recorded = Version { time: 10_001, db: 1, serial: 7 };
+        assert_eq!(passed(&roads, recorded, &readers, &names), "f");
+        // Of settled ones, the newest counts.
+        let mut settled = Roads::default();
+        add(&mut settled, 10, None);
+        add(&mut settled, 20, Some("other d 1 +".to_owned()));
+        assert_eq!(passed(&settled, Version { time: 20, db: 0, serial: 0 }, &readers, &names), "d");
+    }
 }
