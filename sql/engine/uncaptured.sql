@@ -4,6 +4,8 @@
 --   renamed   it has another name; its changes are captured
 --   triggers  its triggers are not there, or do not fire
 --   key       only the one that sees keys change is not there
+--   joined    it belongs to another table by now, whose statements change its rows and do not fire its triggers, unless
+--             these are for each row
 -- and, with its name, the first partition that came later: not captured when it is written to directly, or captured
 -- since, but its earlier rows have to be told.
 --   $1 int[] captured tables
@@ -35,6 +37,13 @@ CROSS JOIN LATERAL (
     FROM (SELECT to_regclass(format('%I.%I', c.schemaname, c.tablename))::oid AS oid) AS named
     LEFT JOIN pg_class AS own ON own.oid = c.relation
     WHERE c.relation IS DISTINCT FROM named.oid
+    UNION ALL
+    SELECT NULL, 'joined', 2
+    WHERE EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.relation)
+      AND EXISTS (SELECT FROM tree AS t
+                  JOIN pg_class AS r ON r.oid = t.oid AND r.relkind = 'r'
+                  JOIN pg_trigger AS g ON g.tgrelid = t.oid AND g.tgtype & 1 = 0
+                  WHERE g.tgname IN ('bucardo_delta_insert', 'bucardo_delta_update', 'bucardo_delta_delete'))
     UNION ALL
     SELECT a.partition::regclass::text, 'rows', 4 FROM bucardo.adopted AS a WHERE a.captured = c.id
     ORDER BY partition NULLS FIRST, weight

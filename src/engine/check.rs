@@ -29,6 +29,8 @@ pub(super) struct Uncaptured {
     pub(super) drifts: Vec<(usize, Drift)>,
     /// Places of tables with a partition that is not captured yet, and its name.
     pub(super) partitions: Vec<(usize, String)>,
+    /// Those of the drifts that end when the table is captured anew: it belongs to another one by now.
+    pub(super) joined: Vec<usize>,
 }
 
 impl Session {
@@ -44,7 +46,7 @@ impl Session {
             return Ok(Vec::new());
         }
         let captured: Vec<i32> = self.tables.iter().map(|table| table.captured).collect();
-        let Uncaptured { drifts, partitions } = uncaptured(&self.source, &captured).await?;
+        let Uncaptured { drifts, partitions, .. } = uncaptured(&self.source, &captured).await?;
         for (place, partition) in partitions {
             adopt(&mut self.source, sync, &self.tables[place].goat, &partition, watch).await;
         }
@@ -103,6 +105,12 @@ pub(super) async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Uncapt
                 ),
                 true,
             ),
+            "joined" => {
+                found.joined.push(place);
+                let why =
+                    "it belongs to another table by now, whose statements change its rows and do not fire its triggers";
+                (format!("{why}, on database \"{db}\": run bucardo validate"), true)
+            }
             _ => (
                 format!("capture of its changes is missing on database \"{db}\", or disabled: run bucardo validate"),
                 true,
@@ -112,6 +120,24 @@ pub(super) async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Uncapt
         found.drifts.push((place, Drift { table, why, whole, by_statement: false }));
     }
     Ok(found)
+}
+
+/// Has a table captured row by row that belongs to another one by now; the target must know before that it misses
+/// changes. False: it did not succeed, which is told; it is tried again.
+pub(super) async fn recapture(source: &mut Site, sync: &SyncDetail, goat: &Goat) -> bool {
+    let (db, table) = (&source.db, goat.label());
+    match capture_partitions(&mut source.conn, sync, goat).await {
+        Ok(_) => {
+            tracing::info!(%db, table, "the table, which belongs to another one by now, is captured row by row; it is copied");
+            true
+        }
+        Err(error) => {
+            let cause = causes(&error);
+            let hint = "it is tried again; or run: bucardo validate all";
+            tracing::warn!(%db, table, cause, hint, "changes by statements on the table that it belongs to are not captured");
+            false
+        }
+    }
 }
 
 /// Has the partitions of a table captured. That it does not succeed, for a lock that others hold, is told; it is tried

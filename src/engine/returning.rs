@@ -6,7 +6,7 @@ use bucardo_actors::model::Reason;
 
 use super::apply::{self, Applied};
 use super::batch::Truncated;
-use super::check::uncaptured;
+use super::check::{recapture, uncaptured};
 use super::drift::Drift;
 use super::error::RoundError;
 use super::intake::Intake;
@@ -18,6 +18,7 @@ use super::session::Session;
 use super::site::pour;
 use super::step::Step;
 use super::table::{FEW, Ready, Table};
+use crate::catalog::SyncDetail;
 
 /// Looks at the tables that are due: those that fit by now return with this round. Both sides are in no transaction.
 pub(super) async fn check(round: &mut Round<'_>, reason: Reason) -> Result<(), RoundError> {
@@ -26,7 +27,7 @@ pub(super) async fn check(round: &mut Round<'_>, reason: Reason) -> Result<(), R
             round.quarantine.done(&label);
             continue;
         };
-        match fits(round.session, place).await {
+        match fits(round.session, round.sync, place).await {
             Ok(None) => round.quarantine.fits(&label),
             Ok(Some(drift)) => round.quarantine.still(&drift, Instant::now()),
             Err(error) => {
@@ -39,10 +40,14 @@ pub(super) async fn check(round: &mut Round<'_>, reason: Reason) -> Result<(), R
 }
 
 /// Reads the definition on both sides anew; what differs.
-async fn fits(session: &mut Session, place: usize) -> Result<Option<Drift>, RoundError> {
-    let captured = session.tables[place].captured;
-    if let Some((_, drift)) = uncaptured(&session.source, &[captured]).await?.drifts.pop() {
-        return Ok(Some(drift));
+async fn fits(session: &mut Session, sync: &SyncDetail, place: usize) -> Result<Option<Drift>, RoundError> {
+    let Table { captured, goat, .. } = &session.tables[place];
+    let mut found = uncaptured(&session.source, &[*captured]).await?;
+    if let Some((_, drift)) = found.drifts.pop() {
+        let is_mended = !found.joined.is_empty() && recapture(&mut session.source, sync, goat).await;
+        if !is_mended {
+            return Ok(Some(drift));
+        }
     }
     let table = &session.tables[place];
     let ready = table
