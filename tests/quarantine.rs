@@ -9,7 +9,7 @@ use bucardo_actors::model::Fault;
 use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
 
-use crate::support::{Accident, SyncLab, Town, wait};
+use crate::support::{Accident, SyncLab, Town, difference, wait};
 
 const TWO: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)";
 
@@ -34,6 +34,34 @@ async fn purge_all(lab: &SyncLab) -> u64 {
     let source = bucardo::pg::connect(&member.db.access, "test").await.unwrap();
     let limits = PurgeLimits { keep: Duration::ZERO, ..PurgeLimits::default() };
     purge(&source, &member.db.name, limits, &Watch::default()).await.unwrap().rows
+}
+
+/// A dot in a name makes no table another one: only the one that differs is put aside.
+#[tokio::test]
+async fn tables_whose_names_read_alike_are_two() {
+    let ddl = "CREATE SCHEMA a; CREATE SCHEMA \"a.b\"; CREATE TABLE a.\"b.c\" (id int PRIMARY KEY, v text);
+               CREATE TABLE \"a.b\".c (id int PRIMARY KEY, v text)";
+    let mut lab = SyncLab::empty(&["b"], ddl, &["c:id", "c:id"]).await;
+    for (goat, (schema, name)) in lab.sync.goats.iter_mut().zip([("a", "b.c"), ("a.b", "c")]) {
+        (goat.schema, goat.name) = (schema.to_owned(), name.to_owned());
+    }
+    lab.validate().await.unwrap();
+    let (one, two) = (("a.\"b.c\"", "\"a.b.c\""), ("\"a.b\".c", "\"a.b\".\"c\""));
+    for ((drifted, label), (other, other_label)) in [(one, two), (two, one)] {
+        lab.on("b").run(&format!("ALTER TABLE {drifted} RENAME v TO w")).await;
+        lab.on("a")
+            .run(&format!(
+                "INSERT INTO {drifted} SELECT count(*) FROM {drifted}; INSERT INTO {other} SELECT count(*) FROM {other}"
+            ))
+            .await;
+        let said = told(&mut lab).await;
+        assert!(said.contains(label) && !said.contains(other_label), "{said}");
+        assert_eq!(difference(lab.on("a"), lab.on("b"), other).await, None);
+        lab.on("b").run(&format!("ALTER TABLE {drifted} RENAME w TO v")).await;
+        lab.drain("b").await;
+        assert_eq!(told(&mut lab).await, "");
+        lab.assert_same().await;
+    }
 }
 
 /// Each kind of difference, its words, and its end. Meanwhile the other table moves and the source is purged.

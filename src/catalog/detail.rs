@@ -130,9 +130,9 @@ pub struct Goat {
 }
 
 impl Goat {
-    /// `schema.name`, for people.
+    /// `schema.name`, for people and to tell it from all others: with quotes where two could read alike.
     pub(crate) fn label(&self) -> String {
-        format!("{}.{}", self.schema, self.name)
+        RelationName::of(&self.schema, &self.name).to_string()
     }
 }
 

@@ -12,7 +12,7 @@ use super::error::RoundError;
 use super::session::Session;
 use super::site::Site;
 use crate::catalog::{Goat, SyncDetail};
-use crate::pg::{SqlFile, causes};
+use crate::pg::{RelationName, SqlFile, causes};
 use crate::source::{adopt as capture_partitions, relations};
 
 const UNCAPTURED: SqlFile = SqlFile::new(include_str!("../../sql/engine/uncaptured.sql"));
@@ -116,7 +116,7 @@ pub(super) async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Uncapt
                 true,
             ),
         };
-        let table = format!("{}.{}", row.get::<_, &str>("schemaname"), row.get::<_, &str>("tablename"));
+        let table = RelationName::of(row.get("schemaname"), row.get("tablename")).to_string();
         found.drifts.push((place, Drift { table, why, whole, by_statement: false }));
     }
     Ok(found)

@@ -21,7 +21,7 @@ use super::error::RoundError;
 use super::position::Position;
 use super::site::Site;
 use crate::catalog::Goat;
-use crate::pg::SqlFile;
+use crate::pg::{RelationName, SqlFile};
 
 const READ: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantine_read.sql"));
 pub(super) const ADD: SqlFile = SqlFile::new(include_str!("../../sql/engine/quarantine_add.sql"));
@@ -225,7 +225,7 @@ impl Quarantine {
             self.turn = Some(row.get("turn"));
             let Some(schema) = row.get::<_, Option<String>>("schemaname") else { continue };
             let name: String = row.get("tablename");
-            let table = format!("{schema}.{name}");
+            let table = RelationName::of(&schema, &name).to_string();
             let position: Result<Position, _> = row.get::<_, &str>("snapshot").parse();
             let position = position.map_err(|source| RoundError::Position { db: target.db.clone(), source })?;
             let ours = self.tables.get(&table);

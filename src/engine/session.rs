@@ -124,10 +124,10 @@ pub(super) fn check_places(sync: &SyncDetail, goats: &[&Goat], target: &DbName) 
     let mut taken: HashMap<(String, String), &Goat> = HashMap::with_capacity(goats.len());
     for goat in goats {
         let there = sync.goat_on(goat, target);
-        let label = format!("{}.{}", there.schema, there.name);
+        let label = there.label();
         let other = taken.insert((there.schema, there.name), goat);
         if let Some(other) = other.filter(|other| (&other.schema, &other.name) != (&goat.schema, &goat.name)) {
-            let why = format!("table \"{}.{}\" is \"{label}\" there, too", other.schema, other.name);
+            let why = format!("table \"{}\" is \"{label}\" there, too", other.label());
             let table = goat.label();
             return Err(RoundError::Table { table, db: target.clone(), why });
         }

@@ -15,6 +15,12 @@ pub struct RelationName {
 }
 
 impl RelationName {
+    /// A relation with its schema. As text, no two of them read alike.
+    #[must_use]
+    pub fn of(schema: &str, name: &str) -> Self {
+        Self { schema: Some(schema.to_owned()), name: name.to_owned() }
+    }
+
     /// Reads a word.
     #[must_use]
     pub fn parse(word: &str) -> Self {

@@ -10,7 +10,7 @@ use super::whole::{Split, Whole};
 use crate::catalog::CopyLimits;
 use crate::engine::error::RoundError;
 use crate::engine::site::Site;
-use crate::pg::{Sql, SqlFile};
+use crate::pg::{RelationName, Sql, SqlFile};
 
 const SIZES: SqlFile = SqlFile::new(include_str!("../../../sql/copy/sizes.sql"));
 const BOUNDS: SqlFile = SqlFile::new(include_str!("../../../sql/copy/bounds.sql"));
@@ -56,7 +56,7 @@ pub(super) struct Task {
 impl Task {
     /// `schema.table`, for people.
     pub(super) fn label(&self) -> String {
-        format!("{}.{}", self.names.0, self.names.1)
+        RelationName::of(&self.names.0, &self.names.1).to_string()
     }
 
     /// What a piece of it is worth.

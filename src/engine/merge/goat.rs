@@ -137,7 +137,7 @@ pub(super) fn newest(sync: &SyncDetail, table: &Place) -> String {
 /// The definition of a table at a source. What changes after the signature is noticed by the next merge.
 async fn definition(arm: &Arm, place: usize) -> Result<(String, Relation), RoundError> {
     let table = &arm.tables[place];
-    let label = format!("{}.{}", table.goat.schema, table.goat.name);
+    let label = table.goat.label();
     let reading = || arm.site.failed(format!("reading the definition of table \"{label}\""));
     let signature = format!("SELECT {}", signature(arm, place));
     let signature = arm.site.conn.query_one(&signature, &[]).await.map_err(reading())?;
@@ -235,7 +235,7 @@ struct Texts<'a> {
 impl Texts<'_> {
     async fn prepare(self, signature: String) -> Result<At, RoundError> {
         let (site, table) = (&self.arm.site, &self.arm.tables[self.place]);
-        let label = format!("{}.{}", table.goat.schema, table.goat.name);
+        let label = table.goat.label();
         let failed = || site.failed(format!("preparing to merge table \"{label}\""));
         let temporary = |what: &str| Sql::qualified("pg_temp", &format!("bucardo_{what}_{}", table.captured));
         let (take, give, clash) = (temporary("take"), temporary("give"), temporary("clash"));
