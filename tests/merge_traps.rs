@@ -132,6 +132,32 @@ async fn many_keys_meet() {
     assert_eq!(lab.conflicts.all().len(), 500);
 }
 
+/// A large merge does not read what is too old to count. The time of a transaction is that of its beginning: what it wrote
+/// on top of newer versions needs these, however old it looks.
+#[tokio::test]
+async fn an_old_transaction_that_wrote_late_comes_after_what_it_saw() {
+    let mut lab = lab(&["a", "b"]).await;
+    lab.on("a").run("INSERT INTO orders SELECT n, 'first' FROM generate_series(1, 6000) n").await;
+    lab.settle().await;
+    let old = lab.on("b").session().await;
+    old.batch_execute("BEGIN; SELECT txid_current()").await.unwrap();
+    lab.on("a").run("UPDATE orders SET note = 'second'").await;
+    lab.settle().await;
+    old.batch_execute("UPDATE orders SET note = 'old' WHERE id IN (7, 8)").await.unwrap();
+    old.batch_execute("COMMIT").await.unwrap();
+    lab.on("a").run("UPDATE orders SET note = 'third' WHERE id BETWEEN 8 AND 4000").await;
+    lab.on("b").run("UPDATE orders SET note = 'b' WHERE id > 3500").await;
+    let report = lab.merge().await.unwrap();
+    assert_eq!((report.keys, report.conflicts), (5994, 501));
+    lab.assert_same().await;
+    let notes = "SELECT string_agg(note, ' ' ORDER BY id) FROM orders WHERE id IN (6, 7, 8, 9, 3501)";
+    assert_eq!(lab.on("a").value(notes).await, "second old third third b");
+    let newer = "SELECT ((SELECT max(txntime) FROM bucardo.delta_public_orders WHERE id = 7)
+                       > (SELECT max(txntime) FROM bucardo.delta_public_orders WHERE id = 6))::text";
+    assert_eq!(lab.on("a").value(newer).await, "true");
+    assert_eq!(lab.settle().await, 0);
+}
+
 /// A transaction that was in progress when a large merge took its snapshots, and ends soon after, makes no merge start over.
 #[tokio::test]
 async fn a_large_merge_lets_writers_end() {

@@ -45,9 +45,10 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 38] = [
+const ROUND_HOLES: [(&str, &str); 39] = [
     ("{moved}", "false"),
     ("{deltas}", "'bucardo.delta_public_t'"),
+    ("{first}", "0"),
     ("{branches}", "SELECT now() AS oldest"),
     ("{wanted}", "true"),
     ("{readable}", "true"),

@@ -2,7 +2,8 @@
 --   {key} (pairs of name and text) {table} {clash} {on}
 DECLARE bucardo_sides NO SCROLL CURSOR FOR
 SELECT k.conflict, k.note, json_build_object({key})::text AS key,
-       (SELECT CASE WHEN length(j.side) > 65536 THEN to_json(left(j.side, 65536))::text ELSE j.side END
-        FROM (SELECT to_json(t)::text AS side FROM {table} AS t WHERE {on}) AS j) AS side
+       (SELECT CASE WHEN octet_length(j.side) > 65536 THEN to_json(left(j.side, 65536))::text ELSE j.side END
+        -- OFFSET 0: else the row would be written as JSON once for each mention.
+        FROM (SELECT to_json(t)::text AS side FROM {table} AS t WHERE {on} OFFSET 0) AS j) AS side
 FROM {clash} AS k
 ORDER BY k.conflict COLLATE "C"

@@ -6,20 +6,24 @@
 //! round's snapshot was taken. It sees at least what the snapshot sees, and what it sees beyond, the round does not find.
 //!
 //! To ask a table costs the server some twenty microseconds, changed or not. Most of many tables are idle, and their delta
-//! tables have no page, which is seen without asking them.
+//! tables have no page, which is seen without asking them. That takes two or three microseconds of each, for which two
+//! sessions share very many.
 
 use futures_util::future::{join_all, try_join_all};
 use tokio_postgres::{Row, Statement};
 
 use super::error::RoundError;
-use super::session::SINCE;
+use super::session::{SESSION_SOURCE, SINCE};
 use super::site::Site;
+use crate::catalog::SyncDetail;
 use crate::pg::{Sql, SqlFile};
 
 const WRITTEN: SqlFile = SqlFile::new(include_str!("../../sql/engine/written.sql"));
 
 /// Relations that one statement names at most.
 pub(super) const PIECE: usize = 200;
+/// Of more tables than this, a second session looks at one half.
+const HALVED_MIN: usize = 400;
 /// With more delta tables than this that have pages, the statements that are prepared for all tables are cheaper.
 const WRITTEN_MAX: usize = 50;
 
@@ -36,6 +40,8 @@ struct Apart {
     site: Site,
     since: Statement,
     written: Statement,
+    /// Who looks at the other half of the tables.
+    helper: Option<(Site, Statement)>,
     /// The question about each table.
     tables: Vec<Sql>,
     guess: Option<Guess>,
@@ -48,14 +54,22 @@ struct Guess {
 }
 
 impl Scout {
-    /// Prepares the questions, on `site` if there is one, else on `source`. `deltas` are the delta tables of `tables`.
+    /// Prepares the questions, on `source` when they are few, else on sessions of their own, called `name`. `deltas` are
+    /// the delta tables of `tables`.
     pub(super) async fn open(
+        (sync, name): (&SyncDetail, &str),
         source: &Site,
-        site: Option<Site>,
         deltas: &[Sql],
         tables: &[Sql],
         sequences: &[Sql],
     ) -> Result<Self, RoundError> {
+        let dial = async || {
+            let site = Site::of(sync, &source.db, name).await?;
+            site.run("setting up the session", SESSION_SOURCE.text()).await?;
+            Ok::<_, RoundError>(site)
+        };
+        let site = if tables.len() + sequences.len() > PIECE { Some(dial().await?) } else { None };
+        let helper = if tables.len() > HALVED_MIN { Some(dial().await?) } else { None };
         let asking = site.as_ref().unwrap_or(source);
         let prepare = |branches: &[Sql]| {
             let pieces = branches.chunks(PIECE).map(|piece| Sql::join(piece.iter().cloned(), "\nUNION ALL\n"));
@@ -69,7 +83,7 @@ impl Scout {
         };
         let (pieces, sequences) = (prepare(tables).await?, prepare(sequences).await?);
         let apart = match site {
-            Some(site) => Some(Apart::open(site, deltas, tables).await?),
+            Some(site) => Some(Apart::open(site, helper, deltas, tables).await?),
             None => None,
         };
         Ok(Self { tables: pieces, sequences, apart })
@@ -82,13 +96,21 @@ impl Scout {
 
     /// Asks by the scout, if there is one, what changed since this position; after the round's snapshot was taken.
     pub(super) async fn apart(&mut self, since: [&str; 2]) -> Result<Option<Found>, RoundError> {
-        let Some(Apart { site, since: set, written, tables, guess }) = &mut self.apart else { return Ok(None) };
+        let Some(Apart { site, since: set, written, helper, tables, guess }) = &mut self.apart else { return Ok(None) };
         let site = &*site;
         let failed = || site.failed("looking for changes");
         // Mostly the tables that had changes before are those that have some now, so they are asked in the same breath.
-        let (set, written, guessed) = tokio::join!(
+        let (set, written, others, guessed) = tokio::join!(
             async { site.conn.query_one(&*set, &[&since[0], &since[1], &false]).await },
-            site.conn.query(&*written, &[]),
+            async { site.conn.query(&*written, &[]).await.map_err(failed()) },
+            async {
+                match &*helper {
+                    Some((site, written)) => {
+                        site.conn.query(written, &[]).await.map_err(site.failed("looking for changes"))
+                    }
+                    None => Ok(Vec::new()),
+                }
+            },
             async {
                 match &*guess {
                     Some(guess) => site.conn.query(&guess.asking, &[]).await,
@@ -97,7 +119,9 @@ impl Scout {
             },
         );
         set.map_err(failed())?;
-        let (written, guessed) = (written.map_err(failed())?, guessed.map_err(failed())?);
+        let guessed = guessed.map_err(failed())?;
+        let mut written = written?;
+        written.extend(others?);
         let places = written.iter().filter_map(|row| usize::try_from(row.get::<_, i32>("place")).ok());
         let places: Vec<usize> = places.collect();
         let found = if places.len() > WRITTEN_MAX {
@@ -141,14 +165,29 @@ impl Scout {
 }
 
 impl Apart {
-    async fn open(site: Site, deltas: &[Sql], tables: &[Sql]) -> Result<Self, RoundError> {
+    async fn open(site: Site, helper: Option<Site>, deltas: &[Sql], tables: &[Sql]) -> Result<Self, RoundError> {
         debug_assert_eq!(deltas.len(), tables.len());
-        let deltas = deltas.iter().map(|delta| Sql::literal(delta.as_str()));
-        let written = WRITTEN.fill(&[("deltas", &Sql::join(deltas, ", "))]);
-        let prepared = tokio::try_join!(site.conn.prepare(SINCE.text()), site.conn.prepare(&written));
-        let (since, written) = prepared.map_err(site.failed("preparing to look for changes"))?;
-        Ok(Self { site, since, written, tables: tables.to_vec(), guess: None })
+        let half = if helper.is_some() { deltas.len().div_ceil(2) } else { deltas.len() };
+        let (own, others) = deltas.split_at(half);
+        let since = site.conn.prepare(SINCE.text()).await.map_err(site.failed("preparing to look for changes"))?;
+        let written = written(&site, own, 0).await?;
+        let helper = match helper {
+            Some(site) => {
+                let written = self::written(&site, others, half).await?;
+                Some((site, written))
+            }
+            None => None,
+        };
+        Ok(Self { site, since, written, helper, tables: tables.to_vec(), guess: None })
     }
+}
+
+/// Prepares to look which of some delta tables have pages. `first`: the place of the first one.
+async fn written(site: &Site, deltas: &[Sql], first: usize) -> Result<Statement, RoundError> {
+    let deltas = deltas.iter().map(|delta| Sql::literal(delta.as_str()));
+    let first = Sql::trusted(first.to_string());
+    let written = WRITTEN.fill(&[("deltas", &Sql::join(deltas, ", ")), ("first", &first)]);
+    site.conn.prepare(&written).await.map_err(site.failed("preparing to look for changes"))
 }
 
 /// What was found.

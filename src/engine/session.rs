@@ -14,7 +14,7 @@ use super::error::RoundError;
 use super::hearsay::Hearsay;
 use super::join::check_settled;
 use super::onward::{Questions, via};
-use super::scout::{PIECE, Scout};
+use super::scout::Scout;
 use super::sequences::{self, Sequences};
 use super::site::Site;
 use super::table::Table;
@@ -84,16 +84,9 @@ impl Session {
             sync.sequences().map(|goat| (goat, sync.goat_on(goat, &id.target))).collect();
         let (sequences, unfit_sequences) = sequences::fitting(sequences, &source, &target).await?;
         let sequences = Sequences::open(&sequences, &target).await?;
-        let apart = if tables.len() + sequences.branches().len() > PIECE {
-            let scout = Site::of(sync, &id.source, name).await?;
-            scout.run("setting up the session", SESSION_SOURCE.text()).await?;
-            Some(scout)
-        } else {
-            None
-        };
         let pending: Vec<Sql> = tables.iter().enumerate().map(|(place, table)| table.pending(place)).collect();
         let deltas: Vec<Sql> = tables.iter().map(|table| table.delta.clone()).collect();
-        let scout = Scout::open(&source, apart, &deltas, &pending, &sequences.branches()).await?;
+        let scout = Scout::open((sync, name), &source, &deltas, &pending, &sequences.branches()).await?;
         let questions = match tables.iter().any(|table| table.handed_on.is_some()) {
             true => Questions::open(&target).await?,
             false => None,

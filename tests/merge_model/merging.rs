@@ -89,10 +89,16 @@ impl World {
         let up = parts.iter().fold(0, |bits, part| bits | bit(part.place));
         let leader = parts.iter().max_by_key(|part| part.newest()).map(|part| place(part.place));
         let terms = Terms { up, strategy: &self.plan.strategy, now, leader };
+        let floor = parts.iter().filter_map(|part| part.oldest(parts)).min().unwrap_or(i64::MIN);
         let ruling = |key: usize| {
             let entries = parts.iter().map(|part| (place(part.place), part.entry(key, parts)));
             let present: Vec<(u16, Entry)> = entries.filter(|(_, entry)| entry.unread_by != 0).collect();
-            match decide(&present, &terms, &[u8::try_from(key).unwrap()])? {
+            let ruling = decide(&present, &terms, &[u8::try_from(key).unwrap()]);
+            // A merge does not read what is too old to count.
+            let entries = parts.iter().map(|part| (place(part.place), part.entry_since(key, parts, floor)));
+            let recent: Vec<(u16, Entry)> = entries.filter(|(_, entry)| entry.unread_by != 0).collect();
+            assert_eq!(decide(&recent, &terms, &[u8::try_from(key).unwrap()]), ruling, "{present:?}");
+            match ruling? {
                 Ruling::Take(take) => Some((key, take)),
                 Ruling::Abort { .. } => None,
             }
@@ -173,9 +179,20 @@ impl Part {
             .any(|delta| parts.iter().any(|it| it.place != self.place && !it.read[self.place].sees(delta.txid)))
     }
 
+    /// When the oldest change of any key was made that somebody has not read, or this source has not settled.
+    fn oldest(&self, parts: &[Self]) -> Option<i64> {
+        let is_unread = |delta: &&Delta| parts.iter().any(|it| !it.read[self.place].sees(delta.txid));
+        self.log.iter().filter(is_unread).map(|delta| delta.time).min()
+    }
+
     fn entry(&self, key: usize, parts: &[Self]) -> Entry {
+        self.entry_since(key, parts, i64::MIN)
+    }
+
+    /// The same, without changes that are older than `floor`.
+    fn entry_since(&self, key: usize, parts: &[Self], floor: i64) -> Entry {
         let mut entry = Entry::default();
-        for delta in self.log.iter().filter(|delta| delta.key == key) {
+        for delta in self.log.iter().filter(|delta| delta.key == key && delta.time >= floor) {
             for reader in parts.iter().filter(|it| it.place != self.place) {
                 if !reader.read[self.place].sees(delta.txid) {
                     entry.unread_by |= bit(reader.place);

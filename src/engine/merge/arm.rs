@@ -17,9 +17,9 @@ use crate::engine::check;
 use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
-use crate::engine::scout::{Found, PIECE, Scout};
+use crate::engine::scout::{Found, Scout};
 use crate::engine::sequences;
-use crate::engine::session::{CAPTURED, SESSION_SOURCE, SINCE, SYSTEM_ID, check_places};
+use crate::engine::session::{CAPTURED, SINCE, SYSTEM_ID, check_places};
 use crate::engine::site::Site;
 use crate::engine::table::delta_moved;
 use crate::pg::{Sql, SqlFile};
@@ -158,13 +158,6 @@ impl Arm {
         check_places(sync, &goats, db)?;
         let tables = places(sync, &goats, &site).await?;
         let (sequences, unfit_sequences) = fitting_sequences(sync, &site).await?;
-        let apart = if tables.len() + sequences.len() > PIECE {
-            let scout = Site::of(sync, db, &name).await?;
-            scout.run("setting up the session", SESSION_SOURCE.text()).await?;
-            Some(scout)
-        } else {
-            None
-        };
         let readable = readable(&sync.name);
         let pending: Vec<Sql> =
             tables.iter().enumerate().map(|(place, table)| pending(place, table, &readable)).collect();
@@ -177,7 +170,7 @@ impl Arm {
             })
             .collect();
         let deltas: Vec<Sql> = tables.iter().map(|table| table.delta.clone()).collect();
-        let scout = Scout::open(&site, apart, &deltas, &pending, &branches).await?;
+        let scout = Scout::open((sync, &name), &site, &deltas, &pending, &branches).await?;
         let statements = Statements::prepare(&site, &readable).await?;
         Ok(Self {
             place,

@@ -14,6 +14,7 @@ use crate::source::{Column, Relation, delta_column, delta_columns, faults, relat
 
 const LOG_FEW: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_few.sql"));
 const LOG_MANY: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_many.sql"));
+const LOG_RECENT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_recent.sql"));
 const LOG_VAST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_vast.sql"));
 const LOG_WHOLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_whole.sql"));
 const ORDER_EXACT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/order_exact.sql"));
@@ -25,6 +26,7 @@ const RECORD_IN: SqlFile = SqlFile::new(include_str!("../../../sql/merge/record_
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rows_out.sql"));
 const GIVE_TABLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/give_table.sql"));
 const SIDES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sides.sql"));
+const OLDEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/oldest.sql"));
 const NEWEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/newest.sql"));
 const SCRATCH: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch.sql"));
 const SCRATCH_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch_out.sql"));
@@ -78,13 +80,17 @@ pub(super) struct At {
 
 /// What reads the log of a table.
 pub(super) struct Logs {
+    /// Asks for the time of the oldest change that somebody has not read.
+    pub(super) oldest: String,
     pub(super) few: Statement,
     pub(super) many: Statement,
+    pub(super) recent: String,
     pub(super) vast: String,
     pub(super) whole: String,
     /// The same without the order, for the scratch table.
     pub(super) loose_few: String,
     pub(super) loose_many: String,
+    pub(super) loose_recent: String,
     pub(super) loose_vast: String,
     pub(super) loose_whole: String,
 }
@@ -304,12 +310,15 @@ impl Texts<'_> {
             signature,
             definition,
             logs: Logs {
+                oldest: OLDEST.fill(&[("delta", &table.delta)]),
                 few,
                 many,
+                recent: own.recent,
                 vast: own.vast,
                 whole: own.whole,
                 loose_few: loose.few,
                 loose_many: loose.many,
+                loose_recent: loose.recent,
                 loose_vast: loose.vast,
                 loose_whole: loose.whole,
             },
@@ -376,6 +385,7 @@ impl Texts<'_> {
         LogTexts {
             few: LOG_FEW.fill(&[&common[..], &[("unread_keys", &unread), ("same", &same), ("limit", &limit)]].concat()),
             many: LOG_MANY.fill(&common),
+            recent: LOG_RECENT.fill(&common),
             vast: LOG_VAST.fill(&[&common[..], &[("same", &same)]].concat()),
             whole: LOG_WHOLE
                 .fill(&[&common[..], &[("delta_keys", &keys), ("table_keys", &table_keys), ("table", only)]].concat()),
@@ -398,6 +408,7 @@ impl Texts<'_> {
 struct LogTexts {
     few: String,
     many: String,
+    recent: String,
     vast: String,
     whole: String,
 }

@@ -18,14 +18,14 @@ use super::strategy::Strategy;
 use super::version::{Origin, Version, timestamp};
 use crate::engine::error::RoundError;
 use crate::engine::site::Site;
+use crate::pg::{Sql, SqlFile};
+
+const PLAN_WHOLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_whole.sql"));
 
 /// A delta table of this size is read as a whole rather than key by key.
 const SMALL_BYTES: i64 = 256 * 1024;
 /// Of a larger one only those keys are read of which somebody has not read a change.
-const VAST_BYTES: i64 = 32 * 1024 * 1024;
-
-/// For the rest of the transaction: what is read as a whole is read from end to end.
-const PLAN_WHOLE: &str = "SET LOCAL enable_seqscan = on";
+const VAST_BYTES: i64 = 64 * 1024 * 1024;
 
 /// The rulings on a table. Lists are in the order of the arms.
 pub(super) struct Ruled {
@@ -128,18 +128,26 @@ pub(super) async fn table(
     };
     // Equality by text needs one order at every source; any other needs one server that knows it.
     let meeting = merge.kept.scratch.as_ref().filter(|_| goat.order == Order::Ranks && changed.len() > 1);
-    let streams = try_join_all(changed.iter().map(|arm| async {
+    let extents = changed.iter().map(|arm| {
         let (bytes, changes) = news[*arm].tables.get(&place).copied().unwrap_or_default();
         let extent = match (changes, bytes) {
             _ if is_whole => Extent::Whole,
             (_, ..=SMALL_BYTES) => Extent::Many,
             (..=FEW, _) => Extent::Few,
-            (_, ..=VAST_BYTES) => Extent::Many,
+            (_, ..=VAST_BYTES) => Extent::Recent,
             _ => Extent::Vast,
         };
-        let site = &bench.merge.arms[*arm].site;
-        if !matches!(extent, Extent::Few) && bytes > SMALL_BYTES {
-            site.run("planning to read a large delta table", PLAN_WHOLE).await?;
+        (*arm, extent)
+    });
+    let extents: Vec<(usize, Extent)> = extents.collect();
+    let is_bounded = extents.iter().any(|(_, extent)| matches!(extent, Extent::Recent | Extent::Vast));
+    let floor = if is_bounded { bench.floor(&changed).await? } else { None };
+    let streams = try_join_all(extents.iter().map(|(arm, extent)| async {
+        let extent = *extent;
+        if matches!(extent, Extent::Recent | Extent::Vast | Extent::Whole) {
+            let floor = Sql::literal(&floor.map_or_else(|| "-infinity".to_owned(), timestamp));
+            let plan = PLAN_WHOLE.fill(&[("floor", &floor)]);
+            bench.merge.arms[*arm].site.run("planning to read a large delta table", &plan).await?;
         }
         let rows = log(bench.merge, goat, *arm, extent, meeting.is_some()).await?;
         Ok::<_, RoundError>((bench.merge.arms[*arm].place, rows))
@@ -181,6 +189,8 @@ enum Extent {
     Few,
     /// All of it.
     Many,
+    /// What is not too old to count.
+    Recent,
     /// Some keys of very many.
     Vast,
     /// All of it, and every key of the table.
@@ -199,6 +209,8 @@ async fn log(merge: &Merge<'_>, goat: &Goat, arm: usize, extent: Extent, is_loos
         (Extent::Few, true) => site.conn.copy_out(&logs.loose_few).await,
         (Extent::Many, false) => site.conn.copy_out(&logs.many).await,
         (Extent::Many, true) => site.conn.copy_out(&logs.loose_many).await,
+        (Extent::Recent, false) => site.conn.copy_out(&logs.recent).await,
+        (Extent::Recent, true) => site.conn.copy_out(&logs.loose_recent).await,
         (Extent::Vast, false) => site.conn.copy_out(&logs.vast).await,
         (Extent::Vast, true) => site.conn.copy_out(&logs.loose_vast).await,
         (Extent::Whole, false) => site.conn.copy_out(&logs.whole).await,
@@ -231,6 +243,24 @@ async fn meet(scratch: &Site, goat: &Goat, logs: Vec<Rows>) -> Result<Rows, Roun
 }
 
 impl Bench<'_> {
+    /// The time before which a change counts for nothing: every source has settled it and all others have read it, and
+    /// the oldest that is not so is newer. A source rules with a version that is no older than an unread change of its
+    /// own, so whatever is older neither is such a version nor has one. `None`: there is no such bound.
+    async fn floor(&self, changed: &[usize]) -> Result<Option<i64>, RoundError> {
+        // A change that all have read, but that the source has not settled, makes its version like an unread one.
+        if !changed.iter().all(|arm| self.readers[*arm].settled.covers(&self.readers[*arm].common)) {
+            return Ok(None);
+        }
+        let oldest = try_join_all(changed.iter().map(|arm| async {
+            let site = &self.merge.arms[*arm].site;
+            let row = site.conn.query_one(&self.goat.at[*arm].logs.oldest, &[]).await;
+            let row =
+                row.map_err(site.failed(format!("looking for the oldest change of table \"{}\"", self.goat.label)))?;
+            Ok::<_, RoundError>(row.get::<_, Option<i64>>("oldest"))
+        }));
+        Ok(oldest.await?.into_iter().flatten().min())
+    }
+
     async fn rule(&self, keys: &mut Keys<'_>) -> Result<Ruled, RoundError> {
         let mut ruled = Ruled::new(self.readers.len());
         let mut entries: Vec<Entry> = vec![Entry::default(); self.readers.len()];
