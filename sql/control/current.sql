@@ -1160,6 +1160,7 @@ INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('queue_policy', 'warn', 'warn', 'What is done about a target over the budget: warn, stall or copy'),
     ('log_format', 'text', 'text', 'How the lines of log files look: text or json'),
     ('email_tls', 'none', 'none', 'How the connection to the mail server is protected: none, starttls or tls'),
+    ('email_auth_plain', '0', '0', 'Whether the password for the mail server may cross the network without TLS: 0 or 1'),
     ('email_hour_max', '10', '10', 'How many mails are sent in an hour at most; 0: no limit'),
     ('email_patience', '300', '300', 'How many seconds something may fail and be tried again before a mail tells of it')
 ON CONFLICT DO NOTHING;

@@ -115,6 +115,7 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         "email_tls" => ("mail.tls", Value::from(value.to_lowercase())),
         "email_auth_user" => ("mail.auth_user", text()),
         "email_auth_pass" => ("mail.auth_pass", text()),
+        "email_auth_plain" => ("mail.auth_plain", switch()?),
         "email_debug_file" => ("mail.debug_file", text()),
         "email_hour_max" => {
             ("mail.hour_max", value.parse::<u32>().map(Value::from).map_err(|_| fault("it must be a whole number"))?)

@@ -1,6 +1,7 @@
 //! The settings of mail.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub struct MailSettings {
     pub auth_user: String,
     /// Its password.
     pub auth_pass: PasswordRef,
+    /// The password may cross the network in clear.
+    pub auth_plain: bool,
     /// A copy of each mail is appended here; empty: nowhere.
     pub debug_file: PathBuf,
     /// A link for mails about syncs; empty: none.
@@ -102,6 +105,7 @@ impl Default for MailSettings {
             tls: MailTls::None,
             auth_user: String::new(),
             auth_pass: PasswordRef::default(),
+            auth_plain: false,
             debug_file: PathBuf::new(),
             stats_url: String::new(),
             hour_max: 10,
@@ -124,11 +128,14 @@ impl MailSettings {
         self.is_sent() || !self.debug_file.as_os_str().is_empty()
     }
 
-    /// Whether the password goes over a network that others may listen to.
+    /// Whether the password would cross a network that others may listen to, and nobody has allowed that.
     #[must_use]
     pub fn tells_password(&self) -> bool {
-        let here = ["localhost", "127.0.0.1", "::1"].contains(&self.host.as_str());
-        self.is_sent() && !self.auth_user.is_empty() && self.tls == MailTls::None && !here
+        let here = match self.host.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
+        };
+        !self.auth_user.is_empty() && self.tls == MailTls::None && !self.auth_plain && !here
     }
 }
 
@@ -145,6 +152,26 @@ mod tests {
         assert!(!MailSettings { send: false, ..to("dba@here") }.is_on());
         let filed = MailSettings { debug_file: "/tmp/x".into(), ..MailSettings::default() };
         assert!(filed.is_on() && !filed.is_sent());
+    }
+
+    #[test]
+    fn a_password_in_clear_stays_on_this_machine_unless_it_is_allowed_out() {
+        let login = |host: &str| MailSettings {
+            host: host.to_owned(),
+            auth_user: "me".to_owned(),
+            auth_pass: PasswordRef("geheim".to_owned()),
+            ..MailSettings::default()
+        };
+        for here in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1"] {
+            assert!(!login(here).tells_password(), "{here}");
+        }
+        for there in ["mail.example.org", "192.0.2.1", "2001:db8::1", "127.1", "localhost.example.org", ""] {
+            assert!(login(there).tells_password(), "{there}");
+            assert!(!MailSettings { auth_user: String::new(), ..login(there) }.tells_password());
+            assert!(!MailSettings { auth_plain: true, ..login(there) }.tells_password());
+            assert!(!MailSettings { tls: MailTls::Tls, ..login(there) }.tells_password());
+            assert!(!MailSettings { tls: MailTls::Starttls, ..login(there) }.tells_password());
+        }
     }
 
     #[test]

@@ -144,11 +144,11 @@ pub enum RoundError {
         source: ValidateError,
     },
     /// A merge needs two sources.
-    #[error("of the sources of sync \"{sync}\" only {up} can be reached: {away}")]
+    #[error("of the sources of sync \"{sync}\" {up} can be reached: {away}")]
     Alone {
         /// The sync.
         sync: String,
-        /// Which one can be reached, or "none".
+        /// `only "X"`, or `none`.
         up: String,
         /// Why the others cannot.
         away: String,

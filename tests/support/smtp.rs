@@ -64,6 +64,8 @@ struct Shared {
     mood: Mutex<Mood>,
     visits: Mutex<usize>,
     tls: Option<Arc<ServerConfig>>,
+    /// TLS from the first byte.
+    at_once: bool,
 }
 
 /// A mail server. It ends with the test.
@@ -74,25 +76,26 @@ pub(crate) struct MailServer {
 }
 
 impl MailServer {
-    /// Without TLS and authentication.
+    /// Without TLS; whoever wants to says a password.
     pub(crate) fn start() -> Self {
-        Self::with(None)
+        Self::with(None, false)
     }
 
     /// With STARTTLS, and authentication after that.
-    pub(crate) fn with_tls(certificate: &Path, key: &Path) -> Self {
-        let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(key).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        Self::with(Some(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap())))
+    pub(crate) fn with_starttls(certificate: &Path, key: &Path) -> Self {
+        Self::with(Some(tls(certificate, key)), false)
     }
 
-    fn with(tls: Option<Arc<ServerConfig>>) -> Self {
+    /// With TLS from the first byte, as on port 465, and authentication.
+    pub(crate) fn with_tls(certificate: &Path, key: &Path) -> Self {
+        Self::with(Some(tls(certificate, key)), true)
+    }
+
+    fn with(tls: Option<Arc<ServerConfig>>, at_once: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (mails, mood, visits) = (Mutex::default(), Mutex::new(Mood::Takes), Mutex::default());
-        let shared = Arc::new(Shared { mails, mood, visits, tls });
+        let shared = Arc::new(Shared { mails, mood, visits, tls, at_once });
         let served = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -128,6 +131,14 @@ impl MailServer {
     }
 }
 
+fn tls(certificate: &Path, key: &Path) -> Arc<ServerConfig> {
+    let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap())
+}
+
 trait Line: Read + Write + Send {}
 impl<T: Read + Write + Send> Line for T {}
 
@@ -142,6 +153,9 @@ fn serve(shared: &Shared, stream: TcpStream) {
     }
     let line: Box<dyn Line> = Box::new(stream.try_clone().unwrap());
     let mut talk = Talk { line: BufReader::new(line), mail: Mail::default() };
+    if shared.at_once {
+        talk.wrap(shared, &stream);
+    }
     talk.say("220 mail.test ESMTP");
     // Whoever hangs up has nothing more to say.
     let _ = talk.run(shared, mood, stream);
@@ -166,20 +180,23 @@ impl Talk {
         }
     }
 
+    /// From here on everything goes through TLS.
+    fn wrap(&mut self, shared: &Shared, stream: &TcpStream) {
+        let tls = ServerConnection::new(Arc::clone(shared.tls.as_ref().unwrap())).unwrap();
+        self.line = BufReader::new(Box::new(StreamOwned::new(tls, stream.try_clone().unwrap())));
+        self.mail.secret = true;
+    }
+
     fn run(&mut self, shared: &Shared, mood: Mood, stream: TcpStream) -> Option<()> {
         loop {
             let words = self.hear()?;
             let (verb, rest) = words.split_once(' ').unwrap_or((&words, ""));
             match verb.to_uppercase().as_str() {
                 "EHLO" if shared.tls.is_some() && !self.mail.secret => self.say("250-mail.test\r\n250 STARTTLS"),
-                "EHLO" if self.mail.secret => self.say("250-mail.test\r\n250 AUTH PLAIN"),
-                "EHLO" => self.say("250 mail.test"),
+                "EHLO" => self.say("250-mail.test\r\n250 AUTH PLAIN"),
                 "STARTTLS" => {
                     self.say("220 go on");
-                    let tls = ServerConnection::new(Arc::clone(shared.tls.as_ref()?)).ok()?;
-                    let line: Box<dyn Line> = Box::new(StreamOwned::new(tls, stream.try_clone().ok()?));
-                    self.line = BufReader::new(line);
-                    self.mail.secret = true;
+                    self.wrap(shared, &stream);
                 }
                 "AUTH" => {
                     self.mail.login = rest.trim_start_matches("PLAIN ").to_owned();

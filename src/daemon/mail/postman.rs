@@ -110,10 +110,6 @@ impl Postman {
             self.stored = Stored::default();
             self.watcher = Watcher::default();
         }
-        if self.settings.tells_password() {
-            let server = &self.settings.host;
-            warn!(%server, hint = "set email_tls to starttls or tls", "the password of the mail server crosses the network in clear");
-        }
     }
 
     fn writer(&self) -> Writer {

@@ -23,6 +23,8 @@ pub(super) enum MailError {
     Address { setting: &'static str, value: String, source: lettre::address::AddressError },
     #[error("email_auth_pass: {0}")]
     Password(String),
+    #[error("the password of email_auth_user would cross the network to mail server \"{place}\" in clear")]
+    InClear { place: String },
     #[error("cannot write the mail")]
     Message(#[from] lettre::error::Error),
     #[error("mail server \"{place}\"")]
@@ -38,6 +40,9 @@ impl MailError {
         match self {
             Self::Address { .. } => "correct it with \"bucardo set\", then: bucardo reload config",
             Self::Password(_) => "it is a password, file:PATH or env:NAME",
+            Self::InClear { .. } => {
+                "set email_tls to starttls or tls (port 465); where nobody listens in, email_auth_plain=1 allows it"
+            }
             _ => "see default_email_host, default_email_port, email_tls and email_auth_user",
         }
     }
@@ -83,6 +88,9 @@ pub(super) async fn send(settings: &MailSettings, host: &str, letter: &Letter) -
         .hello_name(ClientId::Domain(host.to_owned()))
         .timeout(Some(settings.within))
         .tls(tls);
+    if settings.tells_password() {
+        return Err(MailError::InClear { place });
+    }
     if !settings.auth_user.is_empty() {
         let password = settings.auth_pass.resolve().map_err(MailError::Password)?;
         builder = builder.credentials(Credentials::new(settings.auth_user.clone(), password));

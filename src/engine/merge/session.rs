@@ -294,7 +294,7 @@ impl MergeSession {
             self.seats.iter().filter(|seat| seat.is_open()).map(|seat| format!("\"{}\"", seat.db)).collect();
         let away = self.seats.iter().filter_map(|seat| seat.why_away().map(|error| causes(error)));
         let away: Vec<String> = away.collect();
-        let up = if up.is_empty() { "none".to_owned() } else { up.join(" and ") };
+        let up = if up.is_empty() { "none".to_owned() } else { format!("only {}", up.join(" and ")) };
         RoundError::Alone { sync: self.sync.name.to_string(), up, away: away.join("; ") }
     }
 
