@@ -219,12 +219,12 @@ impl Mcp {
             After::Lease(_) => {} // lost again meanwhile
             After::Reload => {
                 info!(syncs = self.syncs.len(), "catalog reloaded");
-                self.kick_all(applied);
+                self.kick_all(applied, ctx);
                 Parent::<TheVac>::retry_children(self, ctx);
                 self.tell(Notice::ReloadedMcp);
             }
-            After::ReloadSync(sync) => self.sync_reloaded(sync, applied),
-            After::Activate(sync) => self.sync_activated(sync, applied),
+            After::ReloadSync(sync) => self.sync_reloaded(sync, applied, ctx),
+            After::Activate(sync) => self.sync_activated(sync, applied, ctx),
             After::Deactivate(sync) => self.sync_deactivated(sync),
             After::Retry(_) => {} // done while applying
         }
@@ -272,7 +272,7 @@ impl Mcp {
         self.start_child(&TheVac, ctx);
         if std::mem::replace(&mut self.lease.had, true) {
             info!("hold on the control database is back");
-            return self.kick_all(applied);
+            return self.kick_all(applied, ctx);
         }
         if applied.active == 0 {
             info!("there is no active sync");

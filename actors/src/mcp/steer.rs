@@ -61,8 +61,7 @@ impl Mcp {
             return self.tell(Notice::SyncError(name));
         };
         entry.paused = paused;
-        let (resting, autokick) = (entry.resting, entry.plan.autokick);
-        if resting {
+        if entry.resting {
             let state = if paused { Doing::Paused } else { Doing::Finished };
             self.shared.board.note(&ActorId::Ctl(name.clone()), |snapshot| snapshot.enter(state));
         }
@@ -73,10 +72,7 @@ impl Mcp {
         if paused {
             return self.tell(Notice::Paused(name));
         }
-        if resting && autokick {
-            self.kick(name.clone(), Reason::Start, ctx);
-        }
-        self.wake(&name);
+        self.wake(&name, ctx);
         self.tell(Notice::Resumed(name));
     }
 

@@ -221,19 +221,23 @@ impl Mcp {
     }
 
     /// Has all syncs looked at, except those that have just been started.
-    pub(super) fn kick_all(&mut self, applied: &Applied) {
+    pub(super) fn kick_all(&mut self, applied: &Applied, ctx: &mut Context<Self>) {
         let waiting = self.syncs.iter().filter(|(name, _)| !applied.started.contains(*name));
         let mut names: Vec<(&SyncName, &Entry)> = waiting.collect();
         names.sort_by_key(|(_, entry)| Reverse(entry.plan.priority));
-        for (name, _) in names {
-            self.wake(name);
+        for name in names.into_iter().map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.wake(&name, ctx);
         }
     }
 
     /// Has a sync looked at after something happened to the daemon or the sync; one that changes do not kick only
-    /// gets another try of what has failed.
-    pub(super) fn wake(&self, name: &SyncName) {
-        let (Some(entry), Some(ctl)) = (self.syncs.get(name), self.ctls.get(name)) else { return };
+    /// gets another try of what has failed, of which there is nothing while it rests.
+    pub(super) fn wake(&mut self, name: &SyncName, ctx: &mut Context<Self>) {
+        let Some(entry) = self.syncs.get(name) else { return };
+        if entry.resting && entry.plan.autokick {
+            return self.kick(name.clone(), Reason::Start, ctx);
+        }
+        let Some(ctl) = self.ctls.get(name) else { return };
         if entry.plan.autokick {
             let answer = Answer::new(name.clone(), self.shared.outbox.clone());
             ctl.do_send(Look { reason: Reason::Start, retry: true, answer });
@@ -242,11 +246,11 @@ impl Mcp {
         }
     }
 
-    pub(super) fn sync_activated(&mut self, name: SyncName, applied: &Applied) {
+    pub(super) fn sync_activated(&mut self, name: SyncName, applied: &Applied, ctx: &mut Context<Self>) {
         match self.syncs.get(&name) {
             Some(_) if applied.started.contains(&name) => {} // announced already
             Some(entry) if entry.active() && plan::kids(&entry.plan).is_ok() => {
-                self.wake(&name);
+                self.wake(&name, ctx);
                 self.tell(Notice::Activated(name));
             }
             known => {
@@ -266,7 +270,7 @@ impl Mcp {
         }
     }
 
-    pub(super) fn sync_reloaded(&mut self, name: SyncName, applied: &Applied) {
+    pub(super) fn sync_reloaded(&mut self, name: SyncName, applied: &Applied, ctx: &mut Context<Self>) {
         let held = self.held();
         let Some(entry) = self.syncs.get_mut(&name) else {
             warn!(sync = %name, "cannot reload an unknown sync");
@@ -280,7 +284,7 @@ impl Mcp {
             ctl.do_send(Brake { paused: false, held });
         }
         if !applied.started.contains(&name) {
-            self.wake(&name);
+            self.wake(&name, ctx);
         }
         info!(sync = %name, "sync reloaded");
         self.tell(Notice::Reloaded(name));

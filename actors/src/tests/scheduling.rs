@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Play, Rig, SECOND, World, actors, plan, story};
 use crate::board::Doing;
-use crate::messages::{KickDb, SetState, Wish};
+use crate::messages::{KickDb, ReloadSync, SetState, Wish};
 use crate::model::{Fault, Reason, SyncPlan};
 
 #[test]
@@ -433,6 +433,43 @@ fn actors_that_do_not_stay_come_with_each_kick_and_go() {
         world.until_seen("begin b Start", 1).await;
         rig.reload(&[SyncPlan { stayalive: true, kidsalive: true, ..brief }]).await;
         world.until("it stays", |_| rig.ctl("s").state == Doing::Idle).await;
+        rig.stop().await;
+    });
+}
+
+/// Whoever rests is no worse off than whoever stays: what was asked for, or has changed, while the control database was
+/// away or just before a reload does not wait for the timer.
+#[test]
+fn one_that_rests_is_looked_at_when_the_control_database_is_back_and_at_a_reload() {
+    story(|world| async move {
+        let brief = SyncPlan { stayalive: false, kidsalive: false, ..plan("s", &["b"]) };
+        let asked = SyncPlan { autokick: false, stayalive: false, kidsalive: false, ..plan("t", &["c"]) };
+        let plans = [brief, asked];
+        let rig = Rig::up(&world, &plans).await;
+        world.expect_alarm("lost the hold on the control database");
+        let rests = |_: &World| rig.ctl("s").state == Doing::Finished;
+        world.until("it rests", rests).await;
+        assert_eq!(rig.ask("t").await, "notice SyncDone(\"t\")");
+        world.until("the other one rests", |_| rig.ctl("t").state == Doing::Finished).await;
+        world.pass(100 * SECOND).await;
+
+        world.forget();
+        let start = world.now();
+        world.lose_lease(Fault::transient("connection closed"));
+        world.until_seen("begin b Start", 1).await;
+        assert!(world.now() - start < 60, "{}", world.now() - start);
+        world.until("it rests again", rests).await;
+
+        for number in 2..=3 {
+            if number == 2 {
+                rig.reload(&plans).await;
+            } else {
+                rig.mcp.do_send(ReloadSync { sync: "s".into() });
+            }
+            world.until_seen("begin b Start", number).await;
+            world.until("it rests after a reload", rests).await;
+        }
+        assert_eq!((world.count("begin b"), world.count("begin c")), (3, 0), "who waits for a request still waits");
         rig.stop().await;
     });
 }
