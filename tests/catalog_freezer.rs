@@ -42,7 +42,12 @@ async fn old_runs_go_to_the_freezer_by_day_and_old_days_go() {
     freezer::tomorrow(&session).await.unwrap();
     let children = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'freezer.master_q'::regclass";
     let before = database.number(children).await;
+    let lives = "INSERT INTO bucardo.audit_pid (type, pid, birthdate, killdate) VALUES \
+        ('KID', 1, now() - interval '9 days', now() - interval '8 days'), \
+        ('KID', 2, now() - interval '9 days', now() - interval '6 days'), ('MCP', 3, now() - interval '9 days', NULL)";
+    database.run(lives).await;
     assert_eq!(freezer::drop(&session, Duration::from_secs(7 * 24 * 3600)).await.unwrap(), 1);
+    assert_eq!(database.rows("SELECT pid FROM bucardo.audit_pid ORDER BY 1").await, ["2", "3"], "who ended long ago");
     assert_eq!(database.number(children).await, before - 1);
     assert_eq!(database.number("SELECT count(*) FROM freezer.master_q").await, 1);
     assert!(database.refused("SELECT bucardo.create_child_q('child_q_x')").await.contains("child_q_YYYYMMDD"));

@@ -1,5 +1,6 @@
 -- What cron jobs of earlier versions call in every source: bucardo_purge_delta and bucardo_compress_delta. They run with
 -- the rights of the replication role, know what has not been read, and keep out of the VAC's way. Safe to run again.
+--   {floors} how far each table may be purged: purge_floors.sql, as the VAC asks
 
 CREATE OR REPLACE FUNCTION bucardo.bucardo_purge_delta(keep interval) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -23,24 +24,11 @@ BEGIN
         EXECUTE 'SELECT coalesce(array_agg(DISTINCT sync), $1) FROM bucardo.position' INTO merging USING merging;
     END IF;
     FOR one IN
-        SELECT c.schemaname, c.tablename, format('bucardo.%I', c.deltaname) AS delta,
-               coalesce(bool_or(s.sync = ANY (merging)), false) AS merged,
-               coalesce(array_agg(DISTINCT t.snapshot) FILTER (WHERE t.snapshot IS NOT NULL),
-                        ARRAY[txid_current_snapshot()::text]) AS positions,
-               coalesce(min(txid_snapshot_xmax(t.snapshot::txid_snapshot)),
-                        txid_snapshot_xmax(txid_current_snapshot())) AS ceiling
-        FROM bucardo.captured AS c
-        LEFT JOIN bucardo.captured_sync AS s ON s.captured = c.id
-        LEFT JOIN LATERAL (
-            SELECT k.snapshot FROM bucardo.track AS k WHERE k.sync = s.sync AND k.round NOT IN (-2, -3)
-            UNION ALL
-            SELECT q.snapshot
-            FROM bucardo.quarantined AS q
-            JOIN bucardo.track AS k ON k.sync = q.sync AND k.target = q.target AND k.round NOT IN (-2, -3)
-            WHERE q.sync = s.sync AND q.captured = c.id
-        ) AS t ON true
-        GROUP BY c.id
-        ORDER BY c.id
+        SELECT f.schemaname, f.tablename, format('bucardo.%I', f.deltaname) AS delta, f.positions, f.ceiling,
+               f.syncs && merging AS merged
+        FROM (
+{floors}
+        ) AS f
     LOOP
         IF one.merged THEN
             RAISE NOTICE 'Table %.% is left to the VAC: it is in a sync with several sources',

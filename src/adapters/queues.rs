@@ -7,7 +7,7 @@ use std::time::Duration;
 use bucardo_actors::model::{DbName, SyncName};
 use bucardo_actors::ports::Watch;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::budget::{Excess, judge};
 use super::lease::application_name;
@@ -98,7 +98,7 @@ impl Queues {
         };
         match copies {
             Ok(targets) => info!(db = %db.name, targets, "targets that were given up are copied when they are back"),
-            Err(error) => debug!(db = %db.name, error, "targets that were given up still wait"),
+            Err(error) => warn!(db = %db.name, error, "targets that were given up still wait for their copies"),
         }
     }
 

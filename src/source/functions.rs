@@ -3,6 +3,7 @@
 use md5::{Digest, Md5};
 
 use super::install::{LOCK, LOCK_TIMEOUT};
+use super::purge::FLOORS;
 use crate::pg::{Connection, Sql, SqlFile};
 
 const FUNCTIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_functions.sql"));
@@ -10,7 +11,8 @@ const DIGEST: SqlFile = SqlFile::new(include_str!("../../sql/source/functions_di
 
 /// Makes the functions, unless they are there as they should be. Locks no table of anybody.
 pub(super) async fn make(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
-    let digest: String = Md5::digest(FUNCTIONS.text()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let functions = FUNCTIONS.fill(&[("floors", &Sql::trusted(FLOORS.text().trim_end().to_owned()))]);
+    let digest: String = Md5::digest(&functions).iter().map(|byte| format!("{byte:02x}")).collect();
     let is_there = async |conn: &tokio_postgres::Client| {
         let found: Option<String> = conn.query_one(DIGEST.text(), &[]).await?.get("digest");
         Ok::<bool, tokio_postgres::Error>(found.is_some_and(|found| found.ends_with(&digest)))
@@ -21,7 +23,7 @@ pub(super) async fn make(conn: &mut Connection) -> Result<(), tokio_postgres::Er
     let txn = conn.transaction().await?;
     txn.batch_execute(&format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).await?;
     txn.batch_execute(LOCK.text()).await?;
-    txn.batch_execute(FUNCTIONS.text()).await?;
+    txn.batch_execute(&functions).await?;
     let comment = Sql::literal(&format!("Deletes the changes that everybody has read. Made from {digest}"));
     txn.batch_execute(&format!("COMMENT ON FUNCTION bucardo.bucardo_purge_delta(interval) IS {comment}")).await?;
     txn.commit().await

@@ -16,7 +16,7 @@ use super::given_up::{GivenUp, given_up};
 use super::install::exists;
 use crate::pg::{Connection, Sql, SqlFile};
 
-const FLOORS: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_floors.sql"));
+pub(super) const FLOORS: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_floors.sql"));
 const BATCH: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_batch.sql"));
 
 /// How a purge goes about it.

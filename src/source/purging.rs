@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bucardo_actors::model::{DbName, Fault};
+use bucardo_actors::model::{DbName, Failure, Fault};
 use bucardo_actors::ports::Watch;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use tracing::debug;
+use tokio_postgres::error::SqlState;
+use tracing::{debug, warn};
 
 use super::floor::{self, Looks};
 use super::purge::{Bound, Bounds, PurgeError, PurgeLimits, Purged, TableName, purge_within, survey};
 use crate::catalog::{Role, SyncDetail};
-use crate::pg::{Access, ConnectError, Connection, causes, connect};
+use crate::pg::{Access, ConnectError, Connection, causes, classify, connect};
 
 /// The sources that can be reached.
 type Open = BTreeMap<DbName, Connection>;
@@ -123,8 +124,20 @@ async fn carry(sync: &SyncDetail, sources: &Open, name: &str, watch: &Watch) {
             }
         };
         if let Err(error) = carry_from(sync, &reader, &target.name, sources).await {
-            debug!(sync = %sync.name, db = %target.name, error = causes(&error), "what it has read cannot be told");
+            untold(sync, &target.name, &error, "what the target has read cannot be told to its sources");
         }
+    }
+}
+
+/// Time heals a server that is away. What does not heal would let the sources grow without a word.
+fn untold(sync: &SyncDetail, db: &DbName, error: &tokio_postgres::Error, what: &str) {
+    let never_installed = error.code() == Some(&SqlState::UNDEFINED_TABLE);
+    let (failure, error) = (classify(error), causes(error));
+    if failure == Failure::Permanent && !never_installed {
+        let hint = "nothing of the sync is purged meanwhile; \"bucardo validate\" tells more";
+        warn!(sync = %sync.name, %db, error, hint, "{what}");
+    } else {
+        debug!(sync = %sync.name, %db, error, "{what}");
     }
 }
 
@@ -161,7 +174,11 @@ async fn bound(sync: &SyncDetail, sources: &Open, looks: &mut Looks, watch: &Wat
         watch.moved(1);
         let source = sources.get(&db.name).ok_or_else(|| format!("database \"{}\" is away", db.name))?;
         let unread = looks.oldest_unread(source, &db.name, &sync.name).await;
-        oldest = [oldest, unread.map_err(|error| causes(&error))?].into_iter().flatten().min();
+        let unread = unread.map_err(|error| {
+            untold(sync, &db.name, &error, "what the sources of a sync have unread is not known");
+            causes(&error)
+        });
+        oldest = [oldest, unread?].into_iter().flatten().min();
     }
     Ok(oldest.map_or(Bound::Free, Bound::Before))
 }
