@@ -1,4 +1,4 @@
-//! The journal of systemd, in its own protocol: one datagram an event, the fields of the event as fields of the
+//! The journal of systemd, in its own protocol: one datagram, or file in memory, an event, the fields of the event as fields of the
 //! journal, so that `journalctl BUCARDO_SYNC=orders` finds what one sync did.
 //!
 //! Written here, because a line must carry the same text as in every other log, and because a journal of its own
@@ -14,15 +14,15 @@ use crate::config::LogSettings;
 
 /// Who says it, as in the system log of old.
 const IDENT: &str = "Bucardo";
-/// So that a message with its fields fits into one datagram.
-const VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Longer values are cut, so that a log cannot be used to fill a disk at once.
+const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A connection to the journal.
 pub(super) struct Journal(LogSocket);
 
 impl Journal {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self(LogSocket::new(path))
+        Self(LogSocket::with_files(path))
     }
 
     pub(super) fn write(&mut self, entry: &Entry, settings: &LogSettings) -> io::Result<()> {

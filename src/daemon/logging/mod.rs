@@ -102,7 +102,13 @@ impl Log {
         let usual = [Self::DIRECTORY.to_owned()];
         let wanted: &[String] = if settings.destinations.is_empty() { &usual } else { &settings.destinations };
         for directory in wanted.iter().filter(|name| is_directory(name)) {
-            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let failed = |source| LogError::File { path: PathBuf::from(directory), source };
+            let entries = match std::fs::read_dir(directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(failed)?;
                 if entry.file_name().to_string_lossy().starts_with(&format!("{}.", files::STEM)) {
                     let path = entry.path();
                     std::fs::remove_file(&path).map_err(|source| LogError::File { path, source })?;
