@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
+use crate::mcp::Mcp;
 use crate::messages::{Ping, Pong};
 use crate::policy::Care;
 
@@ -20,6 +21,20 @@ where
             tell();
         }
     }));
+}
+
+/// Calls `beat` every so often as long as the MCP answers. Silence means that the thread of the actors, or the MCP itself,
+/// is stuck: nobody inside can help then. An MCP that has ended is not stuck; how long an end may take, others know.
+pub fn beat(mcp: Addr<Mcp>, every: Duration, beat: impl Fn() + 'static) {
+    actix::spawn(async move {
+        let mut timer = tokio::time::interval(every);
+        loop {
+            timer.tick().await;
+            if matches!(mcp.send(Ping).await, Ok(_) | Err(MailboxError::Closed)) {
+                beat();
+            }
+        }
+    });
 }
 
 /// What is known of one child's health.

@@ -178,7 +178,8 @@ pub struct LeaseCare {
     /// No wait is longer.
     #[serde(with = "humantime_serde")]
     pub delay_max: Duration,
-    /// So many tries at the start of the daemon, then it ends. A running daemon that lost its lease never gives up.
+    /// So many tries at the start of the daemon, then it ends; one in the foreground makes any number. A running daemon
+    /// that lost its lease never gives up.
     pub tries_max: u32,
     /// False: a running daemon that lost its lease ends.
     pub regain: bool,

@@ -120,7 +120,9 @@ impl Context {
         if args.len() <= 1 {
             return Err(CliError::usage("overview"));
         }
-        let program = args.first().map_or("bucardo", |path| path.rsplit('/').next().unwrap_or(path)).to_owned();
+        let called = args.first().map_or("bucardo", |path| path.rsplit('/').next().unwrap_or(path));
+        // Without the extra name that a start has given it.
+        let program = called.split(" (").next().unwrap_or(called).to_owned();
         let is_classic = program.starts_with(classic::PROGRAM);
         let args = &if is_classic { classic::options(args) } else { args.to_vec() };
         let given = Options::read(args)?;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -15,6 +16,8 @@ use crate::daemon::pidfile::{self, Presence};
 use crate::daemon::{self, DaemonError, Log, Start};
 use crate::pg::{Access, causes};
 
+/// One try to read the settings of the control database takes less, whatever becomes of it.
+const TRY_WITHIN: Duration = Duration::from_secs(90);
 /// What the child says through the pipe once it is ready.
 const READY: &[u8] = b"ready\n";
 
@@ -31,6 +34,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     // A daemon that kept a lock file or a pipe of its caller open would keep the caller's own waiters waiting.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let mut child = Command::new(program)
+        .arg0(title(ctx))
         .args(std::env::args_os().skip(1).filter(|word| word != "restart"))
         .args((ctx.verb == "restart").then_some("start"))
         .args(["--foreground", "--detached"])
@@ -69,6 +73,7 @@ fn wait_ready(mut reader: PipeReader, within: Duration) -> Option<bool> {
 /// Runs the daemon in this process, outside of any runtime.
 pub(super) fn foreground(ctx: &Context) -> Outcome {
     let detached = ctx.options.detached;
+    take_title(ctx)?;
     if detached {
         // A session of its own: the terminal's signals are not for it.
         rustix::process::setsid().map_err(|error| CliError::caused("Cannot leave the terminal", &error))?;
@@ -134,7 +139,8 @@ async fn load(ctx: &Context) -> Result<Process, CliError> {
     from_catalog(ctx, &settings::load(control.client()).await?)
 }
 
-/// As [`load`]; a control database that does not answer yet (the machine has just started), or no longer, is waited for.
+/// As [`load`]; a control database that does not answer yet (the machine has just started), or no longer, is waited for
+/// as long as it takes: a service manager would only start us again, and give up some day.
 async fn load_patiently(ctx: &Context) -> Result<Process, CliError> {
     let care = Process::without_catalog(ctx)?.settings.supervision.lease;
     let access = ctx.control_access()?;
@@ -145,12 +151,15 @@ async fn load_patiently(ctx: &Context) -> Result<Process, CliError> {
             Err(error) => {
                 let transient = error.failure() == bucardo_actors::model::Failure::Transient;
                 // Somebody waits at a terminal for an answer.
-                if ctx.options.detached || !transient || tries >= care.tries_max {
+                if ctx.options.detached || !transient {
                     return Err(error.into());
                 }
-                ctx.out.warn(format!("waiting for the control database: {}", causes(&error)));
-                tokio::time::sleep(care.delay(tries)).await;
-                tries += 1;
+                let delay = care.delay(tries);
+                let waiting = format!("waiting for the control database: {}", causes(&error));
+                daemon::tell_waiting(&waiting, delay + TRY_WITHIN);
+                ctx.out.warn(waiting);
+                tokio::time::sleep(delay).await;
+                tries = tries.saturating_add(1);
             }
         }
     }
@@ -172,8 +181,32 @@ fn from_catalog(ctx: &Context, found: &settings::Settings) -> Result<Process, Cl
     }
 }
 
+/// What `ps` shows as the program's name: the name it was called by, and `--extra-name` in parentheses.
+fn title(ctx: &Context) -> String {
+    let Some(extra) = ctx.options.extra_name.as_deref().filter(|extra| !extra.trim().is_empty()) else {
+        return ctx.program.clone();
+    };
+    // The name that a program is called by ends at the last slash.
+    let sane = |sign: char| if sign == '/' || sign.is_control() { '_' } else { sign };
+    format!("{} ({})", ctx.program, extra.trim().chars().map(sane).collect::<String>())
+}
+
+/// Becomes the same process under the title that was asked for; a program is told its name when it begins.
+fn take_title(ctx: &Context) -> Result<(), CliError> {
+    let title = title(ctx);
+    if ctx.options.extra_name.is_none() || ctx.program == title || std::env::args().next().as_ref() == Some(&title) {
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(|error| CliError::caused("Cannot find the program", &error))?;
+    let error = Command::new(program).arg0(title).args(std::env::args_os().skip(1)).exec();
+    Err(CliError::caused("Cannot start the program with its extra name", &error))
+}
+
 /// Makes way for a daemon: no other one lives, and no stop file is there.
 fn prepare(ctx: &Context, process: &Process) -> Result<(), CliError> {
+    if ctx.options.quickstart {
+        ctx.out.warn("Option --quickstart has no effect: a start checks no columns; \"add sync\" and \"validate\" do");
+    }
     process.note_reason(ctx, "start", &ctx.words);
     ctx.out.say("Checking for existing processes");
     let path = process.settings.daemon.pid_file();

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Actor;
+use actix::{Actor, Addr};
 use bucardo_actors::board::Board;
+use bucardo_actors::health;
 use bucardo_actors::messages::Shutdown;
 use bucardo_actors::model::Fault;
 use bucardo_actors::policy::{self, Exit};
@@ -158,7 +159,11 @@ impl DaemonError {
 ///
 /// [`DaemonError`]: why it could not start, or ended by itself.
 pub fn run(start: Start) -> Result<(), DaemonError> {
-    let Start { settings, layers, access, foreground, exit_on_nosync, reason, announce } = start;
+    let Start { mut settings, layers, access, foreground, exit_on_nosync, reason, announce } = start;
+    if foreground {
+        // Nobody waits at a terminal: a control database that is away is waited for.
+        settings.supervision.lease.tries_max = u32::MAX;
+    }
     match prepare(&settings, foreground) {
         Ok((log, pid_file)) => {
             let ended = Daemon { settings, layers, access, log, exit_on_nosync, reason }.run(announce);
@@ -173,6 +178,11 @@ pub fn run(start: Start) -> Result<(), DaemonError> {
             Err(error)
         }
     }
+}
+
+/// Tells the service manager what is waited for before the daemon can start, and that it takes so much longer.
+pub fn tell_waiting(what: &str, longer: Duration) {
+    systemd::waiting(what, longer);
 }
 
 /// What must be right before anything is connected to.
@@ -291,7 +301,7 @@ impl Daemon {
         .start();
         listeners.tell(mcp.clone());
         watch_stop_file(self.settings.daemon.stop_file(), mcp.clone(), grace);
-        tell_watchdog();
+        tell_watchdog(mcp.clone());
         let signals = match SignalThread::start(mcp.clone(), self.log.clone(), grace) {
             Ok(signals) => signals,
             Err(source) => {
@@ -361,16 +371,11 @@ fn watch_stop_file(path: PathBuf, mcp: actix::Addr<Mcp>, grace: Duration) {
     });
 }
 
-/// From this thread, so that the service manager hears nothing when it is stuck.
-fn tell_watchdog() {
-    let Some(every) = systemd::watchdog_every() else { return };
-    actix::spawn(async move {
-        let mut timer = tokio::time::interval(every);
-        loop {
-            timer.tick().await;
-            systemd::watchdog();
-        }
-    });
+/// From this thread and by way of the MCP, so that the service manager hears nothing when one of them is stuck.
+fn tell_watchdog(mcp: Addr<Mcp>) {
+    if let Some(every) = systemd::watchdog_every() {
+        health::beat(mcp, every, systemd::watchdog);
+    }
 }
 
 /// The line in `systemctl status` is this old at most.

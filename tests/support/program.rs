@@ -137,6 +137,12 @@ impl Bucardo {
             vec![("NOTIFY_SOCKET", socket.display().to_string()), ("WATCHDOG_USEC", watchdog.as_micros().to_string())];
     }
 
+    /// Has the control database reached through another port (a [`super::Proxy`]).
+    pub(crate) fn reach_control_at(&mut self, port: u16) {
+        let place = self.options.iter().position(|word| word == "--dbport").expect("its port is an option");
+        self.options[place + 1] = port.to_string();
+    }
+
     /// Settings of the daemon, as a file would have them.
     pub(crate) fn configure(&mut self, toml: &str) {
         let path = self.home().join("bucardo.toml");

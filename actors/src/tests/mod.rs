@@ -214,6 +214,23 @@ impl Handler<Boom> for crate::ctl::Ctl {
     }
 }
 
+/// How long a frozen MCP stays so.
+pub(super) const FROZEN: Duration = Duration::from_secs(100);
+
+/// Has the MCP freeze for [`FROZEN`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct FreezeMcp;
+
+impl Handler<FreezeMcp> for Mcp {
+    type Result = ();
+
+    #[expect(clippy::disallowed_methods, reason = "a frozen actor is what the test is about")]
+    fn handle(&mut self, _: FreezeMcp, ctx: &mut Context<Self>) {
+        ctx.wait(tokio::time::sleep(FROZEN).into_actor(self));
+    }
+}
+
 impl Handler<Freeze> for crate::ctl::Ctl {
     type Result = ();
 

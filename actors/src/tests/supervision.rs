@@ -3,7 +3,7 @@
 use actix::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::{Boom, Break, Collected, Collector, Play, Rig, SECOND, SyncLife, actors, plan, story};
+use super::{Boom, Break, Collected, Collector, FROZEN, FreezeMcp, Play, Rig, SECOND, SyncLife, actors, plan, story};
 use crate::board::{ActorId, Doing};
 use crate::messages::{KickDb, PurgeNow};
 use crate::model::{Cause, Fault, Reason};
@@ -143,6 +143,81 @@ fn a_panic_in_a_round_ends_only_its_kid() {
         assert_eq!((world.count("begin b"), world.count("begin c")), (2, 1));
         assert_eq!(actors(&rig.board), 5, "MCP, VAC, CTL and two KIDs: {:?}", rig.board.all());
         rig.stop().await;
+    });
+}
+
+/// A panic is a failure like any other: the same waits, the same end, and a person may ask at any time.
+#[test]
+fn a_kid_that_panics_for_ever_stalls_and_is_tried_again_rarely() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+        world.expect_alarm("error=panicked: boom in a round");
+        world.plays("b", std::iter::repeat_n(Play::Panic, 12));
+        let start = world.now();
+        rig.kick("s", Reason::Change);
+        world.until("it stalls", |_| rig.kid("s", "b").state == Doing::Stalled).await;
+        let waits: Vec<u64> = world.times("begin b").iter().map(|at| at - start).collect();
+        assert_eq!(waits[..5], [0, 1, 3, 7, 15]);
+        assert_eq!(waits.len(), 11, "the round and ten restarts");
+        assert!(rig.kid("s", "b").fault.unwrap().message.contains("panicked: boom in a round"));
+        assert_eq!(world.count("end c"), 1, "nobody else felt it");
+        let stalled_at = world.now();
+        world.until_seen("begin b", 12).await;
+        assert_eq!(world.now() - stalled_at, 15 * 60);
+        world.until("it stalls again", |_| rig.kid("s", "b").state == Doing::Stalled).await;
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        assert_eq!(rig.kid("s", "b").fault, None);
+        rig.stop().await;
+    });
+}
+
+/// The server ends the session in the middle of a round: the database counts as away until the next round reaches it.
+#[test]
+fn a_kid_that_the_server_kills_is_back_after_a_second() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+        world.expect_alarm("round failed, KID is restarted");
+        let killed = || {
+            let fault = Fault::transient("terminating connection due to administrator command (SQLSTATE 57P01)");
+            Play::Fail(fault.at("b".into()).because(Cause::Away))
+        };
+        for number in 2..20 {
+            // A success in between makes each failure the first: no number of them stalls the KID.
+            world.forget();
+            world.plays("b", [killed(), Play::Deliver(1)]);
+            let start = world.now();
+            rig.kick("s", Reason::Change);
+            world.until_seen("end b", 1).await;
+            assert_eq!((world.now() - start, world.count("begin b"), world.count("begin c")), (1, 2, 1));
+            assert_eq!((world.count("open b"), world.count("close b")), (number, number - 1), "in a new session");
+            world.until("all is well", |_| rig.kid("s", "b").state == Doing::Idle).await;
+            assert_eq!(rig.kid("s", "b").fault, None);
+        }
+        rig.stop().await;
+    });
+}
+
+/// A stuck MCP is nothing that the process itself can mend: the service manager hears nothing, and ends it.
+#[test]
+fn the_watchdog_is_told_nothing_while_the_mcp_is_stuck() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        let beats = std::rc::Rc::new(std::cell::Cell::new(0));
+        let counted = std::rc::Rc::clone(&beats);
+        crate::health::beat(rig.mcp.clone(), SECOND, move || counted.set(counted.get() + 1));
+        world.pass(10 * SECOND).await;
+        let well = beats.get();
+        assert!((10..=11).contains(&well), "{well}");
+        rig.mcp.do_send(FreezeMcp);
+        world.pass(FROZEN - 2 * SECOND).await;
+        assert!(beats.get() <= well + 1, "{}", beats.get());
+        world.pass(12 * SECOND).await;
+        assert!(beats.get() >= well + 9, "it goes on once the MCP does: {}", beats.get());
+        rig.stop().await;
+        // Whoever ends is not stuck.
+        let ended = beats.get();
+        world.pass(3 * SECOND).await;
+        assert!(beats.get() >= ended + 2);
     });
 }
 
