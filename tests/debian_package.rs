@@ -21,6 +21,7 @@ fn built(folder: &Path) -> Option<String> {
     let mut command = Command::new("sh");
     // Without waiting for a compression that the test does not look at.
     command.arg(build).arg(env!("CARGO_BIN_EXE_bucardo")).arg(folder).env("DEB_COMPRESSION", "-Znone");
+    command.env("DEBFULLNAME", "Who Builds").env("DEBEMAIL", "who@builds.test");
     Some(ok(&command.output().unwrap()).trim().to_owned())
 }
 
@@ -43,6 +44,13 @@ async fn a_package_is_built_installed_run_removed_and_purged() {
         "/usr/lib/sysusers.d/bucardo.conf",
         "/usr/lib/tmpfiles.d/bucardo.conf",
         "/usr/share/man/man1/bucardo.1.gz",
+        "/usr/bin/bucardo_ctl -> bucardo",
+        "/usr/share/man/man1/bucardo_ctl.1.gz -> bucardo.1.gz",
+        "/usr/share/bash-completion/completions/bucardo",
+        "/usr/share/bash-completion/completions/bucardo_ctl -> bucardo",
+        "/usr/share/zsh/vendor-completions/_bucardo",
+        "/usr/share/fish/vendor_completions.d/bucardo.fish",
+        "/usr/share/fish/vendor_completions.d/bucardo_ctl.fish -> bucardo.fish",
         "/usr/share/doc/bucardo/copyright",
         "/etc/bucardo/bucardo.toml",
         "/etc/logrotate.d/bucardo",
@@ -51,6 +59,10 @@ async fn a_package_is_built_installed_run_removed_and_purged() {
         let line = listed.lines().find(|line| line.ends_with(path));
         assert!(line.is_some_and(|line| line.contains("root/root")), "{path} in\n{listed}");
     }
+
+    let field =
+        |name| ok(&Command::new("dpkg-deb").args(["--field", &package, name]).output().unwrap()).trim().to_owned();
+    assert_eq!(field("Maintainer"), "Who Builds <who@builds.test>");
 
     // On a copy of this machine that goes away with its last process: an overlay with its upper half in memory.
     let database = Database::create(server(), "packaged").await;

@@ -51,6 +51,15 @@ for folder in /var/lib/bucardo /var/log/bucardo /run/bucardo; do
     expect "$(inside stat -c %U "$folder")" = bucardo
 done
 inside bucardo --no-bucardorc --version >&2
+expect "$(inside bucardo_ctl --no-bucardorc --version | cut -d' ' -f1)" = bucardo_ctl
+# What is on disk is a page, and a script that completes both names.
+inside gzip -dc /usr/share/man/man1/bucardo_ctl.1.gz | grep -q bucardo_ctl || { echo "no manual page" >&2; exit 1; }
+for name in bucardo bucardo_ctl; do
+    answer=$(inside bash -c ". /usr/share/bash-completion/completions/$name
+        COMP_WORDS=($name sta) COMP_CWORD=1; _bucardo; echo \"\${COMPREPLY[*]}\"")
+    [ "$answer" = "start status" ] || { echo "$name sta is completed to: $answer" >&2; exit 1; }
+    inside bash -c ". /usr/share/bash-completion/completions/$name; complete -p $name" >&2
+done
 expect ! -e /etc/init.d/bucardo
 
 # What the unit would run, as the user that it names.
@@ -69,11 +78,13 @@ expect ! -e /run/bucardo/bucardo.mcp.pid
 
 inside dpkg --remove bucardo >&2
 expect ! -e /usr/bin/bucardo
+expect ! -L /usr/bin/bucardo_ctl
 expect -e /etc/bucardo/bucardo.toml
 echo removed
 inside dpkg --purge bucardo >&2
 for path in /etc/bucardo /etc/logrotate.d/bucardo /etc/rsyslog.d/30-bucardo.conf /var/lib/bucardo /var/log/bucardo \
-    /run/bucardo /usr/share/doc/bucardo /usr/share/man/man1/bucardo.1.gz /usr/lib/systemd/system/bucardo.service; do
+    /run/bucardo /usr/share/doc/bucardo /usr/share/man/man1/bucardo.1.gz /usr/share/man/man1/bucardo_ctl.1.gz \
+    /usr/share/bash-completion/completions/bucardo_ctl /usr/lib/systemd/system/bucardo.service; do
     expect ! -e "$path"
 done
 echo purged
