@@ -2,11 +2,22 @@
 //! back. And what the policies of a queue do meanwhile.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Proxy, Town, server, wait};
 
 const SOON: Duration = Duration::from_secs(60);
+
+/// How long B is away: the hour, shortened.
+const AWAY_SECONDS: &str = "6";
+/// The part of its speed that the source has to keep while a target is away. (There is less to do then, so it is quicker
+/// if anything; the rest is noise.)
+const SLOWED_MIN: f64 = 0.75;
+
+/// The quickest: what else a machine does only slows.
+fn best(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}
 
 /// pgbench's transactions per second on A, for so many seconds.
 async fn tps(town: &Town, seconds: &str) -> f64 {
@@ -36,23 +47,41 @@ async fn a_target_that_was_away_under_load_is_caught_up_in_one_go() {
     daemon.announce("round failed");
     town.settle(SOON).await;
 
-    let before = tps(&town, "3").await;
-    town.caught_up(&["B", "C"], SOON).await;
+    // In turns, as whatever else this machine does must slow both alike; the last time away is the long one.
     let rounds = "SELECT round FROM bucardo.position WHERE sync = 's'";
-    let begun = town.b.number(rounds).await;
-    to_b.cut();
-    let away = tps(&town, "6").await;
-    println!("transactions per second: {before:.0} with both targets, {away:.0} with one away");
-    assert!(away > before / 3.0, "the source is slowed: {before} before, {away} with B away");
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let mut begun = (0, Instant::now());
+    for seconds in ["2", "2", AWAY_SECONDS] {
+        to_b.open();
+        town.bucardo.run("kick s 0");
+        town.caught_up(&["B", "C"], SOON).await;
+        with.push(tps(&town, "2").await);
+        town.caught_up(&["B", "C"], SOON).await;
+        begun = (town.b.number(rounds).await, Instant::now());
+        to_b.cut();
+        without.push(tps(&town, seconds).await);
+    }
+    let (present, away) = (best(&with), best(&without));
+    println!(
+        "transactions per second: {present:.0} with both targets {with:.0?}, {away:.0} with one away {without:.0?}"
+    );
+    assert!(away > present * SLOWED_MIN, "the source is slowed: {with:?} with B, {without:?} without");
     town.caught_up(&["C"], SOON).await;
+    let transactions = "SELECT count(*) FROM pgbench_history";
+    let missed = town.a.number(transactions).await - town.b.number(transactions).await;
+    assert!(missed > 200, "a backlog of {missed} transactions");
 
     // Age and size of the backlog, for people and for programs.
     let json: serde_json::Value = serde_json::from_str(&town.bucardo.run("status s --json")).unwrap();
     let targets = json["syncs"][0]["targets"].as_array().unwrap();
     let b = targets.iter().find(|target| target["target"] == "B").unwrap();
+    // Each transaction changes one row of each of four tables; more than 10000 changes of a table are estimated.
     let waiting = b["waiting"].as_i64().unwrap();
-    assert!(waiting > 500 && b["waiting_bytes"].as_i64().unwrap() > 20_000, "{b}");
-    assert!(b["lag_seconds"].as_f64().unwrap() > 3.0, "{b}");
+    assert!((missed * 3..=missed * 5).contains(&waiting), "{missed} transactions: {b}");
+    assert!(b["waiting_bytes"].as_i64().unwrap() > waiting * 20, "{b}");
+    let (age, most) = (b["lag_seconds"].as_f64().unwrap(), begun.1.elapsed().as_secs_f64());
+    let least = AWAY_SECONDS.parse::<f64>().unwrap();
+    assert!((least - 1.0..most + 1.0).contains(&age), "the oldest is {least} to {most} s old: {b}");
     let status = town.bucardo.run("status s");
     let line = status.lines().find(|line| line.contains("A -> B")).unwrap();
     for words in [" waiting (", "B), lag ", "fails since", "next try"] {
@@ -65,8 +94,9 @@ async fn a_target_that_was_away_under_load_is_caught_up_in_one_go() {
     to_b.open();
     town.bucardo.run("kick s 0");
     town.caught_up(&["B", "C"], SOON).await;
-    let went = town.b.number(rounds).await - begun;
-    assert!(went <= 3, "{went} rounds for what waited");
+    let went = town.b.number(rounds).await - begun.0;
+    println!("{went} rounds for {waiting} changes");
+    assert_eq!(went, 1, "rounds for what waited");
     town.assert_same().await;
     wait::until("the purge of what was kept", SOON, async || {
         let kept = town.bucardo.run("delta");

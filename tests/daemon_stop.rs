@@ -4,15 +4,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Town, Writer, wait};
+use crate::support::{Town, Writer, assert_nothing_left, wait};
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
 const SOON: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(2);
 /// What comes on top of the grace: a second for cancelled work, a second for the last notices, and a busy machine.
 const BEYOND: Duration = Duration::from_secs(6);
-const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'bucardo %' \
-    AND datname = current_database()";
 
 async fn town() -> Town {
     let mut town = Town::found(ORDERS).await;
@@ -21,17 +19,11 @@ async fn town() -> Town {
     town
 }
 
-async fn assert_nothing_left(town: &Town) {
-    for database in [&town.control, &town.a, &town.b, &town.c] {
-        let name = format!("sessions of the daemon on {}", database.name);
-        wait::until_equal(&name, SOON, &0, async || database.number(SESSIONS).await).await;
-        assert_eq!(
-            database.number("SELECT count(*) FROM pg_class WHERE relpersistence = 't'").await,
-            0,
-            "temporary tables"
-        );
+async fn assert_left_clean(town: &Town) {
+    assert_nothing_left(&[&town.control, &town.a, &town.b, &town.c]).await;
+    for file in ["bucardo.mcp.pid", "fullstopbucardo"] {
+        assert!(!town.bucardo.home().join(file).exists(), "{file} is left");
     }
-    assert!(!town.bucardo.home().join("bucardo.mcp.pid").exists());
 }
 
 /// Again and again under load: each stop is clean, each start goes on where the one before ended.
@@ -48,7 +40,7 @@ async fn a_stop_under_load_is_clean() {
         assert_eq!(daemon.ended(GRACE + BEYOND).await, 0, "{}", daemon.log());
         println!("a stop under load took {:?}", asked.elapsed());
         daemon.assert_quiet();
-        assert_nothing_left(&town).await;
+        assert_left_clean(&town).await;
     }
     writer.stop().await;
     let daemon = town.daemon().await;
@@ -72,7 +64,7 @@ async fn a_round_that_hangs_does_not_hold_up_the_stop() {
     assert_eq!(daemon.ended(GRACE + BEYOND).await, 0, "{}", daemon.log());
     assert!(asked.elapsed() >= GRACE, "the round was given no time: {:?}", asked.elapsed());
     blocker.batch_execute("ROLLBACK").await.unwrap();
-    assert_nothing_left(&town).await;
+    assert_left_clean(&town).await;
     let next = town.daemon().await;
     town.settle(SOON).await;
     next.stop().await;

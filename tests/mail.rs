@@ -222,7 +222,10 @@ fn certify(folder: &std::path::Path) {
     openssl(folder, "req -x509 -newkey rsa:2048 -nodes -days 30 -keyout ca.key -out ca.crt -subj /CN=ca");
     openssl(folder, "req -newkey rsa:2048 -nodes -keyout mail.key -out mail.csr -subj /CN=localhost");
     std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
-    openssl(folder, "x509 -req -in mail.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile names -out mail.crt");
+    openssl(
+        folder,
+        "x509 -req -in mail.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile names -out mail.crt",
+    );
 }
 
 impl Site {

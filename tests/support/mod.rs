@@ -4,6 +4,7 @@
 pub(crate) mod compare;
 pub(crate) mod daemon;
 pub(crate) mod database;
+pub(crate) mod leftovers;
 pub(crate) mod log;
 pub(crate) mod perl;
 pub(crate) mod program;
@@ -19,6 +20,7 @@ pub(crate) mod writer;
 pub(crate) use compare::{assert_same, difference};
 pub(crate) use daemon::Daemon;
 pub(crate) use database::{Database, fresh_database};
+pub(crate) use leftovers::assert_nothing_left;
 pub(crate) use perl::Perl;
 pub(crate) use program::{Bucardo, Output};
 pub(crate) use proxy::Proxy;
