@@ -17,10 +17,17 @@ const SHORT: (i64, i64) = (50, 2_500);
 /// One of so many deeds lasts longer, in a run that does.
 const LONG_EACH: usize = 12;
 const LONG: (i64, i64) = (5_000, 20_000);
-const LONG_RUN: Duration = Duration::from_secs(60);
-/// A daemon that starts gives up when it gets no answer from the control database for fifteen seconds.
-const CONTROL_AWAY_MAX: i64 = 8_000;
+pub(super) const LONG_RUN: Duration = Duration::from_secs(60);
+/// In a run of this length everything happens.
+const WHOLE_RUN: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What can be done.
+const DAEMON: [&str; 3] = ["killed", "frozen", "stopped"];
+const SERVER: [&str; 5] =
+    ["server killed", "server shut down at once", "server stopped", "server frozen", "process killed"];
+const NETWORK: [&str; 4] = ["connections cut", "network cut", "network held up", "network slow"];
+const DISK: &str = "disk full";
 
 /// How something that is broken is mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +47,7 @@ pub(super) struct Mischief {
     lasts: Duration,
     /// What is broken now, until when, and how it is mended.
     broken: Vec<(Subject, Instant, Mend)>,
-    done: BTreeMap<&'static str, u32>,
+    done: BTreeMap<(&'static str, &'static str), u32>,
     slowest_stop: Duration,
 }
 
@@ -67,6 +74,11 @@ impl Mischief {
         self.mend(scene, Instant::now() + LONG_RUN);
     }
 
+    /// Whether the disk stayed as it was.
+    pub(super) fn never_filled(&self) -> bool {
+        !self.done.contains_key(&(DISK, NAMES[DISK_OF]))
+    }
+
     /// How often each deed was done.
     pub(super) fn told(&self) -> String {
         format!("{:?}; the slowest clean stop took {:?}", self.done, self.slowest_stop)
@@ -80,8 +92,21 @@ impl Mischief {
         self.broken.iter().any(|(broken, ..)| *broken == subject)
     }
 
-    fn count(&mut self, deed: &'static str) {
-        *self.done.entry(deed).or_default() += 1;
+    fn count(&mut self, deed: &'static str, to: &'static str) {
+        *self.done.entry((deed, to)).or_default() += 1;
+    }
+
+    /// Panics when a run that is long enough has left something out.
+    pub(super) fn assert_complete(&self, has_disk: bool) {
+        if self.lasts < WHOLE_RUN {
+            return;
+        }
+        let daemon = DAEMON.map(|deed| (deed, "daemon"));
+        let others = SERVER.iter().chain(&NETWORK).flat_map(|deed| NAMES.map(|name| (*deed, name)));
+        let disk = has_disk.then_some((DISK, NAMES[DISK_OF]));
+        let missing: Vec<_> =
+            daemon.into_iter().chain(others).chain(disk).filter(|deed| !self.done.contains_key(deed)).collect();
+        assert!(missing.is_empty(), "never done: {missing:?}");
     }
 
     /// Mends what was broken for long enough.
@@ -104,9 +129,6 @@ impl Mischief {
         let mut lasts = self.milliseconds(SHORT);
         if self.lasts > LONG_RUN && self.dice.below(LONG_EACH) == 0 {
             lasts = self.milliseconds(LONG);
-        }
-        if matches!(subject, Subject::Server(0) | Subject::Network(0)) {
-            lasts = lasts.min(Duration::from_millis(CONTROL_AWAY_MAX.unsigned_abs()));
         }
         self.broken.push((subject, Instant::now() + lasts, mend));
     }
@@ -132,7 +154,7 @@ impl Mischief {
             Subject::Disk(_) => {
                 let Some(disk) = &scene.disk else { return };
                 disk.fill();
-                self.count("disk full");
+                self.count(DISK, NAMES[DISK_OF]);
                 self.break_for_a_while(subject, Mend::FreeDisk);
             }
         }
@@ -147,18 +169,18 @@ impl Mischief {
                 if let Some(daemon) = scene.daemon.take() {
                     daemon.kill();
                 }
-                self.count("daemon killed");
+                self.count(DAEMON[0], "daemon");
                 self.break_for_a_while(Subject::Daemon, Mend::StartDaemon);
             }
             2 | 3 => {
                 scene.daemon.iter().for_each(|daemon| daemon.signal(Signal::STOP));
-                self.count("daemon frozen");
+                self.count(DAEMON[1], "daemon");
                 self.break_for_a_while(Subject::Daemon, Mend::ThawDaemon);
             }
             _ => {
                 let took = scene.end_daemon().await;
                 self.slowest_stop = self.slowest_stop.max(took);
-                self.count("daemon stopped");
+                self.count(DAEMON[2], "daemon");
                 self.break_for_a_while(Subject::Daemon, Mend::StartDaemon);
             }
         }
@@ -169,22 +191,22 @@ impl Mischief {
         match self.dice.below(6) {
             0 => {
                 cluster.kill_hard().unwrap();
-                self.count("server killed");
+                self.count(SERVER[0], NAMES[place]);
                 self.break_for_a_while(subject, Mend::StartServer(place));
             }
             1 => {
                 cluster.stop_immediately().unwrap();
-                self.count("server shut down at once");
+                self.count(SERVER[1], NAMES[place]);
                 self.break_for_a_while(subject, Mend::StartServer(place));
             }
             2 => {
                 cluster.stop().unwrap();
-                self.count("server stopped");
+                self.count(SERVER[2], NAMES[place]);
                 self.break_for_a_while(subject, Mend::StartServer(place));
             }
             3 | 4 => {
                 signal_all(&cluster.processes(), Signal::STOP);
-                self.count("server frozen");
+                self.count(SERVER[3], NAMES[place]);
                 self.break_for_a_while(subject, Mend::ThawServer(place));
             }
             _ => {
@@ -193,7 +215,7 @@ impl Mischief {
                 let backends = processes.get(1..).unwrap_or_default();
                 if !backends.is_empty() {
                     signal_all(&[backends[self.dice.below(backends.len())]], Signal::KILL);
-                    self.count("process of a server killed");
+                    self.count(SERVER[4], NAMES[place]);
                 }
             }
         }
@@ -201,19 +223,24 @@ impl Mischief {
 
     fn harm_network(&mut self, scene: &mut Scene<'_>, place: usize) {
         let (subject, proxy) = (Subject::Network(place), &scene.proxies[place]);
-        match self.dice.below(3) {
+        match self.dice.below(NETWORK.len()) {
             0 => {
                 proxy.cut_once();
-                self.count("connections cut");
+                self.count(NETWORK[0], NAMES[place]);
             }
             1 => {
                 proxy.cut();
-                self.count("network cut");
+                self.count(NETWORK[1], NAMES[place]);
+                self.break_for_a_while(subject, Mend::OpenNetwork(place));
+            }
+            2 => {
+                proxy.stall();
+                self.count(NETWORK[2], NAMES[place]);
                 self.break_for_a_while(subject, Mend::OpenNetwork(place));
             }
             _ => {
-                proxy.stall();
-                self.count("network held up");
+                proxy.slow();
+                self.count(NETWORK[3], NAMES[place]);
                 self.break_for_a_while(subject, Mend::OpenNetwork(place));
             }
         }

@@ -49,7 +49,7 @@ const SECOND: f64 = 1.0;
 /// What may cause a complaint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// A deed to a database that the line names, or to the daemon.
+    /// A deed to a database that the line names, or to the daemon, whose error fits the deed.
     Database,
     /// A deed to the control database, or to the daemon.
     Control,
@@ -59,8 +59,31 @@ enum Cause {
     Load,
 }
 
+/// A full disk, in the words of the server.
+pub(super) const DISK_FULL: &str = "No space left on device";
+
+/// What servers that are killed, held still or started, and networks that are cut or held up, look like from the daemon:
+/// each error has one of these words. Whatever else fails is not what was done.
+const AWAY: [&str; 12] = [
+    "cannot connect to ",
+    "connection closed",
+    "the control database is not connected",
+    "the session was lost",
+    "the session on the control database was lost",
+    "no answer within ",
+    "did not answer",
+    "error communicating with the server",
+    "terminating connection",
+    "the database system is ",
+    "nothing moved for ",
+    "canceling statement due to ",
+];
+
 /// The only complaints that there may be, each with its causes.
-const COMPLAINTS: [(&str, &[Cause]); 19] = [
+const COMPLAINTS: [(&str, &[Cause]); 23] = [
+    ("clashes again and again", &[Cause::Load]),
+    ("KID is stalled", &[Cause::Database]),
+    ("VAC is stalled", &[Cause::Database, Cause::Control]),
     ("round failed, KID is restarted", &[Cause::Database]),
     ("the last round of a KID that was to end failed", &[Cause::Database]),
     ("the database is away", &[Cause::Database]),
@@ -76,6 +99,7 @@ const COMPLAINTS: [(&str, &[Cause]); 19] = [
     ("the history of conflicts is not pruned", &[Cause::Control]),
     ("cannot note which queues are over their budget", &[Cause::Control]),
     ("old runs are not moved to the freezer", &[Cause::Control]),
+    ("cannot read the messages for the log", &[Cause::Control]),
     ("work on the control database", &[Cause::Control]),
     ("waiting for the control database", &[Cause::Control]),
     ("stale PID", &[Cause::Daemon]),
@@ -114,7 +138,15 @@ impl Diary {
 
 fn fits(subject: Subject, cause: Cause, line: &str) -> bool {
     // The KID's name has all its databases; what failed names the one.
-    let told = line.split_once("error=").map_or(line, |(_, error)| error);
+    let told = line.split_once("error=").map(|(_, error)| error);
+    let looks_like_it = told.is_none_or(|told| match subject {
+        Subject::Disk(_) => told.contains(DISK_FULL),
+        _ => AWAY.iter().any(|words| told.contains(words)),
+    });
+    let told = told.unwrap_or(line);
+    if !looks_like_it {
+        return false;
+    }
     match (cause, subject.database()) {
         (Cause::Daemon | Cause::Database | Cause::Control, None) => true,
         (Cause::Database, Some(place)) => told.contains(NAMES[place]) || line.contains(&format!("'{}'", NAMES[place])),
@@ -144,7 +176,12 @@ fn a_diary_explains_only_what_it_has() {
     assert!(!deed(Subject::Network(1)).explains(&line("cannot connect to database 'bravo'")), "another database");
     assert!(!deed(Subject::Network(2)).explains(&line("cannot connect to database 'bravo'").replace("1000", "1026")));
     assert!(!deed(Subject::Network(2)).explains(&line("cannot connect to database 'bravo'").replace("1000", "980")));
-    assert!(!deed(Subject::Network(2)).explains("ERROR (7) [1000] CTL KID is stalled error=\"database 'bravo'\""));
+    let stalled = |error: &str| format!("ERROR (7) [1000] CTL KID is stalled error=\"{error} on database 'bravo'\"");
+    assert!(deed(Subject::Network(2)).explains(&stalled("connection closed")));
+    assert!(!deed(Subject::Network(2)).explains(&stalled("duplicate key value")), "no network makes that");
+    assert!(!deed(Subject::Server(2)).explains(&stalled("No space left on device")), "no server makes that");
+    assert!(deed(Subject::Disk(2)).explains(&stalled("No space left on device")));
+    assert!(!deed(Subject::Disk(2)).explains(&stalled("connection closed")), "no disk makes that");
     assert!(!Diary::default().explains("Warning: Removing file \"x\" with stale PID 7"));
     assert!(deed(Subject::Daemon).explains("Warning: Removing file \"x\" with stale PID 7"));
 }

@@ -25,13 +25,14 @@ pub(super) type Statement = fn(&mut Dice, u64) -> String;
 pub(super) struct Load {
     tasks: Vec<JoinHandle<()>>,
     ends: Arc<AtomicBool>,
-    commits: Arc<AtomicU64>,
+    commits: Vec<Arc<AtomicU64>>,
 }
 
 impl Load {
     /// One more, which reaches its database with these words.
     pub(super) fn add(&mut self, conninfo: String, mut dice: Dice, statement: Statement) {
-        let (ends, commits) = (Arc::clone(&self.ends), Arc::clone(&self.commits));
+        let (ends, commits) = (Arc::clone(&self.ends), Arc::<AtomicU64>::default());
+        self.commits.push(Arc::clone(&commits));
         self.tasks.push(tokio::spawn(async move {
             let mut client: Option<Client> = None;
             let mut turn = 0;
@@ -62,13 +63,18 @@ impl Load {
         }));
     }
 
-    /// Ends all; how many transactions were committed.
-    pub(super) async fn stop(self) -> u64 {
+    /// How many transactions each has committed so far.
+    pub(super) fn commits(&self) -> Vec<u64> {
+        self.commits.iter().map(|commits| commits.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Ends all; how many transactions each has committed.
+    pub(super) async fn stop(mut self) -> Vec<u64> {
         self.ends.store(true, Ordering::Relaxed);
-        for task in self.tasks {
+        for task in self.tasks.drain(..) {
             task.await.unwrap();
         }
-        self.commits.load(Ordering::Relaxed)
+        self.commits()
     }
 }
 

@@ -56,6 +56,8 @@ fn start_clusters(folder: &Path) -> Vec<Cluster> {
     let settings = &Settings::default()
         .set("max_connections", "60")
         .set("shared_buffers", "16MB")
+        // A server that stops waits for those who have connected and say nothing, as behind a network that is held up.
+        .set("authentication_timeout", "3s")
         // What was deleted makes room on the small disk soon.
         .set("autovacuum_naptime", "1s");
     thread::scope(|scope| {
@@ -125,6 +127,11 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Whether this run has a disk that can be filled.
+    pub(super) fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
     /// Applications on all sources.
     pub(super) fn load(&self, seed: u64) -> Load {
         let mut all = Load::default();
@@ -184,6 +191,13 @@ impl<'a> Scene<'a> {
         let tables = ["public.orders", "public.items", "public.accounts"];
         for (table, place) in tables.iter().flat_map(|table| [(table, BRAVO), (table, CHARLIE)]) {
             differences.extend(difference(&self.databases[ALFA], &self.databases[place], table).await);
+        }
+        // A row that is written on a target after a switch must not clash.
+        let behind = "SELECT last_value < (SELECT coalesce(max(id), 0) FROM items) FROM items_id_seq";
+        for place in [BRAVO, CHARLIE] {
+            if self.databases[place].value(behind).await == "true" {
+                differences.push(format!("items_id_seq is behind on {}", NAMES[place]));
+            }
         }
         differences
     }
