@@ -108,6 +108,26 @@ async fn death_in_a_copy_leaves_nothing_half() {
     }
 }
 
+/// The same where nobody knows on which timeline the source was read, as after a round that heard of it from another
+/// source: nothing says that it was restored.
+#[tokio::test]
+async fn a_round_that_the_source_has_not_heard_of_is_no_restore_of_a_source_whose_timeline_is_not_known() {
+    let mut lab = lab().await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'n')").await;
+    lab.round_failing("b", "target committed", Accident::Fault).await;
+    lab.on("b").run("UPDATE bucardo.position SET timeline = 0").await;
+    lab.on("a").run("INSERT INTO orders VALUES (2, 'n')").await;
+    assert_eq!(lab.round("b").await.unwrap().inserts, 1);
+    lab.assert_same().await;
+    assert_ne!(lab.on("b").number("SELECT timeline FROM bucardo.position").await, 0, "it is known now");
+
+    lab.on("a").run("INSERT INTO orders VALUES (3, 'n')").await;
+    lab.round_failing("b", "target committed", Accident::Fault).await;
+    lab.on("b").run("UPDATE bucardo.position SET timeline = 77").await;
+    let fault = lab.round("b").await.unwrap_err();
+    assert!(fault.message.contains("promoted or restored"), "one that is known counts: {fault}");
+}
+
 /// The power fails between the target's commit and the source's track, again and again: that looks like nobody going
 /// back in time.
 #[tokio::test]

@@ -118,6 +118,12 @@ impl Position {
     }
 }
 
+/// Whether a source is known to have been read on another timeline than it is on now; 0: on which is not known, as before
+/// the first round, or where the position was told by a source that did not know.
+pub(super) fn is_other_timeline(held: i64, now: i64) -> bool {
+    held != 0 && held != now
+}
+
 impl FromStr for Position {
     type Err = BadPosition;
 

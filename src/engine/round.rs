@@ -12,7 +12,7 @@ use super::apply::Applied;
 use super::batch::{Batch, Look, Truncated};
 use super::error::RoundError;
 use super::hearsay::{self, Extent};
-use super::position::Position;
+use super::position::{Position, is_other_timeline};
 use super::quarantine::Quarantine;
 use super::session::Session;
 use super::site::Site;
@@ -306,7 +306,7 @@ impl Round<'_> {
         }
         // A crash explains the one round that the source has not heard of; on another timeline, so do lost transactions.
         let timeline = self.session.timeline;
-        if track != held.round && held.timeline != timeline {
+        if track != held.round && is_other_timeline(held.timeline, timeline) {
             let how = format!(
                 "it was promoted or restored (timeline {timeline}, before {}) and does not know of round {}",
                 held.timeline, held.round

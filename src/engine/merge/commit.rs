@@ -6,7 +6,7 @@ use super::arm::{Advance, Arm, Look, Rows};
 use super::late::Caught;
 use super::round::Merge;
 use crate::engine::error::RoundError;
-use crate::engine::position::Position;
+use crate::engine::position::{Position, is_other_timeline};
 use crate::engine::round::step;
 use crate::engine::step::Step;
 
@@ -38,7 +38,7 @@ impl Merge<'_> {
                     let how = format!("it knows of round {track} of \"{reader_name}\", which is at round {round}");
                     return back(source, how);
                 }
-                if track != round && held.timeline != source.timeline {
+                if track != round && is_other_timeline(held.timeline, source.timeline) {
                     let how = format!(
                         "it was promoted or restored (timeline {}, before {}) and does not know of round {round} of \"{reader_name}\"",
                         source.timeline, held.timeline
