@@ -303,9 +303,14 @@ impl MergeSession {
     async fn release(&mut self) {
         self.kept = Kept::default();
         let ends = self.seats.iter_mut().map(|seat| async {
-            if let Some(arm) = seat.arm()
-                && !arm.site.give_up().await
+            let Some(arm) = seat.arm() else { return };
+            // The second session of a large merge is in a transaction of its own.
+            if let Some(second) = arm.second.take()
+                && second.give_up().await
             {
+                arm.second = Some(second);
+            }
+            if !arm.site.give_up().await {
                 seat.renew();
             }
         });
