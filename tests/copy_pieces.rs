@@ -10,7 +10,7 @@ use bucardo_actors::ports::{Rounds, StepHook, Watch};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
-use crate::support::{Accident, SyncLab, wait};
+use crate::support::{Accident, SyncLab, oldest_version, wait};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -58,7 +58,13 @@ const CHANGES: &str = "UPDATE big SET id = id + 10000 WHERE id % 50 = 1;
 
 /// A sync of these tables whose copies go in small pieces.
 async fn lab() -> SyncLab {
-    let mut lab = SyncLab::empty(&["b"], TABLES, &GOATS).await;
+    let mut tables = TABLES.to_owned();
+    if oldest_version() < 11 {
+        // A partitioned table has no key there: a plain one takes its place.
+        tables = tables.lines().filter(|line| !line.contains("parted_")).collect();
+        tables = tables.replace(" PARTITION BY RANGE (id)", "");
+    }
+    let mut lab = SyncLab::empty(&["b"], &tables, &GOATS).await;
     lab.sync.copy = CopyLimits { workers: 3, chunk_bytes: 64 << 10, atomic_bytes: 0 };
     (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
     lab.on("a").run(ROWS).await;

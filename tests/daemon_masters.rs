@@ -40,7 +40,15 @@ async fn changes_of_every_source_arrive_everywhere() {
     assert_eq!((&told["state"], &told["merge"]["sources"]), (&"Good".into(), &serde_json::json!(["A", "B"])), "{told}");
     let targets: Vec<String> = told["targets"].as_array().unwrap().iter().map(|target| target.to_string()).collect();
     assert_eq!(targets.len(), 3, "A of B, B of A, and whom C follows: {targets:?}");
-    assert!(town.bucardo.run("status s").contains("Merge"), "{}", town.bucardo.run("status s"));
+    let detail = town.bucardo.run("status s");
+    assert!(detail.contains("Merge") && detail.contains("s apart"), "{detail}");
+    let clocks: Vec<f64> = told["merge"]["clocks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|clock| clock["ahead_seconds"].as_f64().unwrap())
+        .collect();
+    assert!(clocks.len() == 2 && clocks.iter().all(|ahead| ahead.abs() < 1.0), "they are on this machine: {told}");
     // Other tests write to the same server, which moves positions on; but no row moves again.
     let rows = "SELECT (SELECT count(*) FROM bucardo.delta_public_orders) + (SELECT count(*) FROM orders)";
     let before = (town.a.number(rows).await, town.b.number(rows).await);

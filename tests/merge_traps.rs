@@ -1,7 +1,7 @@
 //! Merges in the situations that lose or repeat changes in simpler designs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bucardo::catalog::Role;
@@ -450,6 +450,61 @@ async fn a_merge_that_clashes_with_a_local_change_starts_over() {
         lab.assert_same().await;
         assert_eq!(lab.on("a").value(&format!("SELECT note FROM orders WHERE id = {id}")).await, "b", "{refused}");
     }
+}
+
+/// An application and a merge hold rows of two tables that the other one wants: the server ends the merge, which lets the
+/// application finish, starts over after a pause, and finds what it wrote.
+#[tokio::test]
+async fn a_merge_that_meets_a_deadlock_starts_over() {
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["t:id", "u:id"]).await;
+    for db in ["a", "b"] {
+        // The merge is the one that looks for a deadlock first.
+        let limit = "ALTER DATABASE \"{}\" SET deadlock_timeout = '50ms'".replace("{}", &lab.on(db).name);
+        lab.on(db).run(&limit).await;
+    }
+    lab.on("a").run("INSERT INTO t VALUES (1, 'first'); INSERT INTO u VALUES (1, 'first')").await;
+    lab.settle().await;
+    lab.renew();
+    lab.on("a").run("UPDATE t SET v = 'a'; UPDATE u SET v = 'a'").await;
+    let local = Arc::new(lab.on("b").session().await);
+    local.batch_execute("SET deadlock_timeout = '60s'; BEGIN; UPDATE u SET v = 'b'").await.unwrap();
+    let pid: i32 = local.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let blocked = Arc::new(lab.on("b").session().await);
+    let (waits, tries) = (Arc::new(Mutex::new(None)), Arc::new(AtomicU32::new(0)));
+    let (waiting, tried) = (waits.clone(), tries.clone());
+    let hook: StepHook = Arc::new(move |at: &str| {
+        // Its row of t is deleted: the application wants it, and the merge goes on to that of u.
+        let is_first = at.starts_with("rows deleted of public.t") && tried.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first {
+            let local = local.clone();
+            let wants = async move { local.batch_execute("UPDATE t SET v = 'b'; COMMIT").await };
+            *waiting.lock().unwrap() = Some(tokio::spawn(wants));
+        }
+        let blocked = blocked.clone();
+        async move {
+            while is_first
+                && blocked
+                    .query("SELECT FROM pg_locks WHERE NOT granted AND pid = $1", &[&pid])
+                    .await
+                    .unwrap()
+                    .is_empty()
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok(())
+        }
+        .boxed()
+    });
+    let report = lab.merge_watched(Watch::default().with_hook(hook)).await.unwrap();
+    let wants = waits.lock().unwrap().take().expect("the merge deleted a row of t");
+    wants.await.unwrap().expect("the application was let through");
+    assert!(tries.load(Ordering::Relaxed) >= 2, "the merge started over");
+    assert_eq!(report.away, [], "the source was not left out for it");
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("a").rows("SELECT v FROM t UNION ALL SELECT v FROM u").await, ["b", "b"]);
+    assert_eq!(lab.conflicts.all().len(), 2);
 }
 
 /// The only database that a strategy names wins also where others are in conflict.

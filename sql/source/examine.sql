@@ -3,7 +3,6 @@ SELECT current_setting('server_version') AS version,
        current_user::text AS role,
        (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) AS is_superuser,
        pg_is_in_recovery() AS is_standby,
-       extract(epoch FROM clock_timestamp())::float8 AS clock,
        current_setting('max_connections')::integer AS connections_max,
        (SELECT count(*) FROM pg_stat_activity AS a WHERE a.backend_type = 'client backend') AS connections,
        (SELECT extract(epoch FROM max(now() - a.xact_start))::float8 FROM pg_stat_activity AS a

@@ -146,7 +146,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         let with_targets = detailed || ctx.out.is_json() || ctx.out.verbosity() > 0 || is_copied;
         let detail = load_sync(control.client(), &sync.name.as_str().into()).await?.filter(|_| with_targets);
         let (targets, merge) = match &detail {
-            Some(detail) => (targets(detail, &troubles).await, Merge::of(detail, &troubles)),
+            Some(detail) => tokio::join!(targets(detail, &troubles), Merge::of(detail, &troubles)),
             None => (Vec::new(), None),
         };
         let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name && !trouble.is_away());

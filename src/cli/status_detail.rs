@@ -61,6 +61,9 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path, with_tables: bool) -> S
     }
     if let Some(merge) = &status.merge {
         row("Merge", merge.line());
+        if let Some(clocks) = merge.clocks() {
+            row("Clocks", clocks);
+        }
     }
     for target in &status.targets {
         row("Target", target.line());

@@ -33,6 +33,8 @@ pub struct Settings {
     pub conf: Vec<(String, String)>,
     /// Lines of `pg_hba.conf`, before those that trust everybody.
     pub hba: Vec<String>,
+    /// The folder of the server's programs; `None`: [`Programs::find`] finds them.
+    pub bindir: Option<PathBuf>,
 }
 
 impl Settings {
@@ -80,7 +82,7 @@ impl Cluster {
     /// The programs are missing, a file cannot be written, or the server did not start; the message has the end
     /// of its log.
     pub fn start(dir: &Path, name: &str, settings: &Settings) -> Result<Self, LabError> {
-        let programs = Programs::find()?;
+        let programs = settings.bindir.as_deref().map_or_else(Programs::find, Programs::within)?;
         let user = ServerUser::needed()?;
         let folder = dir.join(name);
         fs::create_dir(&folder).map_err(LabError::files("make folder", &folder))?;

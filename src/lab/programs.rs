@@ -30,9 +30,22 @@ impl Programs {
             .into_iter()
             .chain(env::split_paths(&path))
             .chain(versioned())
-            .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+            .find(|folder| has_server(folder))
             .map(|folder| Self { folder })
             .ok_or_else(|| LabError::NoPrograms { searched: "/usr/lib/postgresql/*/bin, /usr/pgsql-*/bin".to_owned() })
+    }
+
+    /// Those of one folder.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::NoPrograms`]: it does not have both `initdb` and `postgres`.
+    pub fn within(folder: &Path) -> Result<Self, LabError> {
+        if has_server(folder) {
+            Ok(Self { folder: folder.to_owned() })
+        } else {
+            Err(LabError::NoPrograms { searched: folder.display().to_string() })
+        }
     }
 
     /// The program of this name: beside the server's, else wherever `$PATH` finds it.
@@ -47,6 +60,10 @@ impl Programs {
     pub fn command(&self, name: &str) -> Command {
         clean(Command::new(self.path(name)))
     }
+}
+
+fn has_server(folder: &Path) -> bool {
+    folder.join("initdb").is_file() && folder.join("postgres").is_file()
 }
 
 /// Takes `PGHOST`, `PGOPTIONS` and their kin away: a throwaway server is reached by what is said on the command line.

@@ -1,9 +1,8 @@
 //! How a database is, as far as replication is concerned; nothing is changed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde::Serialize;
 
+use super::clock::clock_offset;
 use super::install::exists;
 use crate::pg::{Connection, SqlFile};
 
@@ -45,9 +44,8 @@ pub struct Examined {
 ///
 /// What the server or the connection says.
 pub async fn examine(conn: &Connection) -> Result<Examined, tokio_postgres::Error> {
-    let asked = clock();
     let row = conn.query_one(EXAMINE.text(), &[]).await?;
-    let answered = clock();
+    let clock = clock_offset(conn).await?;
     let mut bare = Vec::new();
     if exists(conn, "bucardo.captured_sync").await? {
         for row in conn.query(BARE.text(), &[]).await? {
@@ -60,8 +58,8 @@ pub async fn examine(conn: &Connection) -> Result<Examined, tokio_postgres::Erro
         role: row.get("role"),
         is_superuser: row.get("is_superuser"),
         is_standby: row.get("is_standby"),
-        clock_offset: row.get::<_, f64>("clock") - f64::midpoint(asked, answered),
-        clock_error: (answered - asked) / 2.0,
+        clock_offset: clock.ahead_seconds,
+        clock_error: clock.error_seconds,
         connections_max: row.get("connections_max"),
         connections: row.get("connections"),
         oldest_transaction: row.get("oldest_transaction"),
@@ -69,8 +67,4 @@ pub async fn examine(conn: &Connection) -> Result<Examined, tokio_postgres::Erro
         disabled: row.get("disabled"),
         bare,
     })
-}
-
-fn clock() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! The functions that people and cron jobs call in a source: `bucardo_purge_delta` and `bucardo_compress_delta`.
+//! The functions that people and cron jobs call in a source: `bucardo_purge_delta`, `bucardo_compress_delta`, and
+//! `alter_table`.
 
 use md5::{Digest, Md5};
 
@@ -6,12 +7,15 @@ use super::install::{LOCK, LOCK_TIMEOUT};
 use super::purge::FLOORS;
 use crate::pg::{Connection, Sql, SqlFile};
 
-const FUNCTIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_functions.sql"));
+const PURGE: SqlFile = SqlFile::new(include_str!("../../sql/source/purge_functions.sql"));
+const ALTER: SqlFile = SqlFile::new(include_str!("../../sql/source/alter_function.sql"));
 const DIGEST: SqlFile = SqlFile::new(include_str!("../../sql/source/functions_digest.sql"));
 
 /// Makes the functions, unless they are there as they should be. Locks no table of anybody.
 pub(super) async fn make(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
-    let functions = FUNCTIONS.fill(&[("floors", &Sql::trusted(FLOORS.text().trim_end().to_owned()))]);
+    let purge = PURGE.fill(&[("floors", &Sql::trusted(FLOORS.text().trim_end().to_owned()))]);
+    let functions = format!("{purge}
+{}", ALTER.text());
     let digest: String = Md5::digest(&functions).iter().map(|byte| format!("{byte:02x}")).collect();
     let is_there = async |conn: &tokio_postgres::Client| {
         let found: Option<String> = conn.query_one(DIGEST.text(), &[]).await?.get("digest");

@@ -1,6 +1,7 @@
 //! What lives on the databases of a sync: capture on sources, positions on targets, and the checks before both.
 
 pub mod clause;
+mod clock;
 mod compare;
 pub mod counts;
 pub mod deltas;
@@ -28,6 +29,7 @@ mod triggers;
 pub mod validate;
 mod views;
 
+pub use clock::{ClockOffset, clock_offset};
 pub(crate) use compare::faults;
 pub use gate::{Gate, horizon, set_gate};
 pub(crate) use install::adopt;

@@ -1,6 +1,7 @@
 //! Comparing tables by what is in them.
 
 use super::Database;
+use super::server::are_mixed;
 
 /// What differs in `table` (quoted, with its schema) between two databases: at most a few rows of each side that the
 /// other lacks, as text. Nothing: the contents are the same, with equal rows as often on each side.
@@ -40,15 +41,21 @@ pub(crate) async fn assert_same(table: &str, databases: &[&Database]) {
 async fn digest(database: &Database, table: &str) -> String {
     let columns = columns(database, table).await;
     let sql = format!(
-        "SELECT count(*) || ':' || coalesce(md5(string_agg(row, '' ORDER BY row)), '') \
-         FROM (SELECT md5(ROW({columns})::text) COLLATE \"C\" AS row FROM {table}) AS rows"
+        "{}SELECT count(*) || ':' || coalesce(md5(string_agg(row, '' ORDER BY row)), '') \
+         FROM (SELECT md5(ROW({columns})::text) COLLATE \"C\" AS row FROM {table}) AS rows",
+        digits()
     );
     database.value(&sql).await
 }
 
+/// Servers before version 12 write other digits of floating-point numbers; 15 digits are the same for all.
+fn digits() -> &'static str {
+    if are_mixed() { "SET extra_float_digits = 0; " } else { "" }
+}
+
 async fn contents(database: &Database, table: &str) -> Vec<String> {
     let columns = columns(database, table).await;
-    let mut rows = database.rows(&format!("SELECT ROW({columns})::text FROM {table}")).await;
+    let mut rows = database.rows(&format!("{}SELECT ROW({columns})::text FROM {table}", digits())).await;
     rows.sort();
     rows
 }

@@ -24,7 +24,7 @@ pub(crate) use leftovers::assert_nothing_left;
 pub(crate) use perl::Perl;
 pub(crate) use program::{Bucardo, Output};
 pub(crate) use proxy::Proxy;
-pub(crate) use server::server;
+pub(crate) use server::{all_know, oldest_version, other_server, server};
 pub(crate) use sync_lab::{Accident, SyncLab};
 pub(crate) use sync_town::Town;
 pub(crate) use web::Web;

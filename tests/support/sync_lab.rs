@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::database::Database;
-use super::{assert_same, fresh_database};
+use super::{assert_same, other_server, server};
 
 /// What a failing step does.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ impl SyncLab {
         let mut databases = HashMap::new();
         let mut members = Vec::new();
         for name in ["a"].iter().chain(targets) {
-            let database = fresh_database(name).await;
+            let database = Database::create(if *name == "a" { server() } else { other_server() }, name).await;
             database.run(ddl).await;
             members.push(member(name, &database.conninfo(), if *name == "a" { Role::Source } else { Role::Target }));
             databases.insert((*name).to_owned(), database);
