@@ -6,6 +6,7 @@
 #   make chaos    ten minutes in which everything that can break does; SECONDS=60 SEED=7
 #   make deb      the Debian package, in target/debian
 #   make build    the optimised program, target/release/bucardo
+#   make static   the same without any library of the system, target/x86_64-unknown-linux-musl/release/bucardo
 
 SHELL := /bin/sh
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -13,7 +14,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= auto
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: test demo bench build chaos deb prepare fmt lint doc boundary unit
+.PHONY: test demo bench build static chaos deb prepare fmt lint doc boundary unit
 
 test: prepare fmt boundary lint doc unit
 
@@ -55,6 +56,12 @@ deb: build
 
 build: prepare
 	$(CARGO) build --locked --release
+
+# The C library of musl is linked into it; the few lines of C that the TLS library has are compiled with what cc is there.
+STATIC_TARGET := $(shell uname -m)-unknown-linux-musl
+static: prepare
+	rustup target add $(STATIC_TARGET)
+	CC_$(subst -,_,$(STATIC_TARGET))=$${CC:-cc} $(CARGO) build --locked --release --target $(STATIC_TARGET)
 
 prepare:
 	@sh .ci/prepare

@@ -523,3 +523,38 @@ async fn a_single_name_wins_every_conflict() {
     assert_eq!(lab.on("c").rows("SELECT note FROM orders ORDER BY id").await, ["a", "b"]);
     assert_eq!(lab.conflicts.all()[0].winner.as_str(), "a");
 }
+
+/// What the manual says of sources that are away at different times: a decision that a source knows only through another
+/// one is a rival once more. All end equal; the history tells of one conflict more than there were.
+#[tokio::test]
+async fn sources_that_are_away_in_turn_decide_a_conflict_twice() {
+    for (strategy, winner) in [("a c b", "a"), ("bucardo_latest", "c")] {
+        let mut lab = lab(&["a", "b", "c"]).await;
+        lab.on("a").run("INSERT INTO orders VALUES (1, 'first'), (2, 'first')").await;
+        lab.settle().await;
+        lab.sync.conflict_strategy = strategy.to_owned();
+        let members = lab.sync.members.clone();
+        let mut conflicts = Vec::new();
+        for (away, change) in [("c", ["a", "b"].as_slice()), ("a", &["c"]), ("b", &[])] {
+            for db in change {
+                lab.on(db).run(&format!("UPDATE orders SET note = '{db}' WHERE id = 1")).await;
+            }
+            if away == "c" {
+                lab.on("b").run("UPDATE orders SET note = 'only b' WHERE id = 2").await;
+            }
+            let place = members.iter().position(|member| member.db.name.as_str() == away).unwrap();
+            lab.sync.members.clone_from(&members);
+            lab.sync.members[place] = member(away, &lab.on(away).words_through(1), Role::Source);
+            lab.renew();
+            lab.settle().await;
+            conflicts.push(lab.conflicts.all().len());
+        }
+        lab.sync.members.clone_from(&members);
+        lab.renew();
+        lab.settle().await;
+        lab.assert_same().await;
+        assert_eq!(conflicts, [1, 2, 3], "{strategy}");
+        let rows = lab.on("b").rows("SELECT note FROM orders ORDER BY id").await;
+        assert_eq!(rows, [winner, "only b"], "{strategy}");
+    }
+}
