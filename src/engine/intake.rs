@@ -16,6 +16,8 @@ use super::site::Site;
 /// Rows are handed on in pieces of this size, so that a row costs neither a message nor a wake-up, and a wide one no
 /// buffer of its own size on its way out.
 const PIECE_BYTES: usize = 64 * 1024;
+/// Nothing more is read while a row of this size is handed on: the driver would have several of them waiting.
+pub(super) const WIDE_BYTES: usize = 4 * PIECE_BYTES;
 /// A statement takes about so much. To begin the next one costs two round trips.
 const STATEMENT_BYTES: usize = 32 * 1024 * 1024;
 

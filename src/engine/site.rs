@@ -10,7 +10,7 @@ use bucardo_actors::model::DbName;
 use bucardo_actors::ports::Watch;
 
 use super::error::RoundError;
-use super::intake::Intake;
+use super::intake::{Intake, WIDE_BYTES};
 use crate::catalog::SyncDetail;
 use crate::pg::{Access, Connection, connect};
 
@@ -102,7 +102,9 @@ pub(super) async fn pour_counted(
             moved(count, bytes);
             (count, bytes) = (0, 0);
         }
+        let held = (row.len() >= WIDE_BYTES).then(|| source.conn.hold());
         into.row(row).await?;
+        drop(held);
     }
     moved(count, bytes);
     into.finish().await

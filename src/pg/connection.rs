@@ -2,9 +2,12 @@
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -36,12 +39,32 @@ enum Inbox {
 
 type SharedInbox = Arc<Mutex<Inbox>>;
 
+/// Whether bytes move.
+#[derive(Debug, Default)]
+struct Gate {
+    holds: AtomicUsize,
+    driver: AtomicWaker,
+}
+
+/// While it lives, the connection neither reads nor writes.
+#[derive(Debug)]
+pub struct Hold(Arc<Gate>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.0.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.driver.wake();
+        }
+    }
+}
+
 /// One open session. Dropping it closes the socket at once; the server rolls back what is open.
 pub struct Connection {
     client: Client,
     driver: AbortHandle,
     inbox: SharedInbox,
     closed: CancellationToken,
+    gate: Arc<Gate>,
     server: Server,
     tls: MakeRustlsConnect,
 }
@@ -56,8 +79,9 @@ impl Connection {
         let inbox = SharedInbox::default();
         let closed = CancellationToken::new();
         let end = End { inbox: Arc::clone(&inbox), _closed: closed.clone().drop_guard() };
-        let driver = tokio::spawn(drive(driver, end)).abort_handle();
-        Self { client, driver, inbox, closed, server: Server::default(), tls }
+        let gate = Arc::<Gate>::default();
+        let driver = tokio::spawn(drive(driver, Arc::clone(&gate), end)).abort_handle();
+        Self { client, driver, inbox, closed, gate, server: Server::default(), tls }
     }
 
     pub(super) fn know(&mut self, server: Server) {
@@ -95,6 +119,14 @@ impl Connection {
     /// Resolves when the connection is gone; does not keep it.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         self.closed.clone().cancelled_owned()
+    }
+
+    /// Lets nothing more come until the answer is dropped: the driver reads ahead by messages, not by bytes, and some of
+    /// them are rows of many megabytes. Whoever holds it must not wait for this connection.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        self.gate.holds.fetch_add(1, Ordering::AcqRel);
+        Hold(Arc::clone(&self.gate))
     }
 
     /// Asks the server to cancel what this session runs. That the request was heard is not certain.
@@ -146,13 +178,18 @@ impl Drop for End {
     }
 }
 
-async fn drive<S, T>(mut driver: tokio_postgres::Connection<S, T>, end: End)
+async fn drive<S, T>(mut driver: tokio_postgres::Connection<S, T>, gate: Arc<Gate>, end: End)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        match poll_fn(|cx| driver.poll_message(cx)).await {
+        let step = poll_fn(|cx| {
+            // Registered first: a hold that ends in between wakes us.
+            gate.driver.register(cx.waker());
+            if gate.holds.load(Ordering::Acquire) > 0 { Poll::Pending } else { driver.poll_message(cx) }
+        });
+        match step.await {
             None => return,
             Some(Ok(AsyncMessage::Notification(notification))) => {
                 if let Inbox::Open(sender) = &*end.inbox.lock().unwrap_or_else(PoisonError::into_inner) {

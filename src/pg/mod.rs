@@ -18,6 +18,6 @@ pub use access::Access;
 pub use classify::{cause, causes, classify, is_lost};
 pub use connect::connect;
 pub use connect_error::ConnectError;
-pub use connection::Connection;
+pub use connection::{Connection, Hold};
 pub use qualified::{RelationName, quoted_pieces};
 pub use sql::{Sql, SqlFile};

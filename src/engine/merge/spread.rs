@@ -14,10 +14,10 @@ use super::judge::Ruled;
 use super::round::Merge;
 use super::spool::Spool;
 use crate::engine::error::RoundError;
-use crate::engine::intake::Intake;
+use crate::engine::intake::{Intake, WIDE_BYTES};
 use crate::engine::round::step;
 use crate::engine::step::Step;
-use crate::pg::SqlFile;
+use crate::pg::{Hold, SqlFile};
 
 pub(super) const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
 
@@ -133,6 +133,10 @@ async fn pour(
     }));
     let mut streams = select_all(streams.await?);
     while let Some(chunk) = streams.next().await {
+        let is_wide = chunk.iter().any(|row| row.as_ref().is_ok_and(|row| row.len() >= WIDE_BYTES));
+        let readers = winners.iter().filter(|_| is_wide).map(|winner| &merge.arms[*winner]);
+        let held: Vec<Hold> =
+            readers.map(|arm| arm.second.as_ref().filter(|_| is_second).unwrap_or(&arm.site).conn.hold()).collect();
         for row in chunk {
             let mut row = row?;
             merge.watch.moved(1);
@@ -143,6 +147,7 @@ async fn pour(
                 }
             }
         }
+        drop(held);
     }
     let ended = sinks.into_iter().map(|sink| async {
         match sink {
