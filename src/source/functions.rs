@@ -14,8 +14,7 @@ const DIGEST: SqlFile = SqlFile::new(include_str!("../../sql/source/functions_di
 /// Makes the functions, unless they are there as they should be. Locks no table of anybody.
 pub(super) async fn make(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
     let purge = PURGE.fill(&[("floors", &Sql::trusted(FLOORS.text().trim_end().to_owned()))]);
-    let functions = format!("{purge}
-{}", ALTER.text());
+    let functions = format!("{purge}\n{}", ALTER.text());
     let digest: String = Md5::digest(&functions).iter().map(|byte| format!("{byte:02x}")).collect();
     let is_there = async |conn: &tokio_postgres::Client| {
         let found: Option<String> = conn.query_one(DIGEST.text(), &[]).await?.get("digest");
