@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Town, Writer, assert_nothing_left, wait};
+use crate::support::{Daemon, Town, Writer, assert_nothing_left, wait};
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
 const SOON: Duration = Duration::from_secs(30);
@@ -48,24 +48,31 @@ async fn a_stop_under_load_is_clean() {
     daemon.stop().await;
 }
 
-/// A round that waits for a lock that nobody gives back is not waited for longer than the grace.
+/// A round that waits for a lock that nobody gives back has the grace, whoever asks for the stop, and no more.
 #[tokio::test]
 async fn a_round_that_hangs_does_not_hold_up_the_stop() {
     let town = town().await;
+    hangs(&town, 1, |daemon| daemon.signal(Signal::TERM)).await;
+    hangs(&town, 2, |_| drop(town.bucardo.run("stop"))).await;
+    let next = town.daemon().await;
+    town.settle(SOON).await;
+    next.stop().await;
+}
+
+async fn hangs(town: &Town, id: u32, stop: impl FnOnce(&Daemon<'_>)) {
     let mut daemon = town.daemon().await;
+    town.settle(SOON).await;
     let blocker = town.b.session().await;
     blocker.batch_execute("BEGIN; LOCK TABLE orders").await.unwrap();
-    town.a.run("INSERT INTO orders VALUES (1, 'new')").await;
+    town.a.run(&format!("INSERT INTO orders VALUES ({id}, 'new')")).await;
     let hanging = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() \
         AND application_name LIKE 'bucardo KID %'";
     wait::until_equal("a round that waits for the lock", SOON, &1, async || town.b.number(hanging).await).await;
     let asked = Instant::now();
-    daemon.signal(Signal::TERM);
+    stop(&daemon);
     assert_eq!(daemon.ended(GRACE + BEYOND).await, 0, "{}", daemon.log());
+    assert!(asked.elapsed() < GRACE + BEYOND, "it took {:?}", asked.elapsed());
     assert!(asked.elapsed() >= GRACE, "the round was given no time: {:?}", asked.elapsed());
     blocker.batch_execute("ROLLBACK").await.unwrap();
-    assert_left_clean(&town).await;
-    let next = town.daemon().await;
-    town.settle(SOON).await;
-    next.stop().await;
+    assert_nothing_left(&[&town.control, &town.a, &town.b, &town.c]).await;
 }

@@ -106,6 +106,12 @@ pub struct Away {
 }
 
 impl Snapshot {
+    /// Whether it is not to run: it is neither there nor about to be started again.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.state == Doing::Down && self.next_try.is_none()
+    }
+
     /// Notes a state; `since` moves only when it is another one.
     pub fn enter(&mut self, state: Doing) {
         if self.since.is_none() || self.state != state {
@@ -170,12 +176,6 @@ impl Board {
     #[must_use]
     pub fn all(&self) -> BTreeMap<ActorId, Snapshot> {
         self.entries.iter().map(|entry| (entry.key().clone(), entry.view())).collect()
-    }
-
-    /// How many syncs have a controller.
-    #[must_use]
-    pub fn active_syncs(&self) -> usize {
-        self.entries.iter().filter(|entry| matches!(entry.key(), ActorId::Ctl(_))).count()
     }
 
     /// Changes the snapshot of one actor, which is created if need be.

@@ -31,6 +31,12 @@ pub struct KickDb {
     pub db: DbName,
 }
 
+/// To the MCP: the control database is listened to again. What was asked for meanwhile was not heard, so the catalog,
+/// where it was noted, is read again.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ControlHeard;
+
 /// To the MCP: read the catalog again and apply the difference.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -91,6 +97,15 @@ pub struct PingActor {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Shutdown {
+    /// How long running rounds may take.
+    pub grace: Duration,
+}
+
+/// To the MCP: the stop file is there. As [`Shutdown`], but whoever makes the file also sends a signal: the two, in
+/// whatever order they come, are one request.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopFileFound {
     /// How long running rounds may take.
     pub grace: Duration,
 }

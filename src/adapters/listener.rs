@@ -1,6 +1,6 @@
 //! The listeners: one session on the control database and one on each active source, which turn notifications
 //! into messages to the MCP. A session that is lost comes back by itself; what was said meanwhile is lost, so the
-//! MCP then looks at every sync of that database.
+//! MCP then looks at every sync of that source, or reads the catalog again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -11,7 +11,7 @@ use actix::Addr;
 use bucardo_actors::Mcp;
 use bucardo_actors::board::ActorId;
 use bucardo_actors::messages::{
-    Kick, KickDb, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish,
+    ControlHeard, Kick, KickDb, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish,
 };
 use bucardo_actors::model::{DbName, Reason, SyncName};
 use futures_util::future::join_all;
@@ -136,7 +136,7 @@ impl Listeners {
         let (channels, wanted) = watch::channel(channels);
         let (subscribed, present) = watch::channel(Vec::new());
         let (shared, own_access) = (Arc::clone(&self.shared), access.clone());
-        let listener = Listener { shared, place, access: own_access, channels: wanted, subscribed };
+        let listener = Listener { shared, place, access: own_access, channels: wanted, subscribed, missed: false };
         let task = AbortOnDropHandle::new(self.workers.spawn(listener.run()));
         Running { access, channels, present, task }
     }
@@ -177,6 +177,8 @@ struct Listener {
     access: Access,
     channels: watch::Receiver<Vec<String>>,
     subscribed: watch::Sender<Vec<String>>,
+    /// A session was lost or not to be had: what was said since was not heard.
+    missed: bool,
 }
 
 impl Listener {
@@ -185,6 +187,7 @@ impl Listener {
         loop {
             let Err(cause) = self.listen(&mut failures).await else { return };
             self.subscribed.send_replace(Vec::new());
+            self.missed = true;
             let delay = DELAY_INITIAL.saturating_mul(2_u32.saturating_pow(failures)).min(DELAY_MAX);
             if failures == 0 {
                 warn!(place = %self.describe(), error = cause, "cannot listen for kicks and requests, trying again");
@@ -211,6 +214,9 @@ impl Listener {
         *failures = 0;
         self.back();
         if self.place == Place::Control {
+            if let Some(mcp) = self.shared.mcp.get().filter(|_| std::mem::take(&mut self.missed)) {
+                mcp.do_send(ControlHeard);
+            }
             log_messages(&connection).await; // left while nobody listened
         }
         let mut again = Instant::now() + GATE_EVERY;

@@ -35,7 +35,7 @@ pub enum SettingsError {
         /// Which key, and why.
         source: ConfigError,
     },
-    /// A setting of the control database or the rc file has a value that does not fit.
+    /// A setting has a value that does not fit, or makes no sense.
     #[error("setting \"{name}\" has the value \"{value}\": {why}")]
     Value {
         /// Its name.
@@ -103,7 +103,9 @@ impl Layers {
         for (path, value) in &self.options {
             builder = builder.set_override(*path, value.clone()).map_err(fault)?;
         }
-        builder.build().and_then(Config::try_deserialize).map_err(fault)
+        let settings: Settings = builder.build().and_then(Config::try_deserialize).map_err(fault)?;
+        settings.check()?;
+        Ok(settings)
     }
 }
 
@@ -254,6 +256,18 @@ mod tests {
         let missing = Layers { file: Some("/nonexistent/x.toml".into()), ..Layers::default() };
         let error = crate::pg::causes(&load(&missing, &[]).unwrap_err());
         assert!(error.contains("/nonexistent/x.toml"), "{error}");
+    }
+
+    /// What is done again without a pause leaves no time for anything else.
+    #[test]
+    fn a_period_of_zero_is_refused() {
+        for name in ["supervision.ctl", "supervision.kid", "supervision.merge", "supervision.vac"] {
+            let (_file, layers) = file(&format!("[{name}]\nping = {{ every = \"0s\" }}\n"));
+            let error = load(&layers, &[]).unwrap_err().to_string();
+            assert_eq!(error, format!("setting \"{name}.ping.every\" has the value \"0s\": it must be above 0"));
+        }
+        let error = load(&Layers::default(), &[("BUCARDO__SCHEDULE__PURGE_EVERY", "0ms")]).unwrap_err().to_string();
+        assert!(error.contains("\"schedule.purge_every\""), "{error}");
     }
 
     #[test]

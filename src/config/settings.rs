@@ -8,7 +8,7 @@ use std::time::Duration;
 use bucardo_actors::policy::{Schedule, Supervision};
 use serde::Deserialize;
 
-use super::{LogSettings, MailSettings};
+use super::{LogSettings, MailSettings, SettingsError};
 use crate::pg::{Access, ConnectError};
 
 /// All settings of the daemon.
@@ -33,6 +33,28 @@ pub struct Settings {
     pub schedule: Schedule,
     /// What is tolerated of each role.
     pub supervision: Supervision,
+}
+
+impl Settings {
+    /// Refuses values that fit each by itself, but make no sense.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        let care = &self.supervision;
+        let periods = [
+            ("schedule.purge_every", self.schedule.purge_every),
+            ("supervision.ctl.ping.every", care.ctl.ping.every),
+            ("supervision.kid.ping.every", care.kid.ping.every),
+            ("supervision.merge.ping.every", care.merge.ping.every),
+            ("supervision.vac.ping.every", care.vac.ping.every),
+        ];
+        match periods.into_iter().find(|(_, every)| every.is_zero()) {
+            Some((name, _)) => Err(SettingsError::Value {
+                name: name.to_owned(),
+                value: "0s".to_owned(),
+                why: "it must be above 0".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// `[control]`: words of libpq. The password is never shown.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 use bucardo_actors::board::Board;
 use bucardo_actors::health;
-use bucardo_actors::messages::Shutdown;
+use bucardo_actors::messages::{Shutdown, StopFileFound};
 use bucardo_actors::model::Fault;
 use bucardo_actors::policy::{self, Exit};
 use bucardo_actors::work::Workers;
@@ -312,14 +312,14 @@ impl Daemon {
         };
         let mut was_ready = false;
         match is_ready.await {
-            Ok(Ok(())) if self.exit_on_nosync && board.active_syncs() == 0 => {
+            Ok(Ok(0)) if self.exit_on_nosync => {
                 announce(Err(&DaemonError::NoSyncs));
                 mcp.do_send(Shutdown { grace });
                 let _ = is_finished.await;
                 mailer.close(None).await;
                 return Err(DaemonError::NoSyncs);
             }
-            Ok(Ok(())) => {
+            Ok(Ok(_)) => {
                 announce(Ok(()));
                 was_ready = true;
                 mailer.tell(mail::Event::Started { reason: self.reason });
@@ -364,7 +364,7 @@ fn watch_stop_file(path: PathBuf, mcp: actix::Addr<Mcp>, grace: Duration) {
             timer.tick().await;
             if path.exists() {
                 info!(file = %path.display(), "Found stopfile: {}", stop_reason(&path));
-                mcp.do_send(Shutdown { grace });
+                mcp.do_send(StopFileFound { grace });
                 return;
             }
         }

@@ -61,7 +61,9 @@ pub(super) fn summary(board: &Board) -> String {
 }
 
 fn line(board: &BTreeMap<ActorId, Snapshot>, now: SystemTime) -> String {
-    let syncs = board.keys().filter(|id| matches!(id, ActorId::Ctl(_))).count();
+    // One that is inactive is on the board, too.
+    let active = board.iter().filter(|(id, snapshot)| matches!(id, ActorId::Ctl(_)) && !snapshot.is_off());
+    let syncs = active.count();
     let mut line = format!("Active syncs: {syncs}");
     // A database that cannot be reached shows in its KIDs.
     let workers = board.iter().filter(|(id, _)| matches!(id, ActorId::Ctl(_) | ActorId::Kid(_)));
@@ -118,7 +120,10 @@ mod tests {
         let mut board = BTreeMap::from([(ActorId::Mcp, Snapshot::default())]);
         assert_eq!(line(&board, NOW), "Active syncs: 0");
 
-        board.insert(ActorId::Ctl("s".into()), Snapshot::default());
+        let sync = |state| Snapshot { state, ..Snapshot::default() };
+        board.insert(ActorId::Ctl("inactive".into()), sync(Doing::Down));
+        assert_eq!(line(&board, NOW), "Active syncs: 0");
+        board.insert(ActorId::Ctl("s".into()), sync(Doing::Idle));
         board.insert(kid("B"), delivered(None));
         assert_eq!(line(&board, NOW), "Active syncs: 1");
 
@@ -135,7 +140,7 @@ mod tests {
         let mut away = delivered(Some(2));
         away.fail(Doing::Stalled, Some(Fault::transient("connection refused")), None);
         let board = BTreeMap::from([
-            (ActorId::Ctl("s".into()), Snapshot::default()),
+            (ActorId::Ctl("s".into()), Snapshot { next_try: Some(NOW), ..Snapshot::default() }),
             (kid("B"), delivered(Some(900))),
             (kid("C"), away),
             (ActorId::Db("C".into()), Snapshot { state: Doing::Stalled, ..Snapshot::default() }),

@@ -66,6 +66,13 @@ impl After {
     }
 }
 
+impl Loads {
+    /// Whether the catalog is being read.
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+}
+
 impl Lease {
     /// Which hold on the control database it is.
     pub(super) fn generation(&self) -> u64 {
@@ -281,7 +288,7 @@ impl Mcp {
         info!(syncs = applied.active, "started");
         self.tell(Notice::Started);
         if let Some(ready) = self.ready.take() {
-            let _ = ready.send(Ok(()));
+            let _ = ready.send(Ok(applied.active));
         }
     }
 

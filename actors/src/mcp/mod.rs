@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::board::{ActorId, Board, Doing};
 use crate::ctl::{Ctl, Shared};
 use crate::lifeline::Lifeline;
-use crate::messages::{ChildExited, Ping, Pong, PurgeNow, Shutdown, Tune};
+use crate::messages::{ChildExited, Ping, Pong, PurgeNow, Shutdown, StopFileFound, Tune};
 use crate::model::{Fault, SyncName};
 use crate::nursery::{Nursery, Parent};
 use crate::outbox::Outbox;
@@ -45,8 +45,8 @@ pub struct McpConfig {
     pub purger: Arc<dyn Purger>,
     /// Where actors show how they are.
     pub board: Arc<Board>,
-    /// Told once: all syncs are up, or why the daemon cannot start.
-    pub ready: oneshot::Sender<Result<(), Fault>>,
+    /// Told once: all syncs are up, and how many are active; or why the daemon cannot start.
+    pub ready: oneshot::Sender<Result<usize, Fault>>,
     /// Told once, when the MCP and all its children are gone: why.
     pub finished: oneshot::Sender<Exit>,
     /// Called at once, on the control runtime, whenever the MCP comes into another phase after it was ready.
@@ -78,8 +78,9 @@ pub struct Mcp {
     loads: Loads,
     show: Show,
     ending: Option<Exit>, // why, once the end has begun
+    found_file: bool,     // that has begun it, and the signal that belongs to it may still come
     exit: Option<Exit>,
-    ready: Option<oneshot::Sender<Result<(), Fault>>>,
+    ready: Option<oneshot::Sender<Result<usize, Fault>>>,
     finished: Option<oneshot::Sender<Exit>>,
     on_phase: Box<dyn Fn(Phase)>,
     reloads: usize,          // that are under way
@@ -104,6 +105,7 @@ impl Mcp {
             loads: Loads::default(),
             show: Show::default(),
             ending: None,
+            found_file: false,
             exit: None,
             ready: Some(ready),
             finished: Some(finished),
@@ -321,6 +323,9 @@ impl Handler<Shutdown> for Mcp {
     type Result = ();
 
     fn handle(&mut self, shutdown: Shutdown, ctx: &mut Context<Self>) {
+        if std::mem::take(&mut self.found_file) {
+            return;
+        }
         if self.ending.is_some() {
             info!("asked again to stop, running rounds are cancelled");
             self.stop.cancel();
@@ -328,6 +333,18 @@ impl Handler<Shutdown> for Mcp {
         }
         info!(grace = ?shutdown.grace, "stopping, running rounds may finish");
         self.wind_down(Exit::Stopped, shutdown.grace, ctx);
+    }
+}
+
+impl Handler<StopFileFound> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, found: StopFileFound, ctx: &mut Context<Self>) {
+        if self.ending.is_none() {
+            self.found_file = true;
+            info!(grace = ?found.grace, "stopping, running rounds may finish");
+            self.wind_down(Exit::Stopped, found.grace, ctx);
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use super::lease::After;
 use crate::board::{ActorId, Doing};
 use crate::health::ask;
 use crate::messages::{
-    Brake, DbBack, Kick, KickDb, Look, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, Rest, Retry, SetState,
-    Undone, Wish,
+    Brake, ControlHeard, DbBack, Kick, KickDb, Look, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, Rest, Retry,
+    SetState, Undone, Wish,
 };
-use crate::model::{Reason, SyncName};
+use crate::model::{DbName, Reason, SyncName};
 use crate::nursery::Parent;
 use crate::outbox::Answer;
 use crate::ports::Notice;
@@ -76,6 +76,15 @@ impl Mcp {
         self.tell(Notice::Resumed(name));
     }
 
+    /// Has everybody try again at once who could not reach this database.
+    fn retry_without(&self, db: &DbName) {
+        for entry in self.syncs.values().filter(|entry| entry.plan.dbs().any(|own| own == db)) {
+            if let Some(ctl) = self.ctls.get(&entry.plan.name) {
+                ctl.do_send(Retry { db: Some(db.clone()) });
+            }
+        }
+    }
+
     fn set_active(&mut self, name: SyncName, active: bool, ctx: &mut Context<Self>) {
         self.run(self.catalog.set_active(name.clone(), active), ctx, move |mcp, result, ctx| match result {
             Ok(()) if active => {
@@ -106,7 +115,9 @@ impl Handler<KickDb> for Mcp {
     type Result = ();
 
     fn handle(&mut self, back: KickDb, ctx: &mut Context<Self>) {
-        self.shared.reached(&back.db);
+        if self.shared.reached(&back.db) {
+            self.retry_without(&back.db);
+        }
         let readers = self.syncs.values().filter(|entry| entry.plan.sources.contains(&back.db));
         for name in readers.map(|entry| entry.plan.name.clone()).collect::<Vec<_>>() {
             // The database is reachable, so there is no need to wait any longer for another try.
@@ -143,11 +154,17 @@ impl Handler<DbBack> for Mcp {
     type Result = ();
 
     fn handle(&mut self, back: DbBack, _: &mut Context<Self>) {
-        let DbBack(db) = back;
-        for entry in self.syncs.values().filter(|entry| entry.plan.dbs().any(|own| *own == db)) {
-            if let Some(ctl) = self.ctls.get(&entry.plan.name) {
-                ctl.do_send(Retry { db: Some(db.clone()) });
-            }
+        self.retry_without(&back.0);
+    }
+}
+
+impl Handler<ControlHeard> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, _: ControlHeard, ctx: &mut Context<Self>) {
+        // Without a hold it is read anyhow once there is one; a read that is under way may have been too early.
+        if self.lease.ready || self.loads.is_running() {
+            self.reload_catalog(ctx);
         }
     }
 }

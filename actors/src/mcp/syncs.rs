@@ -182,7 +182,6 @@ impl Mcp {
 
     /// The CTL of an active sync has ended in order: another one is started, unless it is to come only when it is kicked.
     fn left(&mut self, name: &SyncName, ctx: &mut Context<Self>) {
-        let usual = self.settings.schedule.check_every;
         let Some(entry) = self.syncs.get_mut(name) else { return };
         let leaving = std::mem::take(&mut entry.leaving);
         if !leaving || entry.plan.stayalive || entry.kick.is_some() || entry.look.is_some() {
@@ -190,12 +189,24 @@ impl Mcp {
             return;
         }
         entry.resting = true;
-        let every = entry.plan.check_every.or(entry.plan.autokick.then_some(usual)).filter(|every| !every.is_zero());
-        let again = name.clone();
-        let timer = every.map(|every| ctx.run_later(every, |mcp, ctx| mcp.kick(again, Reason::Check, ctx)));
-        entry.timer = timer;
         let state = if entry.paused { Doing::Paused } else { Doing::Finished };
         self.shared.board.note(&ActorId::Ctl(name.clone()), |snapshot| snapshot.enter(state));
+        self.check_later(name, ctx);
+    }
+
+    /// Has a resting sync looked at after its period. A pause does not end that: what comes due in it is left out.
+    fn check_later(&mut self, name: &SyncName, ctx: &mut Context<Self>) {
+        let usual = self.settings.schedule.check_every;
+        let Some(entry) = self.syncs.get_mut(name) else { return };
+        let every = entry.plan.check_every.or(entry.plan.autokick.then_some(usual)).filter(|every| !every.is_zero());
+        let again = name.clone();
+        let timer = every.map(|every| {
+            ctx.run_later(every, |mcp, ctx| match mcp.syncs.get(&again) {
+                Some(entry) if entry.resting && entry.paused => mcp.check_later(&again, ctx),
+                _ => mcp.kick(again, Reason::Check, ctx),
+            })
+        });
+        entry.timer = timer;
     }
 
     /// The CTL gets no more kicks: they are kept for the next one.

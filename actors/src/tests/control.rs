@@ -2,7 +2,9 @@
 
 use super::{Play, Rig, SECOND, kid, plan, story};
 use crate::board::{ActorId, Doing};
-use crate::messages::{McpPing, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish};
+use crate::messages::{
+    ControlHeard, McpPing, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, StopFileFound, Wish,
+};
 use crate::model::{Fault, Intent, Reason};
 use crate::policy::{Exit, Settings};
 
@@ -52,8 +54,9 @@ fn a_start_is_told_in_order() {
         let off = crate::model::SyncPlan::inactive("off".into());
         world.set_plans(&[plan("s", &["b"]), plan("t", &["b"]), off]);
         let mut rig = Rig::begin(&world);
-        rig.ready().await.unwrap();
+        assert_eq!(rig.ready().await, Ok(2), "one is inactive");
         world.until_seen("notice SyncDone", 2).await;
+        assert_eq!((rig.ctl("s").is_off(), rig.ctl("off").is_off()), (false, true));
         let notices: Vec<String> = world.log_of("notice").into_iter().map(|(_, event)| event).collect();
         assert_eq!(
             notices[..4],
@@ -89,7 +92,7 @@ fn a_start_waits_some_time_for_the_control_database() {
         world.leases([Err(refused()), Err(refused()), Ok(())]);
         world.loads([Err(refused())]);
         let mut rig = Rig::begin(&world);
-        assert_eq!(rig.ready().await, Ok(()));
+        assert_eq!(rig.ready().await, Ok(0));
         assert_eq!(world.times("lease"), [0, 1, 3]);
         assert_eq!(world.times("load"), [3, 7]);
         assert_eq!(world.count("notice Boot"), 1);
@@ -350,6 +353,65 @@ fn a_second_shutdown_cancels_at_once() {
         assert_eq!(rig.finished().await, Exit::Stopped);
         assert_eq!(world.now() - start, 4, "what does not heed is dropped");
         world.until_seen("cut c", 1).await;
+    });
+}
+
+/// `bucardo stop` makes the stop file and sends a signal: that is one request, and the rounds have their grace. The next
+/// signal is another one.
+#[test]
+fn a_stop_file_and_its_signal_are_one_request() {
+    for file_first in [true, false] {
+        story(|world| async move {
+            let rig = Rig::up(&world, &[plan("s", &["b", "c"])]).await;
+            world.plays("b", [Play::Slow(5 * SECOND)]);
+            world.plays("c", [Play::Heed]);
+            rig.kick("s", Reason::Change);
+            world.until_seen("begin c", 1).await;
+            let (start, grace) = (world.now(), 1000 * SECOND);
+            if file_first {
+                rig.mcp.do_send(StopFileFound { grace });
+                rig.mcp.do_send(Shutdown { grace });
+            } else {
+                rig.mcp.do_send(Shutdown { grace });
+                rig.mcp.do_send(StopFileFound { grace });
+            }
+            world.pass(100 * SECOND).await;
+            assert_eq!(
+                (world.times("end b"), world.count("heeded c")),
+                (vec![start + 5], 0),
+                "file first: {file_first}"
+            );
+            rig.mcp.do_send(Shutdown { grace });
+            assert_eq!(rig.finished().await, Exit::Stopped);
+            assert_eq!((world.now() - start, world.count("heeded c")), (100, 1));
+        });
+    }
+}
+
+/// Requests that nobody heard are in the catalog; without a hold on the control database it is not asked.
+#[test]
+fn a_listener_of_the_control_database_that_is_back_has_the_catalog_read() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        world.set_plans(&[crate::model::SyncPlan::inactive("s".into())]);
+        rig.mcp.do_send(ControlHeard);
+        world.until_seen("notice Deactivated(\"s\")", 1).await;
+        world.until_seen("notice ReloadedMcp", 1).await;
+
+        world.expect_alarm("lost the hold on the control database");
+        world.expect_alarm("no hold on the control database, trying again");
+        world.leases([Err(Fault::transient("connection refused"))]);
+        world.lose_lease(Fault::transient("connection closed"));
+        world.until_seen("lease", 1).await;
+        let before = world.count("load");
+        rig.mcp.do_send(ControlHeard);
+        world.pass(SECOND / 2).await;
+        assert_eq!(world.count("load"), before, "it is away");
+        world.load_takes(5 * SECOND);
+        world.until_seen("load", before + 1).await;
+        rig.mcp.do_send(ControlHeard);
+        world.until_seen("load", before + 2).await;
+        rig.stop().await;
     });
 }
 

@@ -51,7 +51,7 @@ pub(super) struct Rig {
     pub(super) world: Arc<World>,
     pub(super) mcp: Addr<Mcp>,
     pub(super) board: Arc<Board>,
-    ready: Option<oneshot::Receiver<Result<(), Fault>>>,
+    ready: Option<oneshot::Receiver<Result<usize, Fault>>>,
     finished: oneshot::Receiver<Exit>,
 }
 
@@ -88,7 +88,8 @@ impl Rig {
         rig
     }
 
-    pub(super) async fn ready(&mut self) -> Result<(), Fault> {
+    /// How many syncs are active, once it is up.
+    pub(super) async fn ready(&mut self) -> Result<usize, Fault> {
         self.ready.take().expect("asked once").await.expect("the MCP says whether it is ready")
     }
 

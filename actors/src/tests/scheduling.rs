@@ -474,6 +474,31 @@ fn one_that_rests_is_looked_at_when_the_control_database_is_back_and_at_a_reload
     });
 }
 
+/// What comes due while a resting sync is paused is left out, and the next is not.
+#[test]
+fn a_resting_sync_is_checked_again_after_a_pause() {
+    story(|world| async move {
+        let brief = SyncPlan {
+            stayalive: false,
+            kidsalive: false,
+            autokick: false,
+            check_every: Some(4 * SECOND),
+            ..plan("s", &["b"])
+        };
+        let rig = Rig::up(&world, &[brief]).await;
+        world.until("it rests", |_| rig.ctl("s").state == Doing::Finished).await;
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Pause });
+        world.pass(30 * SECOND).await;
+        assert_eq!((world.count("begin b"), rig.ctl("s").state), (0, Doing::Paused));
+        let resumed = world.now();
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Resume });
+        world.until_seen("begin b Check", 1).await;
+        assert!(world.now() <= resumed + 4, "{} after {resumed}", world.now());
+        world.until_seen("begin b Check", 2).await;
+        rig.stop().await;
+    });
+}
+
 /// A KID that failed keeps its controller: who else would start it again?
 #[test]
 fn an_actor_that_does_not_stay_stays_while_a_kid_is_in_trouble() {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Boom, Break, Collected, Collector, FROZEN, FreezeMcp, Play, Rig, SECOND, SyncLife, actors, plan, story};
 use crate::board::{ActorId, Doing};
 use crate::messages::{KickDb, PurgeNow};
-use crate::model::{Cause, Fault, Reason};
+use crate::model::{Cause, Fault, Reason, SyncPlan};
 use crate::policy::Exit;
 use crate::ports::PurgeReport;
 
@@ -92,6 +92,27 @@ fn whoever_reaches_a_database_again_wakes_all_who_wait_for_it() {
         world.until_seen("end b", 2).await;
         assert_eq!(world.now(), back, "the other one waits no longer");
         assert!(world.count("end c") > 0, "nobody else ever waited");
+        rig.stop().await;
+    });
+}
+
+/// A source of one sync is the target of another: its listener is the first to know that it is back.
+#[test]
+fn a_listener_that_is_back_wakes_also_those_that_write_there() {
+    story(|world| async move {
+        let writer = SyncPlan { sources: vec!["x".into()], ..plan("t", &["a"]) };
+        let rig = Rig::up(&world, &[plan("s", &["b"]), writer]).await;
+        world.expect_alarm("round failed, KID is restarted");
+        world.expect_alarm("KID is stalled");
+        let away = || Play::Fail(Fault::transient("no route").at("a".into()).because(Cause::Away));
+        world.plays("a", std::iter::repeat_with(away).take(20));
+        rig.kick("t", Reason::Change);
+        world.until("the writer is stalled", |_| rig.ctl("t").state == Doing::Stalled).await;
+        world.plays_anew("a", [Play::Deliver(3)]);
+        let back = world.now();
+        rig.mcp.do_send(KickDb { db: "a".into() });
+        world.until_seen("end a", 1).await;
+        assert_eq!(world.now(), back, "it waits no longer");
         rig.stop().await;
     });
 }

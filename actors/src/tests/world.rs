@@ -120,6 +120,11 @@ impl World {
         self.with(|script| script.plays.entry(target.to_owned()).or_default().extend(plays));
     }
 
+    /// The same, instead of what was left to play.
+    pub(crate) fn plays_anew(&self, target: &str, plays: impl IntoIterator<Item = Play>) {
+        self.with(|script| script.plays.insert(target.to_owned(), plays.into_iter().collect()));
+    }
+
     pub(crate) fn purges(&self, plays: impl IntoIterator<Item = Result<PurgeReport, Fault>>) {
         self.with(|script| script.purges.extend(plays));
     }

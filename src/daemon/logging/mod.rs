@@ -71,6 +71,8 @@ struct Shared {
 /// How the log is written at present.
 struct How {
     settings: LogSettings,
+    /// The settings that name these sinks: others may have named some that cannot be opened.
+    opened: LogSettings,
     sinks: Vec<Mutex<Sink>>,
 }
 
@@ -133,17 +135,10 @@ impl Log {
 
     /// Takes over level, format and destinations. Destinations that cannot be opened are told of, and the old ones stay.
     pub fn change(&self, settings: &LogSettings) {
-        let mut problem = None;
-        {
+        let problem = {
             let mut how = self.shared.how.write().unwrap_or_else(PoisonError::into_inner);
-            if how.settings.goes_elsewhere(settings) {
-                match How::open(settings, self.shared.foreground) {
-                    Ok(fresh) => how.sinks = fresh.sinks,
-                    Err(error) => problem = Some(error),
-                }
-            }
-            how.settings = settings.clone();
-        }
+            how.change(settings, self.shared.foreground).err()
+        };
         // Fails only when the log is gone.
         let _ = self.level.modify(|filter| *filter = level::filter(settings.level));
         if let Some(error) = problem {
@@ -186,7 +181,17 @@ impl How {
                 sinks.push(Sink::warnings(directory.join(&settings.warning_file))?);
             }
         }
-        Ok(Self { settings: settings.clone(), sinks: sinks.into_iter().map(Mutex::new).collect() })
+        let sinks = sinks.into_iter().map(Mutex::new).collect();
+        Ok(Self { settings: settings.clone(), opened: settings.clone(), sinks })
+    }
+
+    /// Takes over the format, and the destinations if they can be opened; if not, they are tried again with the next change.
+    fn change(&mut self, settings: &LogSettings, foreground: bool) -> Result<(), LogError> {
+        self.settings = settings.clone();
+        if self.opened.goes_elsewhere(settings) {
+            *self = Self::open(settings, foreground)?;
+        }
+        Ok(())
     }
 
     fn put(&self, entry: &Entry) {

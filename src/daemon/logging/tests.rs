@@ -301,3 +301,21 @@ fn a_system_log_that_hangs_holds_up_nothing() {
     }
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
+
+/// The directory is made after the settings that name it were read, and they are read again.
+#[test]
+fn a_destination_that_failed_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    std::fs::create_dir(&old).unwrap();
+    let mut how = how(&destinations(&[&old]));
+    let log = |how: &How, text: &str| entries(|| tracing::info!("{text}")).iter().for_each(|entry| how.put(entry));
+    let wanted = LogSettings { show_level: true, ..destinations(&[&new]) };
+    assert!(matches!(how.change(&wanted, false), Err(LogError::File { .. })));
+    log(&how, "one");
+    assert_eq!(read(old.join("log.bucardo")), "INFO MCP one\n", "in the old place, in the new format");
+    std::fs::create_dir(&new).unwrap();
+    how.change(&wanted, false).unwrap();
+    log(&how, "two");
+    assert_eq!(read(new.join("log.bucardo")), "INFO MCP two\n");
+}
