@@ -40,6 +40,7 @@ mod copy_daemon;
 mod copy_pieces;
 mod daemon;
 mod daemon_backlog;
+mod daemon_commands;
 mod daemon_conflicts;
 mod daemon_failing;
 mod daemon_four_masters;

@@ -266,6 +266,34 @@ impl Options {
         Self::from_arg_matches(&matches).map_err(|error| refusal(&error))
     }
 
+    /// The options of the command line `args`, for another call of the program. Those are missing that a password may stand in
+    /// (`--dbname`, `--dbpass`), and those that say in which way the daemon is started.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that names the option.
+    pub fn again(args: &[String]) -> Result<Vec<String>, CliError> {
+        let command = Self::command();
+        let matches = Self::command().try_get_matches_from(args).map_err(|error| refusal(&error))?;
+        let mut all = Vec::new();
+        for arg in command.get_arguments() {
+            let (id, Some(long)) = (arg.get_id().as_str(), arg.get_long()) else { continue };
+            let is_given = matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+            if !is_given || matches!(id, "dbname" | "dbpass" | "foreground" | "detached") {
+                continue;
+            }
+            match arg.get_action() {
+                ArgAction::SetTrue => all.extend(matches.get_flag(id).then(|| format!("--{long}"))),
+                ArgAction::Count => all.extend(vec![format!("--{long}"); matches.get_count(id).into()]),
+                _ => {
+                    let values = matches.get_raw(id).into_iter().flatten();
+                    all.extend(values.map(|value| format!("--{long}={}", value.to_string_lossy())));
+                }
+            }
+        }
+        Ok(all)
+    }
+
     /// Reads the command line again, with the lines of an rc file that name options; what the command line gives wins.
     ///
     /// # Errors
@@ -374,6 +402,27 @@ mod tests {
         let options = Options::read(&args("list -P geheim")).unwrap();
         assert_eq!(options.dbpass.as_ref().map(Secret::reveal), Some("geheim"));
         assert!(!format!("{options:?}").contains("geheim"));
+    }
+
+    /// The reason may look like anything, and so may values.
+    #[test]
+    fn options_are_given_on_without_words_and_passwords() {
+        let line = "-d postgres://u:x@h/d --dbpas y -Pz -h start restart --log-dest restart --logdest /b stop -vv \
+                    --exit-on-nosync --no-exit-on-nosync --sort -3 --watch --foreground -- --dry-run";
+        let again = Options::again(&args(line)).unwrap();
+        assert_eq!(
+            again,
+            [
+                "--dbhost=start",
+                "--verbose",
+                "--verbose",
+                "--sort=-3",
+                "--no-exit-on-nosync",
+                "--log-destination=restart",
+                "--log-destination=/b",
+                "--watch=2"
+            ]
+        );
     }
 
     #[test]

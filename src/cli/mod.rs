@@ -38,6 +38,7 @@ mod process;
 mod purge;
 mod rc;
 mod relations;
+mod relay;
 mod relgroup;
 mod reload;
 mod reopen;
@@ -82,6 +83,8 @@ pub struct Context {
     pub is_classic: bool,
     /// Options of the command line and the rc file.
     pub options: Options,
+    /// Those of the command line as [`Options::again`] gives them on.
+    pub again: Vec<String>,
     /// The rc file; entries that are no options are settings for the daemon and win over the table.
     pub rc: RcFile,
     /// The verb, in its one spelling.
@@ -128,6 +131,7 @@ impl Context {
         let given = Options::read(args)?;
         let (rc, warnings) = RcFile::find(&given)?;
         let options = Options::read_with_rc(args, &rc)?;
+        let again = Options::again(args)?;
         let out = Output::new(options.quiet > 0, options.verbosity(), options.json);
         for warning in warnings {
             out.warn(warning);
@@ -136,16 +140,11 @@ impl Context {
         let (verb, noun) = words.next().map(|word| words::verb(&word)).unwrap_or_default();
         let words: Vec<String> = noun.into_iter().chain(words).collect();
         let words = if is_classic { classic::words(&verb, words) } else { words };
-        Ok(Self { program, is_classic, options, rc, verb, words, out })
+        Ok(Self { program, is_classic, options, again, rc, verb, words, out })
     }
 
-    /// How to reach the control database: options and rc file, then `[control]` of the settings, which is database
-    /// and user `bucardo` where nobody says otherwise.
-    ///
-    /// # Errors
-    ///
-    /// A connection string or settings that cannot be read.
-    pub fn control_access(&self) -> Result<Access, CliError> {
+    /// What options and rc file say of the control database; true: with a whole connection string.
+    fn named_access(&self) -> Result<(Access, bool), CliError> {
         let named = self.options.dbname.as_deref().unwrap_or_default();
         let whole = named.contains('=') || named.starts_with("postgres://") || named.starts_with("postgresql://");
         let mut access = if whole { Access::parse(named)? } else { Access::new() };
@@ -164,6 +163,20 @@ impl Context {
                 access.set(keyword, value)?;
             }
         }
+        if let Some(password) = relay::password(self) {
+            access.set("password", &password)?;
+        }
+        Ok((access, whole))
+    }
+
+    /// How to reach the control database: options and rc file, then `[control]` of the settings, which is database
+    /// and user `bucardo` where nobody says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// A connection string or settings that cannot be read.
+    pub fn control_access(&self) -> Result<Access, CliError> {
+        let (mut access, whole) = self.named_access()?;
         let layers = Layers { file: self.options.config.as_ref().map(Into::into), ..Layers::default() };
         let settings = layers.load().map_err(|error| CliError::refuse(crate::report::causes(&error)))?;
         settings.control.fill(&mut access, whole)?;

@@ -1,13 +1,13 @@
 //! What the verbs about the daemon's process share: its settings, its PID file, stop file and reasons.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{CliError, Context};
 use crate::adapters::changed_settings;
 use crate::catalog::{CatalogError, Control, settings};
 use crate::config::{Layers, Settings};
+use crate::daemon::piddir;
 use crate::daemon::pidfile::Presence;
 use crate::pg::{Access, causes};
 
@@ -63,17 +63,28 @@ impl Process {
 
     /// Appends to the history of reasons, and makes this the last one. A line that cannot be written is told, and
     /// is no reason not to go on.
-    pub(super) fn note_reason(&self, ctx: &Context, event: &str, words: &[String]) {
+    pub(super) fn note_reason(&self, ctx: &Context, event: &str) {
         let now = chrono::Local::now().format("%a %b %e %H:%M:%S %Y");
-        let line = format!("{now} | {event:<5} | {}\n", words.join(" "));
+        let line = format!("{now} | {event:<5} | {}\n", reason(ctx));
         let last = self.settings.daemon.reason_path();
         let history = PathBuf::from(format!("{}.log", last.display()));
-        let written = std::fs::write(&last, &line)
-            .and_then(|()| OpenOptions::new().create(true).append(true).open(&history)?.write_all(line.as_bytes()));
-        if let Err(error) = written {
-            ctx.out.warn(format!("Cannot write the reason to \"{}\": {error}", last.display()));
+        let written = [(&last, piddir::replace(&last, &line)), (&history, piddir::append(&history, &line))];
+        let failed = written.into_iter().find_map(|(path, written)| Some((path, written.err()?)));
+        let Some((path, error)) = failed else { return };
+        ctx.out.warn(format!("Cannot write the reason to \"{}\": {error}", path.display()));
+        if path == &history && error.kind() == ErrorKind::PermissionDenied && path.exists() {
+            let (directory, path) = (piddir::directory(path), path.display());
+            ctx.out.warn(format!(
+                "give it to the account of the daemon: chown --reference=\"{}\" \"{path}\"",
+                directory.display()
+            ));
         }
     }
+}
+
+/// Why the operator wants it, in one line.
+pub(super) fn reason(ctx: &Context) -> String {
+    ctx.words.join(" ").replace(char::is_control, " ")
 }
 
 async fn read_catalog(ctx: &Context) -> Result<settings::Settings, CatalogError> {

@@ -4,16 +4,15 @@ use std::fs::File;
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::process::Process;
-use super::{CliError, Context, Outcome};
+use super::process::{Process, reason};
+use super::{CliError, Context, Outcome, relay};
 use crate::catalog::{CatalogError, Control, settings};
 use crate::daemon::pidfile::{self, Presence};
-use crate::daemon::{self, DaemonError, Log, Start};
+use crate::daemon::{self, DaemonError, Log, Start, piddir};
 use crate::pg::{Access, causes};
 
 /// One try to read the settings of the control database takes less, whatever becomes of it.
@@ -30,14 +29,10 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     }
     ctx.out.say("Starting Bucardo");
     let (reader, writer) = std::io::pipe().map_err(|error| CliError::caused("Cannot make a pipe", &error))?;
-    let program = std::env::current_exe().map_err(|error| CliError::caused("Cannot find the program", &error))?;
     // A daemon that kept a lock file or a pipe of its caller open would keep the caller's own waiters waiting.
     close_fds::set_fds_cloexec_threadsafe(3, &[]);
-    let mut child = Command::new(program)
+    let mut child = relay::command(ctx, true)?
         .arg0(title(ctx))
-        .args(std::env::args_os().skip(1).filter(|word| word != "restart"))
-        .args((ctx.verb == "restart").then_some("start"))
-        .args(["--foreground", "--detached"])
         .stdin(Stdio::from(writer))
         .spawn()
         .map_err(|error| CliError::caused("Cannot start the daemon", &error))?;
@@ -46,7 +41,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         // It has said why on our stderr.
         Some(false) => {
             let code = child.wait().ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
-            process.note_reason(ctx, "fail", &ctx.words);
+            process.note_reason(ctx, "fail");
             Err(CliError::with_code(code.filter(|code| *code > 0).unwrap_or(1), "Bucardo did not start"))
         }
         None => Err(CliError::refuse(format!(
@@ -72,6 +67,7 @@ fn wait_ready(mut reader: PipeReader, within: Duration) -> Option<bool> {
 
 /// Runs the daemon in this process, outside of any runtime.
 pub(super) fn foreground(ctx: &Context) -> Outcome {
+    relay::hide_password(ctx)?;
     let detached = ctx.options.detached;
     take_title(ctx)?;
     if detached {
@@ -97,7 +93,9 @@ pub(super) fn foreground(ctx: &Context) -> Outcome {
         access: process.access,
         foreground: !detached,
         exit_on_nosync: ctx.options.exit_on_nosync,
-        reason: ctx.words.join(" "),
+        reason: reason(ctx),
+        command_line: format!("{} {}", ctx.program, relay::arguments(ctx, detached)?.join(" "))
+            .replace(char::is_control, " "),
         announce: Box::new(move |ready| {
             if detached && ready.is_ok() {
                 leave_terminal(uses_terminal);
@@ -207,13 +205,13 @@ fn prepare(ctx: &Context, process: &Process) -> Result<(), CliError> {
     if ctx.options.quickstart {
         ctx.out.warn("Option --quickstart has no effect: a start checks no columns; \"add sync\" and \"validate\" do");
     }
-    process.note_reason(ctx, "start", &ctx.words);
+    process.note_reason(ctx, "start");
     ctx.out.say("Checking for existing processes");
     let path = process.settings.daemon.pid_file();
     match process.presence()? {
         Presence::Absent => {}
         Presence::Running(pid) => {
-            process.note_reason(ctx, "fail", &ctx.words);
+            process.note_reason(ctx, "fail");
             return Err(CliError::refuse(format!("Cannot start, PID file \"{}\" exists", path.display()))
                 .hint(format!("Bucardo runs already (PID {pid})")));
         }
@@ -221,19 +219,15 @@ fn prepare(ctx: &Context, process: &Process) -> Result<(), CliError> {
             let number = pid.map(|pid| format!(" {pid}")).unwrap_or_default();
             let other = pid.and_then(pidfile::command_line).filter(|line| !line.is_empty());
             let other = other.map(|line| format!(", which is another program now: {line}")).unwrap_or_default();
-            ctx.out.warn(format!("Removing file \"{}\" with stale PID{number}{other}", path.display()));
-            remove(&path)?;
+            // The daemon does it: of two that start at once one would remove the file of the other.
+            ctx.out.warn(format!("Replacing file \"{}\" with stale PID{number}{other}", path.display()));
         }
     }
     let stop_file = process.settings.daemon.stop_file();
-    if stop_file.exists() {
+    let removed = piddir::remove(&stop_file)
+        .map_err(|error| CliError::refuse(format!("Cannot remove \"{}\": {error}", stop_file.display())))?;
+    if removed {
         ctx.out.say(format!("Removing file \"{}\"", stop_file.display()));
-        remove(&stop_file)?;
     }
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), CliError> {
-    std::fs::remove_file(path)
-        .map_err(|error| CliError::refuse(format!("Cannot remove \"{}\": {error}", path.display())))
 }

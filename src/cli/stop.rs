@@ -5,8 +5,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use super::process::Process;
+use super::process::{Process, reason};
 use super::{CliError, Context, Outcome, start};
+use crate::daemon::piddir;
 use crate::daemon::pidfile::{self, Presence};
 use crate::pg::causes;
 
@@ -31,10 +32,9 @@ async fn stop(ctx: &Context, may_be_unreachable: bool) -> Result<(), CliError> {
     } else {
         Process::load(ctx, &ctx.control().await?).await?
     };
-    process.note_reason(ctx, "stop", &ctx.words);
+    process.note_reason(ctx, "stop");
     let stop_file = process.settings.daemon.stop_file();
-    let reason = format!("{}\n", ctx.words.join(" "));
-    std::fs::write(&stop_file, reason)
+    piddir::create(&stop_file, &format!("{}\n", reason(ctx)))
         .map_err(|error| CliError::refuse(format!("Cannot create \"{}\": {error}", stop_file.display())))?;
     ctx.out.say(format!("Creating {} ... Done", stop_file.display()));
     let pid_file = process.settings.daemon.pid_file();

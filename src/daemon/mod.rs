@@ -5,6 +5,7 @@
 
 mod logging;
 mod mail;
+pub mod piddir;
 pub mod pidfile;
 mod signals;
 mod systemd;
@@ -76,6 +77,8 @@ pub struct Start {
     pub exit_on_nosync: bool,
     /// Why it is started, as its operator says.
     pub reason: String,
+    /// The command line, without passwords.
+    pub command_line: String,
     /// Told once: the daemon is ready, or why it is not.
     pub announce: Announce,
 }
@@ -159,12 +162,12 @@ impl DaemonError {
 ///
 /// [`DaemonError`]: why it could not start, or ended by itself.
 pub fn run(start: Start) -> Result<(), DaemonError> {
-    let Start { mut settings, layers, access, foreground, exit_on_nosync, reason, announce } = start;
+    let Start { mut settings, layers, access, foreground, exit_on_nosync, reason, command_line, announce } = start;
     if foreground {
         // Nobody waits at a terminal: a control database that is away is waited for.
         settings.supervision.lease.tries_max = u32::MAX;
     }
-    match prepare(&settings, foreground) {
+    match prepare(&settings, foreground, &command_line) {
         Ok((log, pid_file)) => {
             let ended = Daemon { settings, layers, access, log, exit_on_nosync, reason }.run(announce);
             if let Err(error) = &ended {
@@ -186,18 +189,18 @@ pub fn tell_waiting(what: &str, longer: Duration) {
 }
 
 /// What must be right before anything is connected to.
-fn prepare(settings: &Settings, foreground: bool) -> Result<(Log, PidFile), DaemonError> {
+fn prepare(settings: &Settings, foreground: bool, command_line: &str) -> Result<(Log, PidFile), DaemonError> {
     let check = &settings.daemon.host_safety_check;
     let host = host();
     if !host_is_safe(check, &host).map_err(|error| DaemonError::Settings(Box::new(error)))? {
         return Err(DaemonError::Host { host, check: check.clone() });
     }
     let stop_file = settings.daemon.stop_file();
-    if stop_file.exists() {
+    if piddir::is_there(&stop_file) {
         return Err(DaemonError::StopFile(stop_file));
     }
     let path = settings.daemon.pid_file();
-    let pid_file = PidFile::create(&path).map_err(|source| DaemonError::PidFile { path, source })?;
+    let pid_file = PidFile::create(&path, command_line).map_err(|source| DaemonError::PidFile { path, source })?;
     let log = Log::start(&settings.log, foreground)?;
     log_panics();
     info!("Starting Bucardo version {}", env!("CARGO_PKG_VERSION"));
@@ -353,7 +356,7 @@ impl Daemon {
 
 /// What `bucardo stop` was given.
 fn stop_reason(stop_file: &Path) -> String {
-    std::fs::read_to_string(stop_file).unwrap_or_default().trim().to_owned()
+    piddir::read(stop_file).unwrap_or_default().trim().to_owned()
 }
 
 /// Ends the daemon when the stop file appears.
@@ -362,7 +365,7 @@ fn watch_stop_file(path: PathBuf, mcp: actix::Addr<Mcp>, grace: Duration) {
         let mut timer = tokio::time::interval(STOP_FILE_EVERY);
         loop {
             timer.tick().await;
-            if path.exists() {
+            if piddir::is_there(&path) {
                 info!(file = %path.display(), "Found stopfile: {}", stop_reason(&path));
                 mcp.do_send(StopFileFound { grace });
                 return;

@@ -3,13 +3,16 @@
 //! The daemon keeps the file locked as long as it lives, so a file that a killed daemon left behind is told from
 //! one in use whatever process has got the number since.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::piddir;
 
 const LOOKS_MAX: u32 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -32,7 +35,7 @@ impl Presence {
     ///
     /// The file is there, but cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let mut file = match File::open(path) {
+        let mut file = match piddir::open(path, OFlags::RDONLY) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Absent),
             Err(error) => return Err(error),
@@ -84,31 +87,60 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Writes the file and locks it; one that was left behind is replaced.
+    /// Writes the file, with this command line, and locks it; one that was left behind is replaced.
     ///
     /// # Errors
     ///
     /// `AlreadyExists` with the other's process id in its text: a daemon lives. Others: the file cannot be written.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path, command_line: &str) -> io::Result<Self> {
         if let Presence::Running(pid) = Presence::of(path)? {
             return Err(taken(path, pid));
         }
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut looks = 0;
-        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            looks += 1;
-            // Whoever only looks (`status`) holds the lock for a moment; a daemon for as long as it lives.
-            if looks > LOOKS_MAX {
-                return Err(taken(path, read_pid(&mut file)?.unwrap_or(0)));
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
+        let mut file = claim(path)?;
         let own = std::process::id();
-        let words: Vec<String> = shown(std::env::args());
         file.set_len(0)?;
         file.rewind()?;
-        write!(file, "{own}\n{}\n{}\n", words.join(" "), chrono::Local::now().format("%a %b %e %H:%M:%S %Y"))?;
+        write!(file, "{own}\n{command_line}\n{}\n", chrono::Local::now().format("%a %b %e %H:%M:%S %Y"))?;
         Ok(Self { path: path.to_owned(), _locked: file })
+    }
+}
+
+/// The file of this name, locked. Others may remove it, or make another, until it is.
+fn claim(path: &Path) -> io::Result<File> {
+    let mut looks = 0;
+    loop {
+        let (mut file, is_writable) = match piddir::open(path, OFlags::RDWR | OFlags::CREATE) {
+            Ok(file) => (file, true),
+            // Another account has left it behind: it makes way for one of our own.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && piddir::is_there(path) => {
+                (piddir::open(path, OFlags::RDONLY)?, false)
+            }
+            Err(error) => return Err(error),
+        };
+        let is_locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if is_locked && is_at(&file, path)? {
+            if is_writable {
+                return Ok(file);
+            }
+            piddir::remove(path)?;
+            continue;
+        }
+        looks += 1;
+        // Whoever only looks (`status`) holds the lock for a moment; a daemon for as long as it lives.
+        if looks > LOOKS_MAX {
+            return Err(taken(path, read_pid(&mut file)?.unwrap_or(0)));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether the file is the one of this name: it may have been removed after it was opened.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -126,25 +158,6 @@ fn taken(path: &Path, pid: i32) -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, text)
 }
 
-/// The command line without its password.
-fn shown(args: impl Iterator<Item = String>) -> Vec<String> {
-    let mut hide_next = false;
-    args.map(|arg| {
-        if std::mem::take(&mut hide_next) {
-            return "***".to_owned();
-        }
-        let lower = arg.to_lowercase();
-        if arg == "-P" || lower == "--dbpass" || lower == "--db-pass" {
-            hide_next = true;
-            return arg;
-        }
-        let secret = lower.starts_with("--dbpass=") || lower.starts_with("--db-pass=") || arg.starts_with("-P");
-        let secret = secret || lower.contains("password=") || lower.contains("://");
-        if secret { "***".to_owned() } else { arg }
-    })
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,20 +173,51 @@ mod tests {
         assert_eq!(Presence::of(&path).unwrap(), Presence::Stale(Some(1)));
         assert_eq!(signal(&path, Signal::TERM).unwrap(), None);
 
-        let held = PidFile::create(&path).unwrap();
+        let held = PidFile::create(&path, "bucardo start").unwrap();
         let own = i32::try_from(std::process::id()).unwrap();
         assert_eq!(Presence::of(&path).unwrap(), Presence::Running(own));
-        let error = PidFile::create(&path).unwrap_err();
+        let error = PidFile::create(&path, "bucardo start").unwrap_err();
         assert!(error.to_string().contains(&format!("already exists (PID={own})")), "{error}");
 
         drop(held);
         assert_eq!(Presence::of(&path).unwrap(), Presence::Absent);
     }
 
+    /// A daemon that ends removes its file; whoever has opened it before that must not hold what has no name any more.
     #[test]
-    fn the_command_line_is_written_without_its_password() {
-        let line = "bucardo -P one --dbpass two --dbpass=three -Pfour start -U postgres -d postgres://u:five@h/d";
-        let words = shown(line.split(' ').map(str::to_owned));
-        assert_eq!(words.join(" "), "bucardo -P *** --dbpass *** *** *** start -U postgres -d ***");
+    fn a_file_that_is_removed_while_it_is_waited_for_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bucardo.mcp.pid");
+        let old = piddir::open(&path, OFlags::RDWR | OFlags::CREATE).unwrap();
+        flock(&old, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || PidFile::create(&path, "bucardo start")
+        });
+        let opened = || {
+            let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            links.filter(|link| std::fs::read_link(link.path()).is_ok_and(|to| to == path)).count()
+        };
+        while opened() < 2 && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(&path).unwrap();
+        drop(old);
+        let held = waiting.join().unwrap().unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(Presence::of(&path).unwrap(), Presence::Running(own));
+        assert!(PidFile::create(&path, "bucardo start").is_err());
+        drop(held);
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (precious, path) = (dir.path().join("precious"), dir.path().join("bucardo.mcp.pid"));
+        std::fs::write(&precious, "secret\n").unwrap();
+        std::os::unix::fs::symlink(&precious, &path).unwrap();
+        let error = PidFile::create(&path, "bucardo start").unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "secret\n");
     }
 }

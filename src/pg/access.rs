@@ -132,6 +132,19 @@ impl Access {
         if words.is_empty() { "the default database".to_owned() } else { words.join(" ") }
     }
 
+    /// Words that [`Access::parse`] reads back, all but the password.
+    #[must_use]
+    pub fn without_password(&self) -> String {
+        let quoted = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
+        // The database is always among them: no text at all would be no connection string.
+        let dbname = ("dbname", self.get("dbname").unwrap_or_default());
+        let others = self.words.iter().map(|(word, value)| (*word, value.as_str()));
+        let others = others.filter(|(word, _)| !matches!(*word, "dbname" | "password"));
+        let words: Vec<String> =
+            std::iter::once(dbname).chain(others).map(|(word, value)| format!("{word}='{}'", quoted(value))).collect();
+        words.join(" ")
+    }
+
     /// Adds what is not set yet.
     pub(super) fn set_default(&mut self, keyword: &str, value: &str) -> Result<(), ConnectError> {
         if self.get(keyword).is_some() { Ok(()) } else { self.set(keyword, value) }
@@ -169,6 +182,15 @@ mod tests {
         let access = Access::parse("host=h user=u password=geheim").unwrap();
         assert!(!format!("{access:?} {access}").contains("geheim"));
         assert_eq!(access.describe(), "host=h user=u");
+    }
+
+    #[test]
+    fn words_are_read_back_without_the_password() {
+        let access = Access::parse(r"host=/tmp user='o\'b rien\\' password=geheim port=1").unwrap();
+        let mut wanted = access.clone();
+        wanted.set("password", "").unwrap();
+        assert_eq!(access.without_password(), r"dbname='' host='/tmp' port='1' user='o\'b rien\\'");
+        assert_eq!(Access::parse(&access.without_password()).unwrap(), wanted);
     }
 
     #[test]
