@@ -302,6 +302,7 @@ async fn a_version_4_installation_is_taken_over_too() {
     assert!(told.contains("Sync \"to_b\"") && told.contains("A:source B:target"), "{told}");
     assert_eq!(control.rows("SELECT name, whenrun FROM bucardo.customcode").await, ["mine|before_trigger_disable"]);
     assert_eq!(ours.run("show vac_sleep").trim(), "vac_sleep = 99");
+    ours.run(&format!("set piddir={}", ours.home().display()));
     let daemon = Daemon::start(&ours).await;
     until_same(&[&a, &c]).await;
     assert_eq!(

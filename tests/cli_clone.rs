@@ -28,19 +28,19 @@ async fn a_clone_copies_the_tables_of_a_sync_anew() {
     let lab = CliLab::start().await;
     let (a, b) = (lab.db("A", TABLE).await, lab.db("B", TABLE).await);
     assert_eq!(lab.bucardo.run("list clones"), "No clones have been created yet\n");
-    lab.bucardo.run("add sync s tables=t dbs=A,B");
+    lab.bucardo.run("add sync shop tables=t dbs=A,B");
     a.run("SET session_replication_role = replica; INSERT INTO t VALUES (1, 'old')").await;
-    let unknown = lab.refused(255, &["clone", "ss"]).await;
-    assert!(unknown.contains("did you mean \"s\"?"), "{unknown}");
+    let unknown = lab.refused(255, &["clone", "shp"]).await;
+    assert!(unknown.contains("did you mean \"shop\"?"), "{unknown}");
     assert_eq!(lab.call(&["clone", "dbgroup=other"]).code, 255);
     assert!(lab.bucardo.fails("clone").contains("bucardo clone SYNC"));
     let daemon = Daemon::start(&lab.bucardo).await;
-    assert!(lab.bucardo.run("clone s").starts_with("Clone 1 has been started. "));
+    assert!(lab.bucardo.run("clone shop").starts_with("Clone 1 has been started. "));
     let within = Duration::from_secs(30);
     wait::until_equal("the copy", within, &vec!["1|old".to_owned()], async || b.rows("SELECT * FROM t").await).await;
     wait::until("the clone to be done", within, async || {
         let told = lab.bucardo.run("list clones");
-        if told.starts_with("Clone #1  Status: done  Sync: s  Started: ") { Ok(()) } else { Err(told) }
+        if told.starts_with("Clone #1  Status: done  Sync: shop  Started: ") { Ok(()) } else { Err(told) }
     })
     .await;
     daemon.stop().await;

@@ -66,10 +66,9 @@ async fn a_catalog_goes_round_through_a_file() {
     let before = other.catalog().await;
     assert!(other.call(&["apply", &file]).ok().contains("No changes"));
     assert_eq!(other.catalog().await, before, "applied twice it changes nothing");
-    for column in [
-        "pkey, qpkey, pkeytype, key_columns",
-        "schemaname, tablename, reltype, conflict_strategy, standard_conflict, ghost",
-    ] {
+    for column in
+        ["pkey, pkeytype, key_columns", "schemaname, tablename, reltype, conflict_strategy, standard_conflict, ghost"]
+    {
         let sql = format!("SELECT {column} FROM bucardo.goat ORDER BY schemaname, tablename");
         assert_eq!(other.control.rows(&sql).await, lab.control.rows(&sql).await, "as by the command line");
     }
