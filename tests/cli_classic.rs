@@ -143,3 +143,50 @@ async fn what_versions_3_and_4_refused_is_refused_and_changes_nothing() {
         );
     }
 }
+
+/// `bucardo_ctl status` in the layout that scripts for version 4 read.
+#[tokio::test]
+async fn the_status_has_the_layout_of_version_4() {
+    let (lab, _databases) = lab().await;
+    let ctl = |line: &str| ctl(&lab.bucardo, line);
+    ctl("add table pgbench_accounts db=master herd=alpha").ok();
+    ctl("add sync one source=alpha targetdb=slave type=delta expired=1hour").ok();
+    ctl("add sync two source=alpha targetdb=third type=fullcopy status=inactive").ok();
+    lab.control
+        .run(
+            "INSERT INTO bucardo.syncrun (sync, started, ended, lastgood, deletes, inserts, status) VALUES \
+             ('one', now() - interval '19:12:35', now() - interval '19:12:33', true, 3, 5, 'Complete'), \
+             ('two', now() - interval '5 days', now() - interval '5 days', true, 1, 1, 'Complete')",
+        )
+        .await;
+    let listed = ctl("status").ok();
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("Days back: 3  User: ") && lines[0].contains("  Database: "), "{listed}");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+    assert_eq!(words(lines[1]), "Name Type State PID Last_good Time I/U/D Last_bad Time");
+    assert!(lines[2].chars().all(|sign| sign == '='), "{listed}");
+    let one = words(lines[3]);
+    assert!(one.starts_with("one P E! down ") && one.contains(" 19h 12m 3"), "{listed}");
+    assert!(one.ends_with(" 5/0/3 none"), "{listed}");
+    assert_eq!(words(lines[4]), "two F off none none", "five days are too long ago");
+    let far = ctl("status --daysback=9").ok();
+    assert!(words(far.lines().nth(4).unwrap()).ends_with(" 1/0/1 none"), "{far}");
+
+    let detail = ctl("status two").ok();
+    for line in [
+        "Sync name: two",
+        "Current state: off",
+        "Type: fullcopy",
+        "Source herd/database: alpha / master",
+        "Target database: third",
+        "Tables in sync: 1",
+        "Last good: none",
+        "Status: inactive",
+        "Post-copy analyze: yes",
+        "Delete method: delete",
+    ] {
+        assert!(detail.lines().any(|shown| words(shown) == line), "{line}: {detail}");
+    }
+    assert!(ctl("status one").ok().lines().any(|line| words(line) == "Ins/Upd/Del: 5 / 0 / 3"));
+    assert!(lab.bucardo.run("status").contains(" Last good "), "by its other name it is as it was");
+}

@@ -253,7 +253,7 @@ async fn an_interrupted_copy_goes_on_without_drifted_tables() {
     lab.on("a").run(CHANGES).await;
     lab.on("b").run("ALTER TABLE big DROP COLUMN note; ALTER TABLE words RENAME TO elsewhere").await;
     let report = lab.round("b").await.unwrap();
-    let said = report.quarantined.join("\n");
+    let said = report.quarantine_told().join("\n");
     assert!(report.copied && said.contains("no column \"note\"") && said.contains("public.words"), "{report:?}");
     assert_eq!(number(&lab, "SELECT count(*) FROM pg_indexes WHERE indexname IN ('mails', 'notes')").await, 1);
     lab.drain("b").await;
@@ -264,7 +264,7 @@ async fn an_interrupted_copy_goes_on_without_drifted_tables() {
     lab.on("b").run("ALTER TABLE big ADD COLUMN note text; ALTER TABLE elsewhere RENAME TO words").await;
     lab.on("a").run("DELETE FROM big WHERE id % 11 = 0; UPDATE words SET n = n + 1").await;
     lab.renew();
-    assert_eq!(lab.round("b").await.unwrap().quarantined, [""; 0]);
+    assert_eq!(lab.round("b").await.unwrap().quarantine_told(), [""; 0]);
     lab.drain("b").await;
     lab.assert_same().await;
 }

@@ -150,3 +150,36 @@ async fn a_queue_over_its_budget_is_told_of_and_let_go() {
     wait::until_equal("no note any more", SOON, &Vec::<String>::new(), async || town.control.rows(noted).await).await;
     daemon.stop().await;
 }
+
+/// Somebody has paused a sync on purpose: what waits for its targets meanwhile is told of, whatever the policy says, and
+/// nothing is taken from them, also not in the moment when it is resumed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_of_a_paused_sync_is_not_given_up() {
+    let mut town = Town::found("CREATE TABLE orders (id int PRIMARY KEY, note text)").await;
+    town.sync("");
+    town.bucardo.run("set vac_sleep=0.2 vac_keep=0 vac_run=0 queue_rows_max=100 queue_policy=copy");
+    let mut daemon = town.daemon().await;
+    daemon.announce("than its budget allows");
+    town.a.run("INSERT INTO orders SELECT n, 'first' FROM generate_series(1, 10) n").await;
+    town.settle(SOON).await;
+    town.bucardo.run("pause s");
+    let paused = "SELECT state FROM bucardo.state WHERE kind = 'sync'";
+    wait::until_equal("the pause", SOON, &"paused".to_owned(), async || town.control.value(paused).await).await;
+    town.a.run("INSERT INTO orders SELECT n, 'waits' FROM generate_series(11, 300) n").await;
+    daemon.logs("it is not given up: its sync is paused (bucardo resume s)", SOON).await;
+    let status = town.bucardo.run("status");
+    assert!(status.contains("its sync is paused"), "{status}");
+    assert!(!town.bucardo.run("delta").starts_with("Total deltas across all targets: 0\n"));
+    // What goes on to wait for B is what is resumed: B is locked, so that several purges see that it lags.
+    let lock = town.b.session().await;
+    lock.batch_execute("BEGIN; LOCK TABLE orders").await.unwrap();
+    town.bucardo.run("resume s");
+    let purges = "SELECT count(*) FROM bucardo.over_budget WHERE done LIKE '%was paused until a while ago'";
+    wait::until_equal("another look", SOON, &1, async || town.control.number(purges).await).await;
+    lock.batch_execute("COMMIT").await.unwrap();
+    town.settle(SOON).await;
+    assert!(!daemon.log().contains("given up: too much"), "{}", daemon.log());
+    let noted = "SELECT count(*) FROM bucardo.over_budget";
+    wait::until_equal("no note any more", SOON, &0, async || town.control.number(noted).await).await;
+    daemon.stop().await;
+}

@@ -163,3 +163,57 @@ async fn priorities_of_syncs_and_tables() {
     assert!(active.len() == 2 && active[0].contains("other"), "other comes before s: {active:?}");
     daemon.stop().await;
 }
+
+/// A sync may have settings of its own (`type` and `item` of bucardo_config). They act in its rounds and in what is made of
+/// its failures, and nowhere else; one that makes no sense stops this sync, and is named.
+#[tokio::test]
+async fn settings_of_one_sync() {
+    let town = town("").await;
+    let own = async |name: &str, value: &str| {
+        let sql = format!(
+            "INSERT INTO bucardo.bucardo_config (name, setting, type, item) VALUES ('{name}', '{value}', 'sync', 's')"
+        );
+        town.control.run(&sql).await;
+    };
+    town.bucardo.run("set kid_restart_sleep=1 copy_workers=2");
+    own("kid_restart_sleep", "3").await;
+    own("copy_workers", "7").await;
+    own("default_conflict_strategy", "bucardo_source").await;
+    let session = town.control.session().await;
+    let load = async |name: &str| bucardo::catalog::load_sync(&session, &name.into()).await.unwrap().unwrap();
+    let (s, other) = (load("s").await, load("other").await);
+    assert_eq!((s.copy.workers, other.copy.workers), (7, 2));
+    assert_eq!((&*s.conflict_strategy, &*other.conflict_strategy), ("bucardo_source", "bucardo_latest"));
+    assert!(town.bucardo.run("show copy_workers").contains("= 2"), "what holds for all is shown");
+
+    let mut daemon = town.daemon().await;
+    daemon.announce("after=3s");
+    daemon.announce("after=1s");
+    daemon.announce("cannot listen");
+    for (table, wanted) in [("loud", "after=3s"), ("other", "after=1s")] {
+        change(&town, table).await;
+        has(&town, table, 1).await;
+        let kids = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                    WHERE application_name LIKE 'bucardo KID%' AND datname = current_database()";
+        town.b.run(kids).await;
+        change(&town, table).await;
+        daemon.logs(wanted, Duration::from_secs(30)).await;
+        has(&town, table, 2).await;
+    }
+
+    daemon.announce("many");
+    own("batch_rows_max", "many").await;
+    town.bucardo.run("reload");
+    wait::until("the status", AT_ONCE, async || {
+        let status = town.bucardo.run("status s");
+        if status.contains("setting \"batch_rows_max\"") { Ok(()) } else { Err(status) }
+    })
+    .await;
+    change(&town, "other").await;
+    has(&town, "other", 3).await;
+    town.control.run("DELETE FROM bucardo.bucardo_config WHERE item = 's'").await;
+    town.bucardo.run("reload");
+    change(&town, "loud").await;
+    has(&town, "loud", 3).await;
+    daemon.stop().await;
+}

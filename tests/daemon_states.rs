@@ -105,11 +105,13 @@ async fn everybody_is_heard_in_both_styles() {
         "bucardo_reloaded_sync_s",
         "bucardo_reloaded_mcp",
         "bucardo_reload_config_finished",
+        "bucardo_syncdone_s_B",
+        "bucardo_validated_sync_s",
     ]
     .map(str::to_owned);
     let pongs = [format!("bucardo_ctl_{ctl}_pong"), format!("bucardo_kid_{kid}_pong")];
     for channel in channels.iter().chain(&pongs) {
-        listener.batch_execute(&format!("LISTEN {channel}")).await.unwrap();
+        listener.batch_execute(&format!("LISTEN \"{channel}\"")).await.unwrap();
     }
     let own = |word: &str| (format!("bucardo_{word}"), String::new());
     let payload = |word: &str| ("bucardo".to_owned(), word.to_owned());
@@ -128,6 +130,12 @@ async fn everybody_is_heard_in_both_styles() {
         // A run that finds nothing is a run.
         ("NOTIFY bucardo_kick_sync_s".to_owned(), both("syncdone_s")),
         ("NOTIFY bucardo, 'kick_sync_s'".to_owned(), both("syncdone_s")),
+        // Version 4 told of each target.
+        ("NOTIFY bucardo_kick_sync_s".to_owned(), both("syncdone_s_B")),
+        ("NOTIFY bucardo_ctl_kick_s".to_owned(), both("syncdone_s")),
+        ("NOTIFY bucardo_ctl, 'kick_s'".to_owned(), both("syncdone_s")),
+        // Who works with a database that somebody found dead looks; this one is well.
+        ("NOTIFY \"bucardo_dead_db_B\"".to_owned(), both("syncdone_s")),
         ("NOTIFY bucardo_pause_sync_s".to_owned(), both("paused_sync_s")),
         ("NOTIFY bucardo, 'resume_sync_s'".to_owned(), both("resumed_sync_s")),
         ("NOTIFY bucardo, 'deactivate_sync_s'".to_owned(), both("deactivated_sync_s")),
@@ -148,6 +156,22 @@ async fn everybody_is_heard_in_both_styles() {
             tokio::time::timeout(SOON, waited).await.unwrap_or_else(|_| panic!("{said}: no {answer:?}"));
         }
     }
+    town.bucardo.run("validate s");
+    for answer in both("validated_sync_s") {
+        let next = async {
+            while let Some(notification) = heard.recv().await {
+                if (notification.channel(), notification.payload()) == (&*answer.0, &*answer.1) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(SOON, next).await.unwrap_or_else(|_| panic!("no {answer:?}"));
+    }
+    town.control.run("NOTIFY bucardo_stop_vac").await;
+    daemon.logs("VAC is stopped", SOON).await;
+    let vac = "SELECT state FROM bucardo.state WHERE kind = 'vac'";
+    wait::until_equal("the VAC is down", SOON, &"down".to_owned(), async || town.control.value(vac).await).await;
+    wait::until_equal("the VAC is back", SOON, &"idle".to_owned(), async || town.control.value(vac).await).await;
     daemon.stop().await;
     let lives = "SELECT string_agg(DISTINCT type, ' ' ORDER BY type) FROM bucardo.audit_pid \
                  WHERE killdate >= birthdate AND familyid IS NOT NULL OR type = 'MCP'";

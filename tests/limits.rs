@@ -1,13 +1,13 @@
-//! `sourcelimit` and `targetlimit`: so many KIDs at a time on a database. Others wait for their turn, and none for ever.
+//! `sourcelimit` and `targetlimit`: so many sessions at a time on a database. Others wait for their turn, and none for ever.
 
 use std::time::Duration;
 
-use crate::support::{Bucardo, Daemon, Database, fresh_database, wait};
+use crate::support::{Bucardo, Daemon, Database, Town, fresh_database, wait};
 
 const SYNCS: usize = 8;
 const WITHIN: Duration = Duration::from_secs(60);
-/// KIDs at work: those with a session in a transaction. A merge has two on one of its sources.
-const AT_WORK: &str = "SELECT count(DISTINCT split_part(application_name, ' ', 3)) FROM pg_stat_activity WHERE application_name LIKE 'bucardo KID %' \
+/// Sessions at work: those that are in a transaction, since the server may not have noticed yet that others are closed.
+const AT_WORK: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'bucardo KID %' \
     AND datname = current_database() AND xact_start IS NOT NULL";
 
 struct Site {
@@ -83,6 +83,75 @@ async fn many_syncs_share_one_place_and_all_of_them_move() {
     daemon.stop().await;
 }
 
+/// A whole copy takes as many sessions as it may have, and no more; with too few for a copy in pieces it is made in one
+/// piece. Meanwhile `dbrun` has its sessions, and `status` counts them.
+#[tokio::test]
+async fn a_whole_copy_keeps_within_the_limits() {
+    for (source, target, pieces) in [(3, 2, true), (4, 3, true), (1, 1, false)] {
+        let mut town = Town::found("CREATE TABLE orders (id int PRIMARY KEY, note text)").await;
+        town.a.run("INSERT INTO orders SELECT n, repeat('x', 900) FROM generate_series(1, 30000) n").await;
+        town.sync("onetimecopy=1");
+        town.bucardo.run(&format!("update db A sourcelimit={source}"));
+        town.bucardo.run(&format!("update db B targetlimit={target}"));
+        town.bucardo.run(&format!("update db C targetlimit={target}"));
+        for setting in ["copy_atomic_mb=0", "copy_chunk_mb=1", "copy_workers=4"] {
+            town.bucardo.run(&format!("set {setting}"));
+        }
+        let lock = town.b.session().await;
+        lock.batch_execute("BEGIN; LOCK TABLE orders IN SHARE MODE").await.unwrap();
+        let daemon = town.daemon().await;
+        let noted = "SELECT count(*) FROM bucardo.dbrun WHERE sync = 's' AND dbname = 'B' AND pgpid > 0";
+        let at_b = wait::until("sessions in dbrun", WITHIN, async || {
+            let rows = town.control.rows("SELECT pgpid::text FROM bucardo.dbrun WHERE dbname = 'B'").await;
+            if rows.is_empty() { Err(rows) } else { Ok(rows) }
+        })
+        .await;
+        let alive = format!("SELECT count(*) FROM pg_stat_activity WHERE pid IN ({})", at_b.join(", "));
+        assert!(town.b.number(&alive).await > 0, "they are sessions of B: {at_b:?}");
+        wait::until("the count of connections", WITHIN, async || {
+            let status = town.bucardo.run("status");
+            let is_told = status.contains("Connections: A ") && status.contains(", B ");
+            if is_told { Ok(()) } else { Err(status) }
+        })
+        .await;
+        lock.batch_execute("COMMIT").await.unwrap();
+        let (mut most_a, mut most_b) = (0, 0);
+        wait::until_equal("the copy", WITHIN, &30_000, async || {
+            most_a = most_a.max(town.a.number(AT_WORK).await);
+            most_b = most_b.max(town.b.number(AT_WORK).await);
+            town.b.number("SELECT count(*) FROM orders").await
+        })
+        .await;
+        assert!(most_a <= source && most_b <= target, "{most_a} of {source} and {most_b} of {target}");
+        town.settle(WITHIN).await;
+        wait::until_equal("an empty dbrun", WITHIN, &0, async || town.control.number(noted).await).await;
+        let journal = "SELECT (to_regclass('bucardo.copy_chunk') IS NOT NULL)::int";
+        assert_eq!(town.b.number(journal).await == 1, pieces, "{source} {target}");
+        daemon.stop().await;
+    }
+}
+
+/// A merge of many rows would like second sessions, and does without them; one of keys that only a server can put in
+/// order needs one more, and gets it where the limit allows that.
+#[tokio::test]
+async fn a_large_merge_keeps_within_the_limits() {
+    let site = Site::found("sourcelimit=1").await;
+    let daemon = Daemon::start(&site.bucardo).await;
+    let table = format!("t{SYNCS}");
+    site.a.run(&format!("INSERT INTO {table} SELECT n, 'a' FROM generate_series(1, 3000) n")).await;
+    site.b.run(&format!("INSERT INTO {table} SELECT n, 'b' FROM generate_series(3001, 6000) n")).await;
+    let (mut most, rows) = (0, format!("SELECT count(*) FROM {table}"));
+    for database in [&site.a, &site.b] {
+        wait::until_equal("all rows", WITHIN, &6000, async || {
+            most = most.max(site.a.number(AT_WORK).await);
+            database.number(&rows).await
+        })
+        .await;
+    }
+    assert!(most <= 1, "{most}");
+    daemon.stop().await;
+}
+
 /// Who asks for nothing unusual must not notice limits; who asks for nonsense is told.
 #[tokio::test]
 async fn limits_may_be_changed_while_the_daemon_runs() {
@@ -99,5 +168,30 @@ async fn limits_may_be_changed_while_the_daemon_runs() {
         let refused = site.bucardo.fails(&format!("update db A sourcelimit={nonsense}"));
         assert!(refused.contains("sourcelimit"), "{refused}");
     }
+    daemon.stop().await;
+}
+
+/// `worker_mb_max`: rounds that find no room wait, say so, and get their turn; the limit may be raised meanwhile.
+#[tokio::test]
+async fn rounds_wait_for_memory() {
+    let mut town = Town::found("CREATE TABLE orders (id int PRIMARY KEY, note text)").await;
+    town.sync("");
+    town.bucardo.run("set worker_mb_max=1");
+    let daemon = town.daemon().await;
+    town.a.run("INSERT INTO orders VALUES (1, 'first')").await;
+    town.settle(WITHIN).await;
+    let lock = town.b.session().await;
+    lock.batch_execute("BEGIN; LOCK TABLE orders").await.unwrap();
+    town.a.run("INSERT INTO orders VALUES (2, 'second')").await;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    wait::until_equal("a round that waits for B", WITHIN, &1, async || town.b.number(waits).await).await;
+    town.bucardo.run("kick s");
+    let doing = "SELECT count(*) FROM bucardo.state WHERE doing LIKE '%worker_mb_max%' AND db = 'C'";
+    wait::until_equal("a round that waits for memory", WITHIN, &1, async || town.control.number(doing).await).await;
+    town.bucardo.run("set worker_mb_max=8");
+    town.bucardo.run("reload config");
+    town.caught_up(&["C"], WITHIN).await;
+    lock.batch_execute("COMMIT").await.unwrap();
+    town.settle(WITHIN).await;
     daemon.stop().await;
 }

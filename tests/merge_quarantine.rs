@@ -1,15 +1,18 @@
 //! A table that does not fit at one source of a merge stays behind there with the difference named; all else goes on,
 //! nothing of it is lost or purged, and it comes back by itself.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bucardo::catalog::Role;
+use bucardo::engine::Step;
 use bucardo::pg::{Connection, connect};
 use bucardo::source::floor::Looks;
 use bucardo::source::purge::{Bound, Bounds, PurgeLimits, purge_within, survey};
 use bucardo_actors::model::{Pair, Reason};
-use bucardo_actors::ports::Rounds;
-use bucardo_actors::ports::Watch;
+use bucardo_actors::ports::{Rounds, StepHook, Watch};
+use futures_util::FutureExt;
 
 use crate::merge_traps::failing_once;
 use crate::support::sync_lab::member;
@@ -30,7 +33,7 @@ async fn lab(sources: &[&str]) -> SyncLab {
 async fn told(lab: &mut SyncLab) -> String {
     let report = lab.merge().await.unwrap();
     assert!(report.away.is_empty(), "{report:?}");
-    report.quarantined.join("\n")
+    report.quarantine_told().join("\n")
 }
 
 /// Deletes every delta row that nobody waits for any more, at all sources; returns how many.
@@ -105,7 +108,10 @@ async fn a_drifted_table_stays_behind_at_its_source_and_comes_back_whole() {
                     .await;
             }
             let said = told(&mut lab).await;
-            assert!(said.contains("quarantined table \"public.t\" of source") && said.contains(words), "{why}: {said}");
+            assert!(
+                said.contains("quarantined table \"public.t\" on database") && said.contains(words),
+                "{why}: {said}"
+            );
             for db in sources {
                 assert_eq!(lab.on(db).rows("SELECT v FROM u").await, ["second"], "{why} at {db}");
             }
@@ -238,7 +244,7 @@ async fn sources_that_are_away_meanwhile_miss_nothing() {
         } else {
             lab.on("b").run("ALTER TABLE t DROP COLUMN w").await;
             let report = lab.merge().await.unwrap();
-            assert_eq!(report.quarantined, [""; 0], "{report:?}");
+            assert_eq!(report.quarantine_told(), [""; 0], "{report:?}");
             assert_eq!(lab.on("a").rows("SELECT v FROM t WHERE id IN (2, 4) ORDER BY id").await, ["b2", "b3"]);
             lab.sync.members[place] = there.clone();
             lab.renew();
@@ -411,4 +417,39 @@ async fn a_key_is_widened_at_one_source_after_the_other() {
     let rows = lab.on("c").rows("SELECT id, v FROM t ORDER BY id").await;
     assert_eq!(rows, ["1|a2", "2|b2", "3|first", "100|c", "101|c", "102|c", "5000000000|b"]);
     assert_forgotten(&lab, &["a", "b", "c"], "widened").await;
+}
+
+/// Many tables are changed at one source in one go, as a migration does it: the merge starts over once, not once for each.
+#[tokio::test]
+async fn many_drifted_tables_are_put_aside_at_once() {
+    let names: Vec<String> = (0..6).map(|n| format!("d{n}")).collect();
+    let create = |name: &String| format!("CREATE TABLE {name} (id int PRIMARY KEY, v text);");
+    let keys: Vec<String> = names.iter().map(|name| format!("{name}:id")).chain(["fit:id".to_owned()]).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let ddl = format!("{} {}", names.iter().map(create).collect::<String>(), create(&"fit".to_owned()));
+    let mut lab = SyncLab::masters(&["a", "b"], &[], &ddl, &keys).await;
+    lab.settle().await;
+    for name in &names {
+        lab.on("b").run(&format!("ALTER TABLE {name} DROP COLUMN v")).await;
+        lab.on("a").run(&format!("INSERT INTO {name} VALUES (1, 'a')")).await;
+    }
+    lab.on("a").run("INSERT INTO fit VALUES (1, 'a')").await;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let hook: StepHook = Arc::new(move |at: &str| {
+        count.fetch_add(usize::from(at == Step::Snapshot.to_string()), Ordering::SeqCst);
+        async { Ok(()) }.boxed()
+    });
+    let report = lab.merge_watched(Watch::default().with_hook(hook)).await.unwrap();
+    assert_eq!(report.quarantined.len(), 6, "{report:?}");
+    assert!(begun.load(Ordering::SeqCst) <= 3, "{begun:?} times");
+    assert_eq!(lab.on("b").rows("SELECT v FROM fit").await, ["a"]);
+    for name in &names {
+        lab.on("b").run(&format!("ALTER TABLE {name} ADD COLUMN v text")).await;
+    }
+    lab.merge().await.unwrap();
+    lab.settle().await;
+    for name in &names {
+        assert_eq!(lab.on("b").rows(&format!("SELECT v FROM {name}")).await, ["a"], "{name}");
+    }
 }

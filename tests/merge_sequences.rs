@@ -17,7 +17,7 @@ async fn says(lab: &mut SyncLab, words: &str, why: &str) {
     for _ in 0..50 {
         let report = lab.merge().await.unwrap();
         assert!(report.away.is_empty(), "{why}: {report:?}");
-        said = report.quarantined.join("\n");
+        said = report.quarantine_told().join("\n");
         if said.is_empty() == words.is_empty() && said.contains(words) {
             return;
         }
@@ -52,7 +52,7 @@ async fn a_sequence_that_does_not_fit_stays_behind_alone() {
                     .run("SELECT setval('q', 500), setval('other', 500); UPDATE t SET v = 'a' WHERE id = 1")
                     .await;
                 lab.on("b").run("UPDATE t SET v = 'b' WHERE id = 2").await;
-                says(&mut lab, "quarantined sequence \"public.q\" of source \"b\"", &why).await;
+                says(&mut lab, "quarantined sequence \"public.q\" on database \"b\"", &why).await;
                 says(&mut lab, words, &why).await;
                 lab.settle().await;
                 lab.assert_same().await;

@@ -19,7 +19,7 @@ async fn two() -> SyncLab {
 
 /// What a round says of its quarantine; the round itself must be good.
 async fn told(lab: &mut SyncLab) -> String {
-    lab.round("b").await.unwrap().quarantined.join("\n")
+    lab.round("b").await.unwrap().quarantine_told().join("\n")
 }
 
 /// A round whose quarantine is told with these words.
@@ -406,7 +406,7 @@ async fn a_whole_copy_goes_on_without_a_drifted_table() {
         (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
         lab.renew();
         let report = lab.round("b").await.unwrap();
-        assert!(report.copied && report.quarantined.concat().contains("no column \"v\""), "{report:?}");
+        assert!(report.copied && report.quarantine_told().concat().contains("no column \"v\""), "{report:?}");
         assert_eq!(lab.on("b").number("SELECT count(*) FROM u").await, 50);
         assert_eq!(lab.on("b").rows("SELECT id FROM t").await, ["99"], "it is left alone");
         lab.on("a").run("UPDATE t SET v = 'new' WHERE id = 1; UPDATE u SET v = 'new' WHERE id = 1").await;
@@ -460,6 +460,22 @@ async fn a_copy_of_empty_tables_goes_on_without_drifted_ones() {
     }
 }
 
+/// The next notice with this word: channel and payload.
+async fn heard_of(
+    heard: &mut tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::Notification>,
+    word: &str,
+) -> (String, String) {
+    let next = async {
+        loop {
+            let notice = heard.recv().await.unwrap();
+            if notice.payload().contains(word) {
+                return (notice.channel().to_owned(), notice.payload().to_owned());
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), next).await.expect("a notice")
+}
+
 /// With the daemon: the status names table and difference, a kick by a person looks at once, and all is well after it.
 #[tokio::test]
 async fn the_status_tells_of_quarantined_tables() {
@@ -467,6 +483,10 @@ async fn the_status_tells_of_quarantined_tables() {
     town.sync("");
     let mut daemon = town.daemon().await;
     daemon.announce("quarantined table");
+    let access = bucardo::pg::Access::parse(&town.control.conninfo()).unwrap();
+    let mut listener = bucardo::pg::connect(&access, "test").await.unwrap();
+    let mut heard = listener.notifications().unwrap();
+    listener.batch_execute("LISTEN bucardo").await.unwrap();
     town.b.run("ALTER TABLE t DROP COLUMN v").await;
     town.a.run("INSERT INTO t VALUES (1, 'x'); INSERT INTO u VALUES (1, 'x')").await;
     let soon = Duration::from_secs(30);
@@ -477,6 +497,19 @@ async fn the_status_tells_of_quarantined_tables() {
         if words.iter().all(|word| text.contains(word)) { Ok(()) } else { Err(text) }
     })
     .await;
+    // The same in SQL, in JSON, and to whoever listens.
+    let said = "quarantined_table_s_B_public.t";
+    assert_eq!(heard_of(&mut heard, "_table_").await, ("bucardo".to_owned(), said.to_owned()));
+    let line = "SELECT state || ' ' || source || ' ' || db || ' ' || relation FROM bucardo.state \
+                WHERE kind = 'table' AND since IS NOT NULL AND why LIKE '%no column \"v\"%'";
+    assert_eq!(town.control.rows(line).await, ["quarantined A B public.t"]);
+    let json: serde_json::Value = serde_json::from_str(&town.bucardo.run("status --json")).unwrap();
+    let told = &json["syncs"][0]["quarantined"][0];
+    assert_eq!((&told["db"], &told["table"]), (&"B".into(), &"public.t".into()), "{json}");
+    assert!(told["since"].is_string() && told["why"].as_str().unwrap().contains("no column"), "{told}");
+    assert!(daemon.log().contains("quarantined table"));
+    let list = town.bucardo.run("status");
+    assert!(list.contains("s A -> B: quarantined table \"public.t\" since"), "{list}");
     town.a.run("INSERT INTO u VALUES (2, 'x')").await;
     wait::until_equal("the other table", soon, &2, async || town.b.number("SELECT count(*) FROM u").await).await;
     town.b.run("ALTER TABLE t ADD COLUMN v text").await;
@@ -487,5 +520,7 @@ async fn the_status_tells_of_quarantined_tables() {
         if text.contains("quarantined") { Err(text) } else { Ok(()) }
     })
     .await;
+    assert_eq!(heard_of(&mut heard, "_table_").await.1, "returned_table_s_B_public.t");
+    assert_eq!(town.control.number("SELECT count(*) FROM bucardo.state WHERE kind = 'table'").await, 0);
     daemon.stop().await;
 }

@@ -542,11 +542,11 @@ async fn a_copy_passes_over_a_drifted_table() {
     lab.on("a").run("INSERT INTO t VALUES (1, 'x'); INSERT INTO u VALUES (1)").await;
     lab.on("b").run("ALTER TABLE t DROP COLUMN v; INSERT INTO t VALUES (7)").await;
     let report = lab.round("b").await.unwrap();
-    let told = report.quarantined.concat();
+    let told = report.quarantine_told().concat();
     assert!(told.contains("quarantined table \"public.t\"") && told.contains("no column \"v\""), "{report:?}");
     assert_eq!(lab.on("b").rows("SELECT id FROM t UNION ALL SELECT id FROM u").await, ["7", "1"]);
     lab.on("b").run("ALTER TABLE t ADD COLUMN v text").await;
-    assert_eq!(lab.round("b").await.unwrap().quarantined, [""; 0]);
+    assert_eq!(lab.round("b").await.unwrap().quarantine_told(), [""; 0]);
     lab.assert_same().await;
 }
 
@@ -573,7 +573,7 @@ async fn a_refused_row_ends_a_copy_at_once() {
         }
         let watch = Watch::default();
         let said = match lab.round_watched("b", watch.clone()).await {
-            Ok(report) => report.quarantined.join("; "),
+            Ok(report) => report.quarantine_told().join("; "),
             Err(fault) => fault.message,
         };
         assert!(said.contains("narrow"), "{way}: {said}");

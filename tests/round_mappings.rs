@@ -201,7 +201,7 @@ async fn source_and_target_are_the_same_database() {
     let mappings = std::mem::take(&mut lab.sync.mappings);
     lab.validate().await.unwrap_err();
     lab.on("a").run("UPDATE orders SET note = 'kept'").await;
-    let said = lab.round("a2").await.unwrap().quarantined.join(" ");
+    let said = lab.round("a2").await.unwrap().quarantine_told().join(" ");
     assert!(said.contains("that is the same table"), "{said}");
     assert_eq!(lab.on("a").rows("SELECT note FROM orders").await, ["kept"]);
     lab.sync.mappings = mappings;
@@ -271,7 +271,7 @@ async fn clauses_that_cannot_be_used_are_named() {
     lab.on("a").run("INSERT INTO orders VALUES (1, 'open', 1, '')").await;
     lab.drain("b").await;
     lab.on("a").run("ALTER TABLE orders RENAME state TO status; INSERT INTO orders VALUES (2, 'open', 1, '')").await;
-    let said = lab.round("b").await.unwrap().quarantined.join(" ");
+    let said = lab.round("b").await.unwrap().quarantine_told().join(" ");
     assert!(said.contains("\"public.orders\"") && said.contains("customselect"), "{said}");
     assert_eq!(lab.on("b").rows("SELECT id FROM orders").await, ["1"]);
 }

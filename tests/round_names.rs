@@ -158,7 +158,7 @@ async fn a_table_that_changes_between_rounds_is_read_anew() {
     lab.drain("b").await;
     lab.assert_same().await;
     lab.on("a").run("ALTER TABLE t ADD COLUMN only_here int; UPDATE t SET extra = 9").await;
-    let said = lab.round("b").await.unwrap().quarantined.join(" ");
+    let said = lab.round("b").await.unwrap().quarantine_told().join(" ");
     assert!(said.contains("\"public.t\"") && said.contains("no column \"only_here\""), "{said}");
     lab.on("b").run("ALTER TABLE t ADD COLUMN only_here int").await;
     lab.drain("b").await;

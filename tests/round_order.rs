@@ -106,7 +106,7 @@ async fn a_unique_clash_names_the_key() {
     let mut lab = lab().await;
     lab.on("b").run("INSERT INTO orders VALUES (77, 'local', 'x')").await;
     lab.on("a").run("INSERT INTO orders VALUES (1, 'new', 'x')").await;
-    let said = lab.round("b").await.unwrap().quarantined.join(" ");
+    let said = lab.round("b").await.unwrap().quarantine_told().join(" ");
     assert!(said.contains("public.orders") && said.contains("(code)=(x)"), "{said}");
     assert_eq!(lab.on("b").rows("SELECT id FROM orders").await, ["77"]);
     lab.on("b").run("DELETE FROM orders WHERE id = 77").await;

@@ -85,7 +85,7 @@ async fn rows_hidden_by_policies_are_told() {
     lab.sync.members[0] = member("a", &words, Role::Source);
     lab.validate().await.unwrap();
     lab.on("a").run("INSERT INTO t VALUES (1, 'seen'), (2, 'hidden'); ALTER TABLE t ENABLE ROW LEVEL SECURITY").await;
-    let said = lab.round("b").await.unwrap().quarantined.join(" ");
+    let said = lab.round("b").await.unwrap().quarantine_told().join(" ");
     assert!(said.contains("row-level security") && said.contains("\"t\""), "{said}");
     let told = lab.validate().await.unwrap_err().told();
     let remedy = format!("ALTER ROLE \"{role}\" BYPASSRLS");
@@ -228,7 +228,7 @@ async fn a_table_that_is_no_longer_captured_is_told() {
         lab.drain("b").await;
         lab.on("a").run(harm).await;
         lab.renew();
-        let said = lab.round("b").await.unwrap().quarantined.join(" ");
+        let said = lab.round("b").await.unwrap().quarantine_told().join(" ");
         assert!(said.contains("captur") && said.contains("bucardo validate"), "{harm}: {said}");
         lab.on("a").run("INSERT INTO t VALUES (7); INSERT INTO u VALUES (7); INSERT INTO p VALUES (7)").await;
         lab.drain("b").await;
@@ -263,7 +263,7 @@ async fn a_table_that_becomes_part_of_another_is_told() {
         lab.drain("b").await;
         lab.on("a").run(joining).await;
         lab.on("a").run(&format!("INSERT INTO {through} VALUES (3, 'through'); UPDATE p SET v = 'p' WHERE id = 1; DELETE FROM p WHERE id = 2")).await;
-        let said = lab.round("b").await.unwrap().quarantined.join(" ");
+        let said = lab.round("b").await.unwrap().quarantine_told().join(" ");
         assert!(
             said.contains(&format!("\"public.{table}\"")) && said.contains("bucardo validate"),
             "{joining}: {said}"
@@ -277,7 +277,7 @@ async fn a_table_that_becomes_part_of_another_is_told() {
             .await;
         lab.drain("b").await;
         lab.assert_same().await;
-        assert_eq!(lab.round("b").await.unwrap().quarantined.join(" "), "", "{joining}");
+        assert_eq!(lab.round("b").await.unwrap().quarantine_told().join(" "), "", "{joining}");
         if table == "q" {
             // A partition that comes later is captured like the others.
             for name in ["a", "b"] {

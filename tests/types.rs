@@ -212,7 +212,7 @@ impl Zoo {
 
     async fn deliver(&mut self, what: &str) {
         let report = self.lab.round("b").await.unwrap();
-        assert_eq!(report.quarantined, Vec::<String>::new(), "{what}");
+        assert_eq!(report.quarantine_told(), Vec::<String>::new(), "{what}");
         assert!(report.keys > 0 || report.copied, "{what}: {report:?}");
         self.lab.assert_same().await;
     }
@@ -423,7 +423,7 @@ async fn a_key_with_another_equality_is_refused() {
     let told = lab.validate().await.unwrap_err().told();
     assert!(told.contains("collation of key column \"k\"") && !told.contains("\"v\""), "{told}");
     lab.on("a").run("INSERT INTO t VALUES ('a', 'A')").await;
-    let said = lab.round("b").await.unwrap().quarantined.join(" ");
+    let said = lab.round("b").await.unwrap().quarantine_told().join(" ");
     assert!(said.contains("collation of key column \"k\""), "{said}");
 }
 

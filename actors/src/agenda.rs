@@ -189,6 +189,11 @@ impl<A> Agenda<A> {
         self.over(|_| true)
     }
 
+    /// Somebody waits for an answer.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.tickets.iter().any(|ticket| ticket.asked)
+    }
+
     /// The KID has no work.
     pub(crate) fn idle(&self, kid: &KidId) -> bool {
         self.desks.get(kid).is_none_or(|desk| desk.dirty.is_none() && desk.running.is_none())

@@ -1,12 +1,12 @@
 //! The board: the latest snapshot of every actor, written by actors and read by anybody, without asking an actor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use serde::Serialize;
 
-use crate::model::{DbName, Fault, KidId, RoundReport, SyncName};
+use crate::model::{DbName, Fault, KidId, Quarantined, RoundReport, SyncName};
 use crate::ports::Watch;
 
 /// Whose snapshot it is.
@@ -23,6 +23,29 @@ pub enum ActorId {
     Kid(KidId),
     /// No actor: a database that syncs in use have. It is active or stalled.
     Db(DbName),
+    /// No actor: a table that stays behind. It is quarantined for as long as it is here.
+    Table(TableId),
+}
+
+/// A table that stays behind while the other tables of its KID go on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct TableId {
+    /// Whose table it is.
+    pub kid: KidId,
+    /// Where it stays behind.
+    pub db: DbName,
+    /// `schema.table`
+    pub relation: String,
+}
+
+impl ActorId {
+    /// The KID that it is, or whose table it is.
+    fn kid(&self) -> Option<&KidId> {
+        match self {
+            Self::Kid(kid) | Self::Table(TableId { kid, .. }) => Some(kid),
+            Self::Mcp | Self::Vac | Self::Ctl(_) | Self::Db(_) => None,
+        }
+    }
 }
 
 /// What an actor does, in the words of the status command.
@@ -41,6 +64,8 @@ pub enum Doing {
     Finished,
     /// Given up, and tried again only rarely or on request (a database: cannot be reached); see `fault` and `next_try`.
     Stalled,
+    /// Stays behind until a difference is gone (a table); see `fault`.
+    Quarantined,
     /// Not running: not started, stopped, or about to be started again (`next_try`).
     #[default]
     Down,
@@ -84,14 +109,16 @@ pub struct Snapshot {
     pub last_at: Option<SystemTime>,
     /// The step that is running.
     pub step: String,
+    /// Sessions that the daemon has open there (a database).
+    pub connections: Option<usize>,
     /// Databases that it does without at present.
     pub away: BTreeMap<DbName, Away>,
 }
 
 impl Snapshot {
-    /// Tables that stay behind while the others go on: one sentence each.
+    /// Tables that stay behind while the others go on.
     #[must_use]
-    pub fn aside(&self) -> Option<&[String]> {
+    pub fn aside(&self) -> Option<&[Quarantined]> {
         self.last.as_ref().map(|last| last.quarantined.as_slice()).filter(|tables| !tables.is_empty())
     }
 }
@@ -178,6 +205,17 @@ impl Board {
         self.entries.iter().map(|entry| (entry.key().clone(), entry.view())).collect()
     }
 
+    /// The syncs that an operator has paused.
+    pub(crate) fn paused(&self) -> BTreeSet<SyncName> {
+        let paused = self.entries.iter().filter(|entry| entry.snapshot.state == Doing::Paused);
+        paused
+            .filter_map(|entry| match entry.key() {
+                ActorId::Ctl(sync) => Some(sync.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Changes the snapshot of one actor, which is created if need be.
     pub(crate) fn note(&self, id: &ActorId, change: impl FnOnce(&mut Snapshot)) {
         // Looked up first: the id is cloned only once in the life of an actor.
@@ -196,9 +234,42 @@ impl Board {
         self.entries.remove(id);
     }
 
-    /// Removes all KIDs of a sync.
+    /// Removes a KID and its tables.
+    pub(crate) fn remove_kid(&self, kid: &KidId) {
+        self.entries.retain(|id, _| id.kid() != Some(kid));
+    }
+
+    /// Removes all KIDs of a sync, and their tables.
     pub(crate) fn remove_kids(&self, sync: &SyncName) {
-        self.entries.retain(|id, _| !matches!(id, ActorId::Kid(kid) if kid.sync == *sync));
+        self.entries.retain(|id, _| id.kid().is_none_or(|kid| kid.sync != *sync));
+    }
+
+    /// Shows which tables of a KID stay behind; returns those that are new and those that are back.
+    pub(crate) fn put_aside(&self, kid: &KidId, tables: &[Quarantined]) -> (Vec<TableId>, Vec<TableId>) {
+        let of_kid = |id: &ActorId| matches!(id, ActorId::Table(table) if table.kid == *kid);
+        let before: BTreeSet<TableId> = self
+            .entries
+            .iter()
+            .filter_map(|entry| match entry.key() {
+                ActorId::Table(table) if of_kid(entry.key()) => Some(table.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut now = BTreeSet::new();
+        for Quarantined { relation, db, since, why, .. } in tables {
+            let table = TableId { kid: kid.clone(), db: db.clone(), relation: relation.clone() };
+            let hint = format!("make the tables alike; it comes back by itself; at once: bucardo kick {}", kid.sync);
+            let fault = Fault::permanent(why).with_hint(hint).at(db.clone());
+            self.note(&ActorId::Table(table.clone()), |snapshot| {
+                snapshot.enter(Doing::Quarantined);
+                snapshot.since = since.or(snapshot.since);
+                snapshot.fault = Some(fault);
+            });
+            now.insert(table);
+        }
+        let back: Vec<TableId> = before.difference(&now).cloned().collect();
+        back.iter().for_each(|table| self.remove(&ActorId::Table(table.clone())));
+        (now.difference(&before).cloned().collect(), back)
     }
 }
 

@@ -115,6 +115,19 @@ pub struct StopFileFound {
 #[rtype(result = "()")]
 pub struct PurgeNow;
 
+/// To the MCP: somebody found that this database does not answer. Who works with it looks.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct CheckDb {
+    /// Which database.
+    pub db: DbName,
+}
+
+/// To the MCP: end what the VAC does. It begins anew after a while.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopVac;
+
 /// From a parent to its child: are you alive, does your work move?
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Pong")]

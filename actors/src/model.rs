@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use crate::policy::Settings;
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -297,6 +299,8 @@ pub struct SyncPlan {
     pub lifetime: Option<Duration>,
     /// A controller that has had so many kicks is replaced at the next one, with its KIDs.
     pub kicks_max: Option<u32>,
+    /// What it has set for itself; `None`: what holds for all.
+    pub settings: Option<Box<Settings>>,
     /// Something in the catalog that keeps it from running, and what to do; it is then not started.
     pub problem: Option<Fault>,
     /// Changes whenever anything changes that a KID has read from the catalog; KIDs are then replaced.
@@ -322,6 +326,7 @@ impl SyncPlan {
             stayalive: true,
             lifetime: None,
             kicks_max: None,
+            settings: None,
             problem: None,
             fingerprint: 0,
         }
@@ -382,13 +387,42 @@ pub struct RoundReport {
     /// Sources that a merge did without, since they could not be reached, and why. A round for another reason than
     /// [`Reason::Change`] or [`Reason::More`] tries them again.
     pub away: Vec<(DbName, String)>,
-    /// Tables that stay behind while the others go on: one sentence each.
-    pub quarantined: Vec<String>,
+    /// Tables that stay behind while the others go on.
+    pub quarantined: Vec<Quarantined>,
     /// The changes of each table, without whole copies.
     pub goats: Vec<GoatCounts>,
 }
 
+/// A table or sequence that cannot be delivered as it is, and waits while the others of its sync go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// `schema.table`
+    pub relation: String,
+    /// It is a sequence.
+    pub is_sequence: bool,
+    /// Where it stays behind.
+    pub db: DbName,
+    /// Since when, if that is known.
+    pub since: Option<SystemTime>,
+    /// The difference.
+    pub why: String,
+}
+
+impl fmt::Display for Quarantined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { relation, is_sequence, db, why, .. } = self;
+        let what = if *is_sequence { "sequence" } else { "table" };
+        write!(f, "quarantined {what} \"{relation}\" on database \"{db}\": {why}")
+    }
+}
+
 impl RoundReport {
+    /// One sentence for each table that stays behind.
+    #[must_use]
+    pub fn quarantine_told(&self) -> Vec<String> {
+        self.quarantined.iter().map(ToString::to_string).collect()
+    }
+
     /// Whether the round found nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

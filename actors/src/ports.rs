@@ -1,5 +1,6 @@
 //! The ports: what the daemon supplies to the actors, and the [`Watch`] that work reports through.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -7,7 +8,7 @@ use std::time::SystemTime;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::board::{ActorId, Snapshot};
+use crate::board::{ActorId, Snapshot, TableId};
 use crate::model::{DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
 use crate::policy::Settings;
 
@@ -136,6 +137,10 @@ pub enum Notice {
     SyncDone(SyncName),
     /// A run of the sync failed.
     SyncKill(SyncName),
+    /// A KID has brought a database all that was due, as part of a run of the sync.
+    TargetDone(SyncName, DbName),
+    /// A KID that writes to a database failed.
+    TargetKill(SyncName, DbName),
     /// A kick of a sync that is unknown, inactive or paused.
     SyncError(SyncName),
     /// A sync is paused.
@@ -146,6 +151,10 @@ pub enum Notice {
     Stalled(SyncName),
     /// Nothing of a sync is stalled any more.
     Recovered(SyncName),
+    /// A table stays behind until a difference is gone.
+    Quarantined(TableId),
+    /// It is back.
+    Returned(TableId),
     /// A round clashed with the work of somebody else, and is repeated soon.
     Clashed(SyncName),
     /// Answer to a ping of an actor.
@@ -210,6 +219,9 @@ pub trait Rounds: Send {
 pub trait Replicator: Send + Sync + 'static {
     /// Cannot fail: connecting is part of the first round.
     fn open(&self, kid: &KidId) -> Box<dyn Rounds>;
+
+    /// How many sessions the daemon has open on each database, for whatever purpose. Asks nobody.
+    fn connections(&self) -> BTreeMap<DbName, usize>;
 }
 
 /// What one purge did.
@@ -224,6 +236,7 @@ pub struct PurgeReport {
 /// Deletes what every target has read.
 pub trait Purger: Send + Sync + 'static {
     /// Purges all active sources, in bounded batches. A source that cannot be reached is left out; if none can be, or
-    /// something else fails on one, that is a fault that names it, after the others have been purged.
-    fn purge(&self, watch: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>>;
+    /// something else fails on one, that is a fault that names it, after the others have been purged. Targets of the syncs
+    /// that are `paused` do not read at present because a person wants it so.
+    fn purge(&self, watch: Watch, paused: BTreeSet<SyncName>) -> BoxFuture<'static, Result<PurgeReport, Fault>>;
 }

@@ -73,7 +73,8 @@ impl Vac {
         let watch = self.life.watch().clone();
         watch.moved(1);
         let purger = Arc::clone(&self.purger);
-        let purge = self.workers.run(async move { purger.purge(watch).await });
+        let paused = self.board.paused();
+        let purge = self.workers.run(async move { purger.purge(watch, paused).await });
         ctx.spawn(purge.into_actor(self).map(|ended, vac, ctx| vac.purged(ended, ctx)));
     }
 

@@ -27,7 +27,9 @@ SELECT EXISTS (
       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
 ) AS runs;
 
-CREATE OR REPLACE VIEW bucardo.state AS
+-- A later one has more columns, which a replacement could not take away.
+DROP VIEW IF EXISTS bucardo.state;
+CREATE VIEW bucardo.state AS
 SELECT l.kind, l.sync, l.source, l.db, l.id,
        CASE WHEN d.runs THEN l.state ELSE 'down' END AS state,
        CASE WHEN d.runs THEN l.since END AS since,

@@ -448,8 +448,10 @@ CREATE TABLE IF NOT EXISTS bucardo.live (
     hint     text        NULL,
     next_try timestamptz NULL,
     doing    text        NULL,
-    CONSTRAINT live_pk PRIMARY KEY (kind, sync, source, db),
-    CONSTRAINT live_kind_valid CHECK (kind IN ('mcp', 'vac', 'sync', 'kid', 'db'))
+    relation    text     NOT NULL DEFAULT '',
+    connections integer  NULL,
+    CONSTRAINT live_pk PRIMARY KEY (kind, sync, source, db, relation),
+    CONSTRAINT live_kind_valid CHECK (kind IN ('mcp', 'vac', 'sync', 'kid', 'db', 'table'))
 ) WITH (fillfactor = 50);
 
 -- Whether a daemon holds the lease on this control database: the number is "bucardo".
@@ -469,7 +471,9 @@ SELECT l.kind, l.sync, l.source, l.db, l.id,
        CASE WHEN d.runs THEN l.why ELSE 'the daemon does not run' END AS why,
        CASE WHEN d.runs THEN l.hint ELSE 'bucardo start' END AS hint,
        CASE WHEN d.runs THEN l.next_try END AS next_try,
-       CASE WHEN d.runs THEN l.doing END AS doing
+       CASE WHEN d.runs THEN l.doing END AS doing,
+       l.relation,
+       CASE WHEN d.runs THEN l.connections END AS connections
 FROM bucardo.live AS l, bucardo.daemon AS d;
 
 -- Who lived from when to when (setting audit_pid), as versions 3 and 4 noted it: the daemon, its controllers and kids.
@@ -1162,5 +1166,6 @@ INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('email_tls', 'none', 'none', 'How the connection to the mail server is protected: none, starttls or tls'),
     ('email_auth_plain', '0', '0', 'Whether the password for the mail server may cross the network without TLS: 0 or 1'),
     ('email_hour_max', '10', '10', 'How many mails are sent in an hour at most; 0: no limit'),
-    ('email_patience', '300', '300', 'How many seconds something may fail and be tried again before a mail tells of it')
+    ('email_patience', '300', '300', 'How many seconds something may fail and be tried again before a mail tells of it'),
+    ('worker_mb_max', '0', '0', 'How many megabytes the rounds of all kids may take together; who needs more waits; 0: no limit')
 ON CONFLICT DO NOTHING;

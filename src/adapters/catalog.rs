@@ -1,6 +1,6 @@
 //! The control database as a port: lease, syncs, settings, run history, notices.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::copies::{Copies, all_have_copied};
 use super::lease::{self, SessionId};
 use super::listener::{Listeners, Source};
-use super::{Numbers, SourcePurger, SyncMap, channels, plans};
+use super::{Desks, Numbers, SourcePurger, SyncMap, channels, plans};
 use crate::catalog::runs::{self, Between, Counts, RunEnd};
 use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, states, syncs, trouble};
 use crate::config::{ClassicSetting, Layers};
@@ -44,6 +44,9 @@ struct Inner {
     /// Settings without effect that the log knows of.
     told: Mutex<BTreeSet<String>>,
     numbers: Numbers,
+    desks: Desks,
+    /// The sessions that `dbrun` has.
+    noted: Mutex<HashMap<KidId, Vec<runs::Session>>>,
 }
 
 #[derive(Default)]
@@ -69,11 +72,25 @@ impl ControlDatabase {
         syncs: SyncMap,
         listeners: Arc<Listeners>,
         purger: Arc<SourcePurger>,
-        numbers: Numbers,
+        (numbers, desks): (Numbers, Desks),
     ) -> Self {
         let (session, lost, copies) = (AsyncMutex::default(), Mutex::default(), Mutex::default());
-        let told = Mutex::default();
-        let inner = Inner { access, layers, voices, syncs, listeners, purger, numbers, session, lost, copies, told };
+        let (told, noted) = (Mutex::default(), Mutex::default());
+        let inner = Inner {
+            access,
+            layers,
+            voices,
+            syncs,
+            listeners,
+            purger,
+            numbers,
+            desks,
+            session,
+            lost,
+            copies,
+            told,
+            noted,
+        };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -90,6 +107,7 @@ impl Inner {
         states::clear(control.client()).await?;
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.closed().boxed());
         self.listeners.set_own_backend(control.backend_pid());
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let closed = runs::close_open(control.client()).await?;
         if closed > 0 {
             info!(closed, "closed runs that a former daemon had left open");
@@ -102,7 +120,8 @@ impl Inner {
         let mut session = self.session.lock().await;
         let details = load_syncs(session.control()?.client()).await?;
         let details: Vec<Arc<SyncDetail>> = details.into_iter().map(Arc::new).collect();
-        let plans: Vec<SyncPlan> = details.iter().map(|sync| plans::plan(sync)).collect();
+        let found = settings::load(session.control()?.client()).await?;
+        let plans: Vec<SyncPlan> = details.iter().map(|sync| self.with_own(plans::plan(sync), &found)).collect();
         let running = || plans.iter().filter(|plan| plan.intent != Intent::Inactive);
         let kids: Vec<KidId> = running().filter_map(|plan| plan::kids(plan).ok()).flatten().collect();
         let sources_of = |plan: &SyncPlan| {
@@ -119,8 +138,9 @@ impl Inner {
         let present = details.iter().map(|sync| &**sync);
         self.copies.lock().unwrap_or_else(PoisonError::into_inner).load(present, SystemTime::now());
         self.listeners.listen_to_sources(sources(&details, &plans));
+        let dbs: BTreeSet<DbName> = running().flat_map(|plan| plan.dbs().cloned()).collect();
         self.syncs.replace(details);
-        self.listeners.listen_to_control(&self.access, &names).await;
+        self.listeners.listen_to_control(&self.access, &names, &dbs).await;
         Ok(plans)
     }
 
@@ -129,7 +149,32 @@ impl Inner {
         let settings = self.layers_with(&found).load().map_err(|error| Fault::permanent(causes(&error)))?;
         self.voices.change(&settings);
         self.purger.change(&settings);
+        self.desks.change(&settings);
         Ok(policy::Settings { supervision: settings.supervision, schedule: settings.schedule })
+    }
+
+    /// A plan with what its sync has set for itself. What makes no sense keeps only that sync from running.
+    fn with_own(&self, plan: SyncPlan, found: &settings::Settings) -> SyncPlan {
+        let own: Vec<ClassicSetting> =
+            found.own(plan.name.as_str()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        if own.is_empty() {
+            return plan;
+        }
+        let catalog = changed_settings(found).into_iter().chain(own).collect();
+        match (Layers { catalog, ..self.layers.clone() }).load() {
+            Ok(settings) => {
+                let own = policy::Settings { supervision: settings.supervision, schedule: settings.schedule };
+                SyncPlan { settings: Some(Box::new(own)), ..plan }
+            }
+            Err(error) => {
+                let hint = format!(
+                    "see: SELECT * FROM bucardo.bucardo_config WHERE item = '{0}'; then run: bucardo reload sync {0}",
+                    plan.name
+                );
+                let fault = Fault::permanent(format!("{}, for this sync", causes(&error))).with_hint(hint);
+                SyncPlan { problem: plan.problem.clone().or(Some(fault)), ..plan }
+            }
+        }
     }
 
     /// All layers. Of settings that have no effect the log tells once.
@@ -183,7 +228,7 @@ impl Inner {
                 if report.quarantined.is_empty() {
                     trouble::over(&transaction, &run.kid).await?;
                 } else {
-                    trouble::aside(&transaction, &run.kid, run.ended, &report.quarantined.join("; ")).await?;
+                    trouble::aside(&transaction, &run.kid, run.ended, &report.quarantine_told().join("; ")).await?;
                 }
                 if run.kid.work == Work::Merge {
                     trouble::note_away(&transaction, &run.kid.sync, run.ended, &report.away).await?;
@@ -191,6 +236,7 @@ impl Inner {
             }
             Err(fault) => trouble::note(&transaction, &run.kid, run.ended, run.next_try, fault).await?,
         }
+        self.note_sessions(&transaction, &run.kid, Vec::new()).await?;
         transaction.commit().await.map_err(sql_fault("commit the run history"))
     }
 
@@ -203,7 +249,29 @@ impl Inner {
             Some(doing) => runs::show(&transaction, whose, run.started, counts(&run.so_far), doing).await?,
             None => runs::break_off(&transaction, whose).await?,
         }
+        let sessions = if run.doing.is_some() { self.desks.sessions(&run.kid) } else { Vec::new() };
+        self.note_sessions(&transaction, &run.kid, sessions).await?;
         transaction.commit().await.map_err(sql_fault("commit the run history"))
+    }
+
+    /// `dbrun` has the sessions of the runs that the run history shows as going on.
+    async fn note_sessions(
+        &self,
+        client: &impl tokio_postgres::GenericClient,
+        kid: &KidId,
+        now: Vec<runs::Session>,
+    ) -> Result<(), Fault> {
+        let known = || self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known().get(kid).cloned().unwrap_or_default();
+        if before != now {
+            runs::note_sessions(client, kid.sync.as_str(), &before, &now).await?;
+            if now.is_empty() {
+                known().remove(kid)
+            } else {
+                known().insert(kid.clone(), now)
+            };
+        }
+        Ok(())
     }
 
     /// Marks a request for a whole copy as done once every target has answered it.
@@ -243,7 +311,7 @@ impl Inner {
         match id {
             ActorId::Mcp | ActorId::Vac => i32::try_from(std::process::id()).ok(),
             ActorId::Ctl(_) | ActorId::Kid(_) => Some(self.numbers.of(id)),
-            ActorId::Db(_) => None,
+            ActorId::Db(_) | ActorId::Table(_) => None,
         }
     }
 
@@ -258,14 +326,13 @@ impl Inner {
         if notice == Notice::Stopped {
             states::clear(self.session.lock().await.control()?.client()).await?;
         }
-        let said = channels::notice(&notice, |id| self.numbers.of(id));
         let mut session = self.session.lock().await;
-        session
-            .control()?
-            .query_one(NOTIFY.text(), &[&said.own, &said.channel, &said.payload])
-            .await
-            .map(drop)
-            .map_err(sql_fault("notify"))
+        let control = session.control()?;
+        for said in channels::notices(&notice, |id| self.numbers.of(id)) {
+            let told = control.query_one(NOTIFY.text(), &[&said.own, &said.channel, &said.payload]).await;
+            told.map_err(sql_fault("notify"))?;
+        }
+        Ok(())
     }
 }
 

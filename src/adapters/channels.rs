@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use bucardo_actors::board::ActorId;
-use bucardo_actors::model::SyncName;
+use bucardo_actors::board::{ActorId, TableId};
+use bucardo_actors::model::{DbName, SyncName};
 use bucardo_actors::ports::Notice;
 
 /// The channel whose payload is the message.
@@ -18,13 +18,14 @@ const KID: &str = "bucardo_kid";
 /// Longer names cannot be channels (`NAMEDATALEN` - 1).
 const NAME_BYTES_MAX: usize = 63;
 /// Requests about no sync.
-const WORDS: [(&str, Request); 6] = [
+const WORDS: [(&str, Request); 7] = [
     ("mcp_ping", Request::Ping),
     ("vac_ping", Request::PingVac),
     ("mcp_reload", Request::Reload),
     ("reload_config", Request::ReloadConfig),
     ("mcp_fullstop", Request::FullStop),
     ("log_message", Request::LogMessage),
+    ("stop_vac", Request::StopVac),
 ];
 
 /// What somebody asks of the daemon by NOTIFY.
@@ -44,6 +45,10 @@ pub(super) enum Request {
     FullStop,
     /// There are lines for the log.
     LogMessage,
+    /// End what the VAC does.
+    StopVac,
+    /// This database does not answer.
+    DeadDb(DbName),
     /// Look at this sync.
     Kick(SyncName),
     /// Run it from now on.
@@ -58,8 +63,13 @@ pub(super) enum Request {
     ReloadSync(SyncName),
 }
 
+/// Request and notice: a database does not answer.
+const DEAD_DB: &str = "dead_db_";
+
 type AboutSync = fn(SyncName) -> Request;
-const ABOUT_SYNCS: [(&str, AboutSync); 6] = [
+const ABOUT_SYNCS: [(&str, AboutSync); 7] = [
+    // What the MCP of version 4 told its controllers.
+    ("ctl_kick_", Request::Kick),
     ("kick_sync_", Request::Kick),
     ("activate_sync_", Request::Activate),
     ("deactivate_sync_", Request::Deactivate),
@@ -73,9 +83,15 @@ pub(super) fn request(channel: &str, payload: &str) -> Option<Request> {
     if let Some(number) = [CTL, KID].iter().find_map(|role| pinged(role, channel, payload)) {
         return Some(Request::PingNumber(number));
     }
+    if let Some(name) = payload.strip_prefix("kick_").filter(|name| channel == CTL && !name.is_empty()) {
+        return Some(Request::Kick(name.into()));
+    }
     let word = if channel == CHANNEL { payload } else { channel.strip_prefix("bucardo_")? };
     if let Some((_, request)) = WORDS.iter().find(|(known, _)| *known == word) {
         return Some(request.clone());
+    }
+    if let Some(db) = word.strip_prefix(DEAD_DB).filter(|db| !db.is_empty()) {
+        return Some(Request::DeadDb(db.into()));
     }
     ABOUT_SYNCS.iter().find_map(|(prefix, about)| {
         let name = word.strip_prefix(prefix).filter(|name| !name.is_empty())?;
@@ -93,6 +109,7 @@ fn pinged(role: &str, channel: &str, payload: &str) -> Option<i32> {
 /// The channels of the control database.
 pub(super) fn control_channels<'a>(
     syncs: impl Iterator<Item = &'a SyncName> + Clone,
+    dbs: impl Iterator<Item = &'a DbName>,
     numbers: &BTreeMap<ActorId, i32>,
 ) -> Vec<String> {
     let pings = numbers.iter().filter_map(|(id, number)| match id {
@@ -104,7 +121,8 @@ pub(super) fn control_channels<'a>(
     let about =
         ABOUT_SYNCS.iter().flat_map(|(prefix, _)| syncs.clone().map(move |sync| format!("bucardo_{prefix}{sync}")));
     let payloads = [CHANNEL, CTL, KID].map(str::to_owned).into_iter();
-    payloads.chain(words).chain(pings).chain(about).filter(|name| name.len() <= NAME_BYTES_MAX).collect()
+    let dead = dbs.map(|db| format!("bucardo_{DEAD_DB}{db}"));
+    payloads.chain(words).chain(dead).chain(pings).chain(about).filter(|name| name.len() <= NAME_BYTES_MAX).collect()
 }
 
 /// The channels of a source: kicks only.
@@ -124,14 +142,27 @@ pub(super) struct Said {
     pub(super) payload: String,
 }
 
-/// The notice in words; `number` is that of a controller or kid.
-pub(super) fn notice(notice: &Notice, number: impl Fn(&ActorId) -> i32) -> Said {
+/// The notice in words, and what former versions said in its place; `number` is that of a controller or kid.
+pub(super) fn notices(told: &Notice, number: impl Fn(&ActorId) -> i32) -> Vec<Said> {
+    let former = match told {
+        Notice::DbStalled(db) => Some(said(format!("{DEAD_DB}{db}"))),
+        _ => None,
+    };
+    former.into_iter().chain([notice(told, number)]).collect()
+}
+
+fn said(words: String) -> Said {
+    let own = format!("bucardo_{words}");
+    Said { own: Some(own).filter(|own| own.len() <= NAME_BYTES_MAX), channel: CHANNEL, payload: words }
+}
+
+fn notice(notice: &Notice, number: impl Fn(&ActorId) -> i32) -> Said {
     let words = match notice {
         Notice::Boot => "boot".to_owned(),
         Notice::Started => "started".to_owned(),
         Notice::Stopped => "stopped".to_owned(),
         Notice::NoSyncs => "nosyncs".to_owned(),
-        Notice::McpPong | Notice::Pong(ActorId::Mcp | ActorId::Db(_)) => "mcp_pong".to_owned(),
+        Notice::McpPong | Notice::Pong(ActorId::Mcp | ActorId::Db(_) | ActorId::Table(_)) => "mcp_pong".to_owned(),
         Notice::Pong(ActorId::Vac) => "vac_pong".to_owned(),
         Notice::Pong(id @ ActorId::Ctl(_)) => return pong(CTL, number(id)),
         Notice::Pong(id @ ActorId::Kid(_)) => return pong(KID, number(id)),
@@ -147,13 +178,16 @@ pub(super) fn notice(notice: &Notice, number: impl Fn(&ActorId) -> i32) -> Said 
         Notice::Recovered(sync) => format!("recovered_sync_{sync}"),
         Notice::SyncDone(sync) => format!("syncdone_{sync}"),
         Notice::SyncKill(sync) => format!("synckill_{sync}"),
+        Notice::TargetDone(sync, db) => format!("syncdone_{sync}_{db}"),
+        Notice::TargetKill(sync, db) => format!("synckill_{sync}_{db}"),
         Notice::Clashed(sync) => format!("syncsleep_{sync}"),
         Notice::SyncError(sync) => format!("syncerror_{sync}"),
+        Notice::Quarantined(TableId { kid, db, relation }) => format!("quarantined_table_{}_{db}_{relation}", kid.sync),
+        Notice::Returned(TableId { kid, db, relation }) => format!("returned_table_{}_{db}_{relation}", kid.sync),
         Notice::DbStalled(db) => format!("stalled_db_{db}"),
         Notice::DbActive(db) => format!("active_db_{db}"),
     };
-    let own = format!("bucardo_{words}");
-    Said { own: Some(own).filter(|own| own.len() <= NAME_BYTES_MAX), channel: CHANNEL, payload: words }
+    said(words)
 }
 
 fn pong(channel: &'static str, number: i32) -> Said {
@@ -170,6 +204,11 @@ mod tests {
         assert_eq!(request("bucardo_kick_sync_orders", ""), kick);
         assert_eq!(request("bucardo", "kick_sync_orders"), kick);
         assert_eq!(request("bucardo_mcp_ping", ""), Some(Request::Ping));
+        let dead = Some(Request::DeadDb("B".into()));
+        assert_eq!((request("bucardo_dead_db_B", ""), request("bucardo", "dead_db_B")), (dead.clone(), dead));
+        assert_eq!(request("bucardo_ctl_kick_orders", ""), kick);
+        assert_eq!(request("bucardo_ctl", "kick_orders"), kick);
+        assert_eq!(request("bucardo_stop_vac", ""), Some(Request::StopVac));
         assert_eq!(request("bucardo", "deactivate_sync_a_b"), Some(Request::Deactivate("a_b".into())));
     }
 
@@ -216,6 +255,7 @@ mod tests {
         assert_eq!(source_channels(std::iter::once(&long)), ["bucardo"]);
         assert_eq!(notice(&Notice::SyncDone(long), |_| 7).own, None);
         let numbers = BTreeMap::from([(ActorId::Ctl("a".into()), 7), (ActorId::Mcp, 1)]);
-        assert_eq!(control_channels([SyncName::from("a")].iter(), &numbers).len(), 3 + 6 + 6 + 1);
+        let dbs = [DbName::from("A"), DbName::from("B")];
+        assert_eq!(control_channels([SyncName::from("a")].iter(), dbs.iter(), &numbers).len(), 3 + 7 + 7 + 2 + 1);
     }
 }

@@ -11,7 +11,8 @@ use actix::Addr;
 use bucardo_actors::Mcp;
 use bucardo_actors::board::ActorId;
 use bucardo_actors::messages::{
-    ControlHeard, Kick, KickDb, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, Wish,
+    CheckDb, ControlHeard, Kick, KickDb, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, SetState, Shutdown,
+    StopVac, Wish,
 };
 use bucardo_actors::model::{DbName, Reason, SyncName};
 use futures_util::future::join_all;
@@ -100,10 +101,10 @@ impl Listeners {
         self.shared.own_backend.store(pid, Ordering::Relaxed);
     }
 
-    /// Listens to the control database, for these syncs by name; returns when it does, so that whoever hears that
+    /// Listens to the control database, for these syncs and databases by name; returns when it does, so that whoever hears that
     /// the daemon is ready is heard by it. A listener that cannot is waited for only a while.
-    pub(super) async fn listen_to_control(&self, access: &Access, syncs: &BTreeSet<SyncName>) {
-        let wanted = channels::control_channels(syncs.iter(), &self.shared.numbers.all());
+    pub(super) async fn listen_to_control(&self, access: &Access, syncs: &BTreeSet<SyncName>, dbs: &BTreeSet<DbName>) {
+        let wanted = channels::control_channels(syncs.iter(), dbs.iter(), &self.shared.numbers.all());
         let mut present = {
             let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
             let running = control.get_or_insert_with(|| self.start(Place::Control, access.clone(), wanted.clone()));
@@ -378,6 +379,8 @@ impl Listener {
             (Request::Deactivate(sync), _) => mcp.do_send(SetState { sync, wish: Wish::Deactivate }),
             (Request::Pause(sync), _) => mcp.do_send(SetState { sync, wish: Wish::Pause }),
             (Request::Resume(sync), _) => mcp.do_send(SetState { sync, wish: Wish::Resume }),
+            (Request::StopVac, _) => mcp.do_send(StopVac),
+            (Request::DeadDb(db), _) => mcp.do_send(CheckDb { db }),
             (Request::LogMessage, _) => log_messages(connection).await,
         }
         Ok(())

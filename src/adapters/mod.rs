@@ -6,10 +6,12 @@ mod channels;
 mod conflict_file;
 mod conflicts;
 mod copies;
+mod desk;
 mod hush;
 mod lease;
 mod limits;
 mod listener;
+mod memory;
 mod numbers;
 mod plans;
 mod purger;
@@ -33,7 +35,7 @@ pub use listener::Listeners;
 pub use numbers::Numbers;
 pub use plans::problem;
 pub use purger::SourcePurger;
-pub use replicator::SyncReplicator;
+pub use replicator::{Desks, SyncReplicator};
 
 /// The syncs as they were last read, for those who open connections.
 #[derive(Clone, Default)]

@@ -38,6 +38,7 @@ pub(super) fn plan(sync: &SyncDetail) -> SyncPlan {
         stayalive: sync.stayalive || sync.kidsalive,
         lifetime: sync.lifetime,
         kicks_max: sync.maxkicks,
+        settings: None,
         problem: problem.map(|fault| if fault.hint.is_some() { fault } else { fault.with_hint(next()) }),
         fingerprint: fingerprint(sync),
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bucardo_actors::model::{DbName, Failure, Fault};
+use bucardo_actors::model::{DbName, Failure, Fault, SyncName};
 use bucardo_actors::ports::{PurgeReport, Purger, Watch};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -57,7 +57,7 @@ impl SourcePurger {
 }
 
 impl Inner {
-    async fn purge(&self, watch: Watch) -> Result<PurgeReport, Fault> {
+    async fn purge(&self, watch: Watch, paused: BTreeSet<SyncName>) -> Result<PurgeReport, Fault> {
         let how = self.how.read().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut report, mut faults, mut unreached) = (PurgeReport::default(), Vec::new(), Vec::new());
         let syncs = self.syncs.all();
@@ -84,7 +84,7 @@ impl Inner {
                     }),
                 }
             }
-            self.queues.check(&syncs, &seen, &watch).await;
+            self.queues.check(&syncs, &seen, &paused, &watch).await;
         }
         // One that is away keeps its own changes, and is no reason to leave the others alone for a while.
         if unreached.len() < chosen.len() && unreached.iter().all(|fault| fault.failure == Failure::Transient) {
@@ -140,8 +140,8 @@ impl Inner {
 }
 
 impl Purger for SourcePurger {
-    fn purge(&self, watch: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
+    fn purge(&self, watch: Watch, paused: BTreeSet<SyncName>) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
         let inner = Arc::clone(&self.inner);
-        async move { inner.purge(watch).await }.boxed()
+        async move { inner.purge(watch, paused).await }.boxed()
     }
 }

@@ -20,6 +20,9 @@ use crate::source::purge::Purged;
 /// What lasts is said again so rarely.
 const SAY_EVERY: Duration = Duration::from_secs(3600);
 
+/// So long a target may take to catch up after its sync was paused, before it can be given up.
+const CATCHES_UP_WITHIN: Duration = Duration::from_secs(3600);
+
 /// A source, a sync, a reader.
 type Place = (DbName, SyncName, DbName);
 
@@ -28,17 +31,26 @@ pub(super) struct Queues {
     access: Access,
     /// When each queue over its budget was told of last.
     told: Mutex<HashMap<Place, Instant>>,
+    /// When each was last over its budget while its sync was paused.
+    excused: Mutex<HashMap<Place, Instant>>,
     /// What the catalog has; `None`: not known yet.
     noted: Mutex<Option<BTreeSet<Place>>>,
 }
 
 impl Queues {
     pub(super) fn new(access: Access) -> Self {
-        Self { access, told: Mutex::default(), noted: Mutex::default() }
+        Self { access, told: Mutex::default(), excused: Mutex::default(), noted: Mutex::default() }
     }
 
-    /// Holds what was `seen` at the sources against their budgets, does what the policies say, and tells of it.
-    pub(super) async fn check(&self, syncs: &[Arc<SyncDetail>], seen: &BTreeMap<DbName, Purged>, watch: &Watch) {
+    /// Holds what was `seen` at the sources against their budgets, does what the policies say, and tells of it. A target
+    /// whose sync is `paused` lags because a person wants it so: it is told of, and never given up.
+    pub(super) async fn check(
+        &self,
+        syncs: &[Arc<SyncDetail>],
+        seen: &BTreeMap<DbName, Purged>,
+        paused: &BTreeSet<SyncName>,
+        watch: &Watch,
+    ) {
         let (mut over, mut places) = (Vec::new(), BTreeSet::new());
         for (name, purged) in seen {
             watch.moved(1);
@@ -49,14 +61,19 @@ impl Queues {
                 self.let_copy(db).await;
             }
             let Some(excess) = judge(&db.budget, &purged.waiting) else { continue };
-            let done = self.act(syncs, db, &excess).await;
             let place = (name.clone(), excess.sync.clone(), excess.target.clone());
+            let done = match self.excuse(&place, paused) {
+                Some(why) if db.budget.policy != QueuePolicy::Warn => Some(format!("it is not given up: {why}")),
+                _ => self.act(syncs, db, &excess).await,
+            };
             places.insert(place.clone());
             self.say(&place, &excess, done.as_deref());
             over.push((place, excess, done));
         }
+        let within = |place: &Place| !places.contains(place) && seen.contains_key(&place.0);
+        self.excused.lock().unwrap_or_else(PoisonError::into_inner).retain(|place, _| !within(place));
         self.told.lock().unwrap_or_else(PoisonError::into_inner).retain(|place, _| {
-            let stays = places.contains(place) || !seen.contains_key(&place.0);
+            let stays = !within(place);
             if !stays {
                 let (db, sync, target) = place;
                 info!(%db, %sync, %target, "the queue of the database is within its budget again");
@@ -66,6 +83,17 @@ impl Queues {
         if let Err(error) = self.note(seen, &over, &places).await {
             warn!(error = causes(&error), hint = error.hint(), "cannot note which queues are over their budget");
         }
+    }
+
+    /// Why a target may lag: a person has paused its sync, or it had no time yet to catch up after that.
+    fn excuse(&self, place: &Place, paused: &BTreeSet<SyncName>) -> Option<String> {
+        let mut excused = self.excused.lock().unwrap_or_else(PoisonError::into_inner);
+        if paused.contains(&place.1) {
+            excused.insert(place.clone(), Instant::now());
+            return Some(format!("its sync is paused (bucardo resume {})", place.1));
+        }
+        let last = excused.get(place)?;
+        (last.elapsed() < CATCHES_UP_WITHIN).then(|| "its sync was paused until a while ago".to_owned())
     }
 
     /// Does what the policy says; returns words for it.

@@ -1,6 +1,7 @@
 //! Makes the rounds of KIDs from the syncs that were last read.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
 use bucardo_actors::model::{DbName, Fault, KidId, Pair, Reason, RoundReport, SyncName, Work};
 use bucardo_actors::ports::{Replicator, Rounds, Watch};
@@ -9,11 +10,16 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::SyncMap;
+use super::desk::{Desk, Hosted};
 use super::hush::Activity;
-use super::limits::{self, Limited, Limits};
+use super::limits::Limits;
+use super::memory::Memory;
+use crate::catalog::runs::Session;
 use crate::catalog::{ConflictStore, Role, SyncDetail};
+use crate::config::Settings;
 use crate::engine::merge::MergeSession;
 use crate::engine::{CopySession, FollowSession, PairSession};
+use crate::pg::open_sessions;
 
 /// Opens the rounds of pairs, of merges, and of those that follow.
 #[derive(Clone)]
@@ -24,6 +30,26 @@ pub struct SyncReplicator {
     /// Whom a target has followed last, so that a KID that is started again goes on there.
     followed: Followed,
     limits: Arc<Limits>,
+    desks: Desks,
+}
+
+/// The sessions of the KIDs, for those who tell of them.
+#[derive(Clone, Default)]
+pub struct Desks {
+    kids: Arc<DashMap<KidId, Weak<Desk>>>,
+    memory: Arc<Memory>,
+}
+
+impl Desks {
+    /// Takes over how much memory the rounds may take.
+    pub fn change(&self, settings: &Settings) {
+        self.memory.limit(settings.daemon.worker_mb_max);
+    }
+
+    /// The sessions that a KID has open.
+    pub(super) fn sessions(&self, kid: &KidId) -> Vec<Session> {
+        self.kids.get(kid).and_then(|desk| desk.upgrade()).map(|desk| desk.sessions()).unwrap_or_default()
+    }
 }
 
 type Followed = Arc<DashMap<(SyncName, DbName), DbName>>;
@@ -32,7 +58,20 @@ impl SyncReplicator {
     /// A replicator of these syncs, which counts the rounds that moved something. Conflicts are kept in `conflicts`.
     #[must_use]
     pub fn new(syncs: SyncMap, activity: Activity, conflicts: Arc<dyn ConflictStore>) -> Self {
-        Self { syncs, activity, conflicts, followed: Followed::default(), limits: Arc::default() }
+        Self {
+            syncs,
+            activity,
+            conflicts,
+            followed: Followed::default(),
+            limits: Arc::default(),
+            desks: Desks::default(),
+        }
+    }
+
+    /// Where the sessions of its KIDs are found.
+    #[must_use]
+    pub fn desks(&self) -> Desks {
+        self.desks.clone()
     }
 
     fn pair(&self, sync: Arc<SyncDetail>, source: &DbName, target: &DbName) -> Box<dyn Rounds> {
@@ -78,11 +117,20 @@ impl SyncReplicator {
 impl Replicator for SyncReplicator {
     fn open(&self, kid: &KidId) -> Box<dyn Rounds> {
         let Some(sync) = self.syncs.get(&kid.sync) else { return Box::new(Gone(kid.sync.clone())) };
-        let wanted = limits::places(&sync, &kid.work);
-        if wanted.is_empty() {
-            return self.unlimited(sync, kid);
+        let room = (Arc::clone(&self.limits), Arc::clone(&self.desks.memory));
+        let hosted = Hosted::new(kid.clone(), sync, room, self.clone());
+        self.desks.kids.insert(kid.clone(), Arc::downgrade(hosted.desk()));
+        Box::new(hosted)
+    }
+
+    fn connections(&self) -> BTreeMap<DbName, usize> {
+        let mut connections = BTreeMap::new();
+        for sync in self.syncs.all() {
+            for db in sync.members.iter().map(|member| &member.db) {
+                connections.entry(db.name.clone()).or_insert_with(|| open_sessions(&db.access));
+            }
         }
-        Box::new(Limited::new(kid.clone(), wanted, Arc::clone(&self.limits), sync, self.clone()))
+        connections
     }
 }
 

@@ -43,13 +43,7 @@ pub async fn load_sync(client: &impl GenericClient, name: &SyncName) -> Result<O
 
 async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<SyncDetail>, CatalogError> {
     let settings = settings::load(client).await?;
-    let strategy = settings.text("default_conflict_strategy").map(str::trim).filter(|words| !words.is_empty());
-    let usual = Usual {
-        batch_rows_max: settings.number("batch_rows_max")?.filter(|rows| *rows > 0).unwrap_or(BATCH_ROWS_MAX),
-        strategy: strategy.unwrap_or(CONFLICT_STRATEGY),
-        isolation_level: settings.text("isolation_level").unwrap_or_default().to_lowercase(),
-    };
-    let copy = copy_limits(&settings)?;
+    let usual = Usual::of(&settings)?;
     let rows = dbs::rows(client, None).await?;
     let budget = budget(&settings)?;
     let dbs: Databases = rows.iter().map(|row| (row.name.clone(), database(row, budget))).collect();
@@ -59,7 +53,10 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
     let mut syncs = Vec::new();
     for row in SYNCS.rows(client, &[&name]).await? {
         let sync: String = row.get("name");
-        let mut detail = SyncDetail { copy, ..sync_of(&row, &usual) };
+        let mut detail = match Usual::of(&settings.for_sync(&sync)) {
+            Ok(own) => sync_of(&row, &own),
+            Err(error) => SyncDetail { problem: Some(format!("{error}, for this sync")), ..sync_of(&row, &usual) },
+        };
         for row in members.get(&sync).into_iter().flatten() {
             add_member(&mut detail, row, &dbs);
         }
@@ -76,6 +73,19 @@ struct Usual<'a> {
     batch_rows_max: i64,
     strategy: &'a str,
     isolation_level: String,
+    copy: CopyLimits,
+}
+
+impl<'a> Usual<'a> {
+    fn of(settings: &'a settings::Settings) -> Result<Self, CatalogError> {
+        let strategy = settings.text("default_conflict_strategy").map(str::trim).filter(|words| !words.is_empty());
+        Ok(Self {
+            batch_rows_max: settings.number("batch_rows_max")?.filter(|rows| *rows > 0).unwrap_or(BATCH_ROWS_MAX),
+            strategy: strategy.unwrap_or(CONFLICT_STRATEGY),
+            isolation_level: settings.text("isolation_level").unwrap_or_default().to_lowercase(),
+            copy: copy_limits(settings)?,
+        })
+    }
 }
 
 fn copy_limits(settings: &settings::Settings) -> Result<CopyLimits, CatalogError> {
@@ -208,7 +218,7 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
         serializable: isolation_level == "serializable",
         lock,
         batch_rows_max: usual.batch_rows_max,
-        copy: CopyLimits::default(),
+        copy: usual.copy,
         problem,
     }
 }

@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: [Migration; 20] = [
+pub const MIGRATIONS: [Migration; 22] = [
     Migration { level: 1, name: "tables", sql: include_str!("../../sql/control/0001_tables.sql") },
     Migration { level: 2, name: "keys and copies", sql: include_str!("../../sql/control/0002_keys_and_copies.sql") },
     Migration { level: 3, name: "settings", sql: include_str!("../../sql/control/0003_settings.sql") },
@@ -50,6 +50,12 @@ pub const MIGRATIONS: [Migration; 20] = [
     Migration { level: 18, name: "log and mail", sql: include_str!("../../sql/control/0018_log_and_mail.sql") },
     Migration { level: 19, name: "sequence words", sql: include_str!("../../sql/control/0019_sequence_words.sql") },
     Migration { level: 20, name: "mail in clear", sql: include_str!("../../sql/control/0020_mail_in_clear.sql") },
+    Migration {
+        level: 21,
+        name: "quarantined tables",
+        sql: include_str!("../../sql/control/0021_quarantined_tables.sql"),
+    },
+    Migration { level: 22, name: "worker memory", sql: include_str!("../../sql/control/0022_worker_memory.sql") },
 ];
 
 /// The level of a catalog that has them all.

@@ -17,6 +17,8 @@ const SHOW: Query = query!("show a run in the run history", "run_show");
 const RECORD: Query = query!("write a run to the run history", "run_record");
 const EMPTY: Query = query!("note an empty run", "run_empty");
 const BREAK_OFF: Query = query!("end a run that was broken off", "run_break_off");
+const SESSIONS: Query = query!("note the sessions of a run", "dbrun_put");
+const NO_SESSIONS: Query = query!("forget the sessions of a former daemon", "dbrun_clear");
 const CLOSE: Query = query!("close the runs of a former daemon", "run_close_open");
 const GOATS: Query = query!("count the rows of each table", "run_goats");
 const TOTALS: Query = query!("read the counts of the tables", "goat_totals");
@@ -181,6 +183,35 @@ pub async fn break_off(
     BREAK_OFF.execute(client, &[&sync, &source, &target]).await.map(drop)
 }
 
+/// A session of a run, as `dbrun` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The database.
+    pub db: String,
+    /// The backend there.
+    pub backend: i32,
+    /// Since when it is open.
+    pub since: SystemTime,
+}
+
+/// Notes in `dbrun` which sessions a run of `sync` has, in place of those `before`.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn note_sessions(
+    client: &impl GenericClient,
+    sync: &str,
+    before: &[Session],
+    now: &[Session],
+) -> Result<(), CatalogError> {
+    let dbs = |sessions: &[Session]| sessions.iter().map(|it| it.db.clone()).collect::<Vec<String>>();
+    let backends = |sessions: &[Session]| sessions.iter().map(|it| it.backend).collect::<Vec<i32>>();
+    let since: Vec<SystemTime> = now.iter().map(|it| it.since).collect();
+    let values: [&(dyn ToSql + Sync); 6] = [&sync, &dbs(now), &backends(now), &since, &dbs(before), &backends(before)];
+    SESSIONS.execute(client, &values).await.map(drop)
+}
+
 /// Adds what a run brought of each table to the totals, and to the rates where the sync tracks them; `oldest`: when the
 /// first of the changes was made, if that is known.
 ///
@@ -221,12 +252,13 @@ pub async fn goat_totals(client: &impl GenericClient, sync: Option<&str>) -> Res
     Ok(TOTALS.rows(client, &[&sync]).await?.iter().map(read).collect())
 }
 
-/// Ends the runs that a daemon left open when it died (`Old entry ended`); returns how many.
+/// Ends the runs that a daemon left open when it died (`Old entry ended`), and empties `dbrun`; returns how many.
 ///
 /// # Errors
 ///
 /// [`CatalogError::Sql`].
 pub async fn close_open(client: &impl GenericClient) -> Result<u64, CatalogError> {
+    NO_SESSIONS.execute(client, &[]).await?;
     CLOSE.execute(client, &[]).await
 }
 

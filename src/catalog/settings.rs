@@ -1,5 +1,6 @@
 //! The settings of the table `bucardo_config`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use tokio_postgres::GenericClient;
@@ -25,12 +26,29 @@ pub struct Setting {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     settings: BTreeMap<String, Setting>,
+    /// Those of single syncs, by sync and name.
+    of_syncs: BTreeMap<String, BTreeMap<String, Setting>>,
 }
 
 impl Settings {
     /// Names and settings, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
         self.settings.iter().map(|(name, setting)| (name.as_str(), setting))
+    }
+
+    /// The settings that one sync has for itself, in place of those that hold for all.
+    pub fn own(&self, sync: &str) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.of_syncs.get(sync).into_iter().flatten();
+        own.map(|(name, setting)| (name.as_str(), setting.value.as_str()))
+    }
+
+    /// All settings as they hold for one sync.
+    #[must_use]
+    pub fn for_sync(&self, sync: &str) -> Cow<'_, Self> {
+        let Some(own) = self.of_syncs.get(sync) else { return Cow::Borrowed(self) };
+        let mut settings = self.settings.clone();
+        settings.extend(own.iter().map(|(name, setting)| (name.clone(), setting.clone())));
+        Cow::Owned(Self { settings, of_syncs: BTreeMap::new() })
     }
 
     /// The value of a setting.
@@ -53,19 +71,22 @@ impl Settings {
     }
 }
 
-/// Reads all settings that hold for all.
+/// Reads all settings, also those of single syncs.
 ///
 /// # Errors
 ///
 /// [`CatalogError::Sql`].
 pub async fn load(client: &impl GenericClient) -> Result<Settings, CatalogError> {
-    let mut settings = BTreeMap::new();
+    let (mut settings, mut of_syncs) = (BTreeMap::new(), BTreeMap::<String, BTreeMap<String, Setting>>::new());
     for row in SETTINGS.rows(client, &[]).await? {
         let name: String = row.get("name");
         let setting = Setting { value: row.get("setting"), default: row.get("defval"), about: row.get("about") };
-        settings.insert(name.to_lowercase(), setting);
+        match row.get::<_, Option<String>>("sync") {
+            None => settings.insert(name.to_lowercase(), setting),
+            Some(sync) => of_syncs.entry(sync).or_default().insert(name.to_lowercase(), setting),
+        };
     }
-    Ok(Settings { settings })
+    Ok(Settings { settings, of_syncs })
 }
 
 /// Changes a setting, and keeps the value as it is given; false: there is none of that name.

@@ -5,8 +5,8 @@
 
 use std::time::SystemTime;
 
-use bucardo_actors::board::{ActorId, Doing, Snapshot};
-use bucardo_actors::model::Work;
+use bucardo_actors::board::{ActorId, Doing, Snapshot, TableId};
+use bucardo_actors::model::{Quarantined, Work};
 use bucardo_actors::ports::Shown;
 use chrono::{DateTime, Local};
 use serde::Serialize;
@@ -24,7 +24,7 @@ const RUNS: Query = query!("see whether a daemon runs", "daemon_runs");
 /// How something is: one line of the view `state`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// `mcp`, `vac`, `sync`, `kid` or `db`.
+    /// `mcp`, `vac`, `sync`, `kid`, `db` or `table`.
     #[serde(skip)]
     pub kind: String,
     /// The sync of a sync or KID, else empty.
@@ -33,12 +33,12 @@ pub struct State {
     /// Where a KID reads; empty: no one source.
     #[serde(skip)]
     pub source: String,
-    /// Where a KID writes (empty: all sources), or the database.
+    /// Where a KID writes (empty: all sources), the database, or where a table stays behind.
     #[serde(skip)]
     pub db: String,
     /// What its pings are sent to, for a sync or KID; of the MCP and the VAC the process.
     pub id: Option<i32>,
-    /// The word for it: active, running, idle, paused, stalled, finished, down, inactive.
+    /// The word for it: active, running, idle, paused, stalled, quarantined, finished, down, inactive.
     pub state: String,
     /// Since when.
     pub since: Option<DateTime<Local>>,
@@ -50,6 +50,12 @@ pub struct State {
     pub next_try: Option<DateTime<Local>>,
     /// The step that runs.
     pub doing: Option<String>,
+    /// The table, `schema.table`; empty: it is none.
+    #[serde(skip)]
+    pub relation: String,
+    /// Sessions that the daemon has open on a database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<i32>,
 }
 
 /// How everything is.
@@ -74,6 +80,8 @@ impl State {
             hint,
             next_try: None,
             doing: None,
+            relation: String::new(),
+            connections: None,
         }
     }
 
@@ -110,9 +118,19 @@ impl States {
         self.lines.iter().find(|line| line.kind == "kid" && line.sync == sync && line.db == db)
     }
 
-    /// The KIDs of a sync that are not well.
+    /// The KIDs of a sync that are not well. One that only does without some tables is.
     pub fn kids_in_trouble<'a>(&'a self, sync: &'a str) -> impl Iterator<Item = &'a State> {
-        self.lines.iter().filter(move |line| line.kind == "kid" && line.sync == sync && !line.is_well())
+        let only_tables = |kid: &State| {
+            let of_kid = |table: &State| table.source == kid.source && (kid.db.is_empty() || table.db == kid.db);
+            matches!(kid.state.as_str(), "running" | "idle") && self.quarantined(sync).any(of_kid)
+        };
+        let kids = self.lines.iter().filter(move |line| line.kind == "kid" && line.sync == sync);
+        kids.filter(move |kid| !kid.is_well() && !only_tables(kid))
+    }
+
+    /// The tables of a sync that stay behind.
+    pub fn quarantined<'a>(&'a self, sync: &'a str) -> impl Iterator<Item = &'a State> {
+        self.lines.iter().filter(move |line| line.state == "quarantined" && line.sync == sync)
     }
 
     /// The databases that cannot be reached.
@@ -135,32 +153,41 @@ pub fn word(doing: Doing) -> &'static str {
         Doing::Idle => "idle",
         Doing::Paused => "paused",
         Doing::Stalled => "stalled",
+        Doing::Quarantined => "quarantined",
         Doing::Finished => "finished",
         Doing::Down => "down",
     }
 }
 
-/// Who it is: kind, sync, source, database.
-fn place(id: &ActorId) -> (&'static str, &str, &str, &str) {
+/// Who it is: kind, sync, source, database, table.
+fn place(id: &ActorId) -> (&'static str, &str, &str, &str, &str) {
     match id {
-        ActorId::Mcp => ("mcp", "", "", ""),
-        ActorId::Vac => ("vac", "", "", ""),
-        ActorId::Ctl(sync) => ("sync", sync.as_str(), "", ""),
-        ActorId::Db(db) => ("db", "", "", db.as_str()),
+        ActorId::Mcp => ("mcp", "", "", "", ""),
+        ActorId::Vac => ("vac", "", "", "", ""),
+        ActorId::Ctl(sync) => ("sync", sync.as_str(), "", "", ""),
+        ActorId::Db(db) => ("db", "", "", db.as_str(), ""),
+        ActorId::Table(TableId { kid, db, relation }) => {
+            let source = match &kid.work {
+                Work::Pair { source, .. } => source.as_str(),
+                Work::Follow { .. } | Work::Merge => "",
+            };
+            ("table", kid.sync.as_str(), source, db.as_str(), relation.as_str())
+        }
         ActorId::Kid(kid) => {
             let (source, db) = match &kid.work {
                 Work::Pair { source, target } => (source.as_str(), target.as_str()),
                 Work::Follow { target } => ("", target.as_str()),
                 Work::Merge => ("", ""),
             };
-            ("kid", kid.sync.as_str(), source, db)
+            ("kid", kid.sync.as_str(), source, db, "")
         }
     }
 }
 
 fn why(snapshot: &Snapshot) -> Option<String> {
     let fault = snapshot.fault.as_ref().map(|fault| fault.message.clone());
-    fault.or_else(|| snapshot.aside().map(|tables| tables.join("; ")))
+    let aside = |tables: &[Quarantined]| tables.iter().map(ToString::to_string).collect::<Vec<String>>().join("; ");
+    fault.or_else(|| snapshot.aside().map(aside))
 }
 
 /// Writes these changes, all or none; `number` is what outsiders call an actor by.
@@ -177,7 +204,7 @@ pub async fn show(
     let present: Vec<(&ActorId, &Snapshot)> =
         present.into_iter().filter_map(|shown| Some((&shown.id, shown.snapshot.as_ref()?))).collect();
     if !present.is_empty() {
-        let (kinds, syncs, sources, dbs) = places(present.iter().map(|(id, _)| *id));
+        let (kinds, syncs, sources, dbs, relations) = places(present.iter().map(|(id, _)| *id));
         let column = |read: fn(&Snapshot) -> Option<String>| {
             present.iter().map(|(_, snapshot)| read(snapshot)).collect::<Vec<Option<String>>>()
         };
@@ -186,31 +213,50 @@ pub async fn show(
         };
         let numbers: Vec<Option<i32>> = present.iter().map(|(id, _)| number(id)).collect();
         let words: Vec<&str> = present.iter().map(|(_, snapshot)| word(snapshot.state)).collect();
+        let connections: Vec<Option<i32>> = present
+            .iter()
+            .map(|(_, snapshot)| snapshot.connections.and_then(|connections| i32::try_from(connections).ok()))
+            .collect();
         let hints = column(|snapshot| snapshot.fault.as_ref()?.hint.clone());
         let steps = column(|snapshot| Some(snapshot.step.clone()).filter(|step| !step.is_empty()));
         let (since, next) = (times(|snapshot| snapshot.since), times(|snapshot| snapshot.next_try));
         PUT.execute(
             client,
-            &[&kinds, &syncs, &sources, &dbs, &words, &since, &column(why), &hints, &next, &steps, &numbers],
+            &[
+                &kinds,
+                &syncs,
+                &sources,
+                &dbs,
+                &words,
+                &since,
+                &column(why),
+                &hints,
+                &next,
+                &steps,
+                &numbers,
+                &relations,
+                &connections,
+            ],
         )
         .await?;
     }
     if !gone.is_empty() {
-        let (kinds, syncs, sources, dbs) = places(gone.iter().map(|shown| &shown.id));
-        GONE.execute(client, &[&kinds, &syncs, &sources, &dbs]).await?;
+        let (kinds, syncs, sources, dbs, relations) = places(gone.iter().map(|shown| &shown.id));
+        GONE.execute(client, &[&kinds, &syncs, &sources, &dbs, &relations]).await?;
     }
     Ok(())
 }
 
-type Places<'a> = (Vec<&'a str>, Vec<&'a str>, Vec<&'a str>, Vec<&'a str>);
+type Places<'a> = (Vec<&'a str>, Vec<&'a str>, Vec<&'a str>, Vec<&'a str>, Vec<&'a str>);
 
 fn places<'a>(ids: impl Iterator<Item = &'a ActorId>) -> Places<'a> {
     let mut all: Places<'a> = Places::default();
-    for (kind, sync, source, db) in ids.map(place) {
+    for (kind, sync, source, db, relation) in ids.map(place) {
         all.0.push(kind);
         all.1.push(sync);
         all.2.push(source);
         all.3.push(db);
+        all.4.push(relation);
     }
     all
 }
@@ -242,6 +288,8 @@ pub async fn load(client: &impl GenericClient) -> Result<States, CatalogError> {
         hint: row.get("hint"),
         next_try: row.get("next_try"),
         doing: row.get("doing"),
+        relation: row.get("relation"),
+        connections: row.get("connections"),
     };
     let lines = STATES.rows(client, &[]).await?.iter().map(read).collect();
     Ok(States { runs: RUNS.row(client, &[]).await?.get("runs"), lines })

@@ -108,10 +108,13 @@ pub struct Options {
     /// Sort column of `status`; negative: descending.
     #[arg(long, allow_hyphen_values = true)]
     pub sort: Option<String>,
+    /// `bucardo_ctl status` shows no runs that are longer ago than so many days.
+    #[arg(long, hide = true, overrides_with = "daysback")]
+    pub daysback: Option<u32>,
     /// Accepted for old scripts; no effect.
     #[arg(long, alias = "showdays")]
     pub show_days: bool,
-    /// Accepted for old scripts; no effect.
+    /// Durations of `status` without spaces.
     #[arg(long)]
     pub compress: bool,
     /// Kick again up to this many times when the sync was killed.
@@ -129,7 +132,7 @@ pub struct Options {
     /// Ask before a commit.
     #[arg(long)]
     pub confirm: bool,
-    /// Separator of thousands in the counts of `delta`.
+    /// Separator of thousands in the counts of `status`.
     #[arg(long)]
     pub tsep: Option<String>,
     /// The daemon ends when no sync is active.

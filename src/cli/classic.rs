@@ -25,8 +25,7 @@ pub(super) fn options(args: &[String]) -> Vec<String> {
             "--verbose" => all.extend(vec!["--verbose".to_owned(); number]),
             "--ctlverbose" => all.push("--verbose".to_owned()),
             "--ctlquiet" => all.push("--quiet".to_owned()),
-            // How far back the history was searched: it is not searched any more.
-            "--daysback" => {}
+            "--daysback" => all.push(format!("--daysback={}", value.unwrap_or_default())),
             "--debugstderr" | "--debugstdout" if number > 0 => {
                 all.push(format!("--log-destination={}", name.trim_start_matches("--debug")));
             }
@@ -67,16 +66,21 @@ pub(super) fn no_entries(ctx: &Context, table: &str) -> Outcome {
     Ok(1)
 }
 
+/// What versions 3 and 4 called the type of a sync.
+pub(super) fn kind(sync: &SyncListing) -> &'static str {
+    let has = |role: &str| sync.members.iter().filter(|member| member.role == role).count();
+    match (has("source"), has("target"), has("fullcopy")) {
+        (2.., _, _) => "swap",
+        (_, 0, 1..) => "fullcopy",
+        _ => "pushdelta",
+    }
+}
+
 /// `Sync: x  (pushdelta)  herd => target  (Active)`
 pub(super) fn sync_line(sync: &SyncListing, width: usize) -> String {
     let text = |column: &str| sync.columns.get(column).and_then(serde_json::Value::as_str);
     let others: Vec<&str> = sync.members.iter().skip(1).map(|member| member.db.as_str()).collect();
-    let has = |role: &str| sync.members.iter().filter(|member| member.role == role).count();
-    let kind = match (has("source"), has("target"), has("fullcopy")) {
-        (2.., _, _) => "swap",
-        (_, 0, 1..) => "fullcopy",
-        _ => "pushdelta",
-    };
+    let kind = kind(sync);
     let arrow = if kind == "swap" { "<=>" } else { "=>" };
     let target = match (text("targetgroup"), others.as_slice()) {
         (Some(group), _) => group,
@@ -144,7 +148,7 @@ mod tests {
             ("bucardo_ctl --verbose list dbs", "bucardo_ctl --verbose list dbs"),
             ("bucardo_ctl --verbose=0 status", "bucardo_ctl status"),
             ("bucardo_ctl --ctlverbose --ctlquiet ping", "bucardo_ctl --verbose --quiet ping"),
-            ("bucardo_ctl status --daysback=7 --daysback 3", "bucardo_ctl status"),
+            ("bucardo_ctl status --daysback=7 --daysback 3", "bucardo_ctl status --daysback=7 --daysback=3"),
             ("bucardo_ctl start --debugstderr=1 --debugstdout=0", "bucardo_ctl start --log-destination=stderr"),
             ("bucardo_ctl add db x host=--verbose=2", "bucardo_ctl add db x host=--verbose=2"),
         ] {

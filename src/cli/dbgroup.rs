@@ -181,7 +181,7 @@ async fn end(ctx: &Context, transaction: Transaction<'_>, told: &[String], syncs
                 message: format!("Failed to change dbgroup (sync \"{}\"): {}", detail.name, error.message),
                 ..error
             };
-            sync::validate(ctx, &detail).await.map_err(failed)?;
+            sync::validate(ctx, &transaction, &detail).await.map_err(failed)?;
         }
     }
     sync::end(ctx, transaction, agreed, told).await?;

@@ -70,7 +70,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
 }
 
 /// A count with something between its thousands.
-fn grouped(count: i64, separator: &str) -> String {
+pub(super) fn grouped(count: i64, separator: &str) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

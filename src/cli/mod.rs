@@ -45,6 +45,7 @@ mod reopen;
 mod settings;
 mod start;
 mod status;
+mod status_classic;
 mod status_detail;
 mod status_merge;
 mod stop;

@@ -135,7 +135,7 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
         },
         "queue_policy" => words::checked(name, value, words::Kind::OneOf(&["warn", "stall", "copy"])),
-        "copy_atomic_mb" | "email_hour_max" | "queue_rows_max" | "queue_mb_max" | "queue_age_max"
+        "copy_atomic_mb" | "email_hour_max" | "queue_rows_max" | "queue_mb_max" | "queue_age_max" | "worker_mb_max"
             if value.parse::<u32>().is_err() =>
         {
             Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number")))

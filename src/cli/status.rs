@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::chosen::choose;
 use super::copying::Copying;
+use super::delta::grouped;
 use super::process::Process;
-use super::status_detail;
 use super::status_merge::Merge;
 use super::targets::{Target, size, targets};
 use super::{CliError, Context, Outcome};
+use super::{status_classic, status_detail};
 use crate::catalog::conflict_history::{self, Total};
 use crate::catalog::queue::{self, OverBudget};
 use crate::catalog::runs::{self, GoatTotal, Run};
@@ -36,9 +37,40 @@ pub(super) struct SyncStatus {
     pub(super) targets: Vec<Target>,
     /// What was brought of each table.
     pub(super) tables: Vec<GoatTotal>,
+    /// Tables that stay behind while the others go on.
+    pub(super) quarantined: Vec<Quarantined>,
     /// Sources that keep more for a target than their budget allows.
     pub(super) over_budget: Vec<OverBudget>,
     pub(super) sync: SyncListing,
+}
+
+/// A table that stays behind, with where and why.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Quarantined {
+    /// Where it is read; empty: it is merged, or read at one of several.
+    source: String,
+    /// Where it stays behind.
+    db: String,
+    table: String,
+    since: Option<chrono::DateTime<chrono::Local>>,
+    why: Option<String>,
+    hint: Option<String>,
+}
+
+impl Quarantined {
+    fn of(state: &State) -> Self {
+        let State { source, db, relation, since, why, hint, .. } = state.clone();
+        Self { source, db, table: relation, since, why, hint }
+    }
+
+    /// `A -> B: quarantined table "public.t" since 12:01:07: no column "v" (what to do)`
+    pub(super) fn line(&self) -> String {
+        let place = if self.source.is_empty() { self.db.clone() } else { format!("{} -> {}", self.source, self.db) };
+        let since = self.since.map(|since| format!(" since {}", when(since))).unwrap_or_default();
+        let why = self.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let hint = self.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{place}: quarantined table \"{}\"{since}{why}{hint}", self.table)
+    }
 }
 
 /// How many conflicts a sync had, ever.
@@ -95,7 +127,7 @@ impl RunStatus {
     }
 
     /// How long it is over.
-    fn age(&self) -> Duration {
+    pub(super) fn age(&self) -> Duration {
         Duration::from_secs_f64(self.ago_seconds.unwrap_or_default())
     }
 }
@@ -154,7 +186,8 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         let tables = brought.iter().filter(|total| total.sync == sync.name).cloned().collect();
         let over_budget = queues.iter().filter(|queue| queue.sync == sync.name).cloned().collect();
         let told = status(sync, &history, in_trouble, conflicts, &states);
-        let mut told = SyncStatus { targets, merge, tables, over_budget, ..told };
+        let quarantined = states.quarantined(&told.name).map(Quarantined::of).collect();
+        let mut told = SyncStatus { targets, merge, tables, over_budget, quarantined, ..told };
         for target in &mut told.targets {
             target.live = states.of_target(&told.name, &target.target).cloned();
         }
@@ -165,15 +198,27 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     if ctx.out.is_json() {
         let dbs = states.dbs().map(|state| Place { db: &state.db, state }).collect();
         ctx.out.json(&Whole { mcp_pid: pid, dbs, syncs: &all })?;
+    } else if detailed && ctx.is_classic {
+        for sync in &all {
+            ctx.out.say(status_classic::text(sync, &process.settings.daemon.pid_file(), days_back(ctx)));
+        }
     } else if detailed {
         for sync in &all {
-            ctx.out.say(status_detail::text(sync, &process.settings.daemon.pid_file(), ctx.out.verbosity() > 0));
+            ctx.out.say(status_detail::text(
+                sync,
+                &process.settings.daemon.pid_file(),
+                ctx.out.verbosity() > 0,
+                &Style::of(ctx),
+            ));
         }
     } else {
-        if let Some(pid) = pid {
-            ctx.out.say(format!("PID of Bucardo MCP: {pid}"));
+        if ctx.is_classic {
+            ctx.out.say(status_classic::head(days_back(ctx), &ctx.control_access()?, pid));
+            ctx.out.say(status_classic::table(&all, days_back(ctx)));
+        } else {
+            pid.iter().for_each(|pid| ctx.out.say(format!("PID of Bucardo MCP: {pid}")));
+            ctx.out.say(table(&all, &Style::of(ctx)));
         }
-        ctx.out.say(table(&all));
         for (sync, queue) in all.iter().flat_map(|sync| sync.over_budget.iter().map(move |queue| (sync, queue))) {
             ctx.out.say(format!("Warning: sync {}: {}", sync.name, status_queue(queue)));
         }
@@ -187,6 +232,14 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
                 ctx.out.say(format!("{} {}: {}", sync.name, place.trim(), line(kid)));
             }
         }
+        for sync in &all {
+            sync.quarantined.iter().for_each(|table| ctx.out.say(format!("{} {}", sync.name, table.line())));
+        }
+        let connections: Vec<String> =
+            states.dbs().filter_map(|db| Some(format!("{} {}", db.db, db.connections?))).collect();
+        if states.runs && !connections.is_empty() {
+            ctx.out.say(format!("Connections: {}", connections.join(", ")));
+        }
         for db in states.stalled_dbs() {
             ctx.out.say(format!("database {}: {}", db.db, line(db)));
         }
@@ -198,6 +251,11 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// How old runs may be that `bucardo_ctl` shows, in days.
+fn days_back(ctx: &Context) -> u32 {
+    ctx.options.daysback.unwrap_or(status_classic::DAYS_BACK)
 }
 
 impl SyncStatus {
@@ -262,6 +320,7 @@ fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Confl
         targets,
         tables,
         over_budget,
+        quarantined: Vec::new(),
         sync,
     }
 }
@@ -308,13 +367,37 @@ pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(whole).to_string()
 }
 
+/// How numbers and durations look: `--tsep` and `--compress`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Style {
+    separator: String,
+    compress: bool,
+}
+
+impl Style {
+    fn of(ctx: &Context) -> Self {
+        Self { separator: ctx.options.tsep.clone().unwrap_or_default(), compress: ctx.options.compress }
+    }
+
+    /// `1,234,567` where the separator is a comma.
+    pub(super) fn count(&self, count: u64) -> String {
+        grouped(i64::try_from(count).unwrap_or(i64::MAX), &self.separator)
+    }
+
+    /// `12m 3s`, or `12m3s`.
+    pub(super) fn duration(&self, time: Duration) -> String {
+        let text = duration(time);
+        if self.compress { text.replace(' ', "") } else { text }
+    }
+}
+
 /// The time if it was today, else the whole date.
 pub(super) fn when(at: chrono::DateTime<chrono::Local>) -> String {
     let today = at.date_naive() == chrono::Local::now().date_naive();
     at.format(if today { "%H:%M:%S" } else { "%b %d, %Y %H:%M:%S" }).to_string()
 }
 
-fn table(all: &[SyncStatus]) -> String {
+fn table(all: &[SyncStatus], style: &Style) -> String {
     let any =
         |count: fn(&RunStatus) -> u64| all.iter().any(|sync| sync.good.as_ref().is_some_and(|run| count(run) > 0));
     let (truncates, conflicts) = (any(|run| run.truncates), any(|run| run.conflicts));
@@ -326,18 +409,14 @@ fn table(all: &[SyncStatus]) -> String {
     for sync in all {
         let end = |run: &Option<RunStatus>| match run.as_ref().and_then(|run| run.ended.map(|ended| (ended, run.age())))
         {
-            Some((ended, age)) => (when(ended), duration(age)),
+            Some((ended, age)) => (when(ended), style.duration(age)),
             None => ("none".to_owned(), String::new()),
         };
         let counts = sync.good.as_ref().map_or_else(String::new, |run| {
-            let mut text = format!("{}/{}", run.inserts, run.deletes);
-            if truncates {
-                text.push_str(&format!("/{}", run.truncates));
-            }
-            if conflicts {
-                text.push_str(&format!("/{}", run.conflicts));
-            }
-            text
+            let mut counts = vec![run.inserts, run.deletes];
+            counts.extend(truncates.then_some(run.truncates));
+            counts.extend(conflicts.then_some(run.conflicts));
+            counts.into_iter().map(|count| style.count(count)).collect::<Vec<_>>().join("/")
         });
         let ((good, good_age), (bad, bad_age)) = (end(&sync.good), end(&sync.bad));
         let mut cells = vec![sync.name.clone(), sync.state.clone(), good, good_age, counts, bad, bad_age];
@@ -354,4 +433,23 @@ fn table(all: &[SyncStatus]) -> String {
     let mut lines = vec![line(&rows[0], " "), rule];
     lines.extend(rows[1..].iter().map(|row| line(row, "|")));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_durations_look_as_they_are_asked_for() {
+        let plain = Style::default();
+        assert_eq!(
+            (plain.count(1_234_567), plain.duration(Duration::from_secs(723))),
+            ("1234567".into(), "12m 3s".into())
+        );
+        let style = Style { separator: ",".to_owned(), compress: true };
+        for (count, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(style.count(count), text);
+        }
+        assert_eq!(style.duration(Duration::from_secs(723)), "12m3s");
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::status::{RunStatus, SyncStatus, duration, line};
+use super::status::{RunStatus, Style, SyncStatus, line};
 
 /// Everything about one sync, between two lines; `with_tables`: also what was brought of each table.
-pub(super) fn text(status: &SyncStatus, pid_file: &Path, with_tables: bool) -> String {
+pub(super) fn text(status: &SyncStatus, pid_file: &Path, with_tables: bool, style: &Style) -> String {
     let sync = &status.sync;
     let column = |name: &str| match sync.columns.get(name) {
         None | Some(serde_json::Value::Null) => "None".to_owned(),
@@ -20,13 +20,13 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path, with_tables: bool) -> S
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
     match &status.good {
         Some(run) => {
-            row("Last good", format!("{} (time to run: {})", when(run), duration(run.took())));
-            row(&format!("Rows deleted/inserted{}", extras(run)), counts(run));
+            row("Last good", format!("{} (time to run: {})", when(run), style.duration(run.took())));
+            row(&format!("Rows deleted/inserted{}", extras(run)), counts(run, style));
         }
         None => row("Last good", "None".to_owned()),
     }
     if let Some(run) = &status.bad {
-        row("Last bad", format!("{} (time until fail: {})", when(run), duration(run.took())));
+        row("Last bad", format!("{} (time until fail: {})", when(run), style.duration(run.took())));
     }
     if let Ok(about) = std::fs::metadata(pid_file) {
         row("PID file", pid_file.display().to_string());
@@ -68,6 +68,9 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path, with_tables: bool) -> S
     for target in &status.targets {
         row("Target", target.line());
     }
+    for table in &status.quarantined {
+        row("Quarantined", table.line());
+    }
     for queue in &status.over_budget {
         row("Queue", super::status::status_queue(queue));
     }
@@ -95,9 +98,9 @@ fn extras(run: &RunStatus) -> String {
     format!("{truncates}{conflicts}")
 }
 
-fn counts(run: &RunStatus) -> String {
+fn counts(run: &RunStatus, style: &Style) -> String {
     let mut numbers = vec![run.deletes, run.inserts];
     numbers.extend((run.truncates > 0).then_some(run.truncates));
     numbers.extend((run.conflicts > 0).then_some(run.conflicts));
-    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" / ")
+    numbers.into_iter().map(|number| style.count(number)).collect::<Vec<_>>().join(" / ")
 }

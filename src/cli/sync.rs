@@ -7,14 +7,17 @@ pub(super) use super::sync_add::add;
 use super::{CliError, Context, Outcome, choose, classic, output, relgroup, strategy, uninstall, update, words};
 use crate::catalog::syncs::{self, SyncListing};
 use crate::catalog::{SyncDetail, Table, load_sync};
+use crate::pg::SqlFile;
 use crate::source;
 
-/// Checks a sync in all its databases and installs what they need; warnings are told.
+const NOTIFY: SqlFile = SqlFile::new(include_str!("../../sql/daemon/notify.sql"));
+
+/// Checks a sync in all its databases and installs what they need; warnings are told, and listeners are.
 ///
 /// # Errors
 ///
 /// Everything that was found wrong.
-pub(super) async fn validate(ctx: &Context, detail: &SyncDetail) -> Result<(), CliError> {
+pub(super) async fn validate(ctx: &Context, client: &impl GenericClient, detail: &SyncDetail) -> Result<(), CliError> {
     if let Some(problem) = &detail.problem {
         return Err(CliError::die(problem));
     }
@@ -23,10 +26,19 @@ pub(super) async fn validate(ctx: &Context, detail: &SyncDetail) -> Result<(), C
             for warning in validated.warnings {
                 ctx.out.warn(format!("Warning: {warning}"));
             }
-            Ok(())
+            tell_validated(client, &detail.name).await
         }
         Err(error) => Err(CliError::die(error.told()).maybe_hint(error.hint())),
     }
+}
+
+/// Tells whoever listens that a sync was validated; within a transaction, when that is committed.
+pub(super) async fn tell_validated(client: &impl GenericClient, sync: &SyncName) -> Result<(), CliError> {
+    let word = format!("validated_sync_{sync}");
+    // Longer names cannot be channels.
+    let own = Some(format!("bucardo_{word}")).filter(|own| own.len() < 64);
+    let told = client.query_one(NOTIFY.text(), &[&own, &"bucardo", &word]).await;
+    told.map(drop).map_err(|error| CliError::caused("Cannot tell that the sync was validated", &error))
 }
 
 /// Whether the change shall be made: not with `--dry-run`, and with `--confirm` only when the operator says so, who is
@@ -168,7 +180,7 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
     let agreed = agreed_first(ctx, &told)?;
     for name in to_check.iter().filter(|_| agreed) {
         if let Some(detail) = load_sync(&transaction, name).await? {
-            validate(ctx, &detail)
+            validate(ctx, &transaction, &detail)
                 .await
                 .map_err(|error| CliError { message: format!("Failed to update sync: {}", error.message), ..error })?;
         }

@@ -83,7 +83,7 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
     let detail = load_sync(&transaction, &SyncName::from(name.as_str())).await?;
     let agreed = sync::agreed_first(ctx, &told)?;
     if let (Some(detail), true) = (&detail, agreed) {
-        sync::validate(ctx, detail).await.map_err(failed)?;
+        sync::validate(ctx, &transaction, detail).await.map_err(failed)?;
     }
     sync::end(ctx, transaction, agreed, &told).await?;
     Ok(0)

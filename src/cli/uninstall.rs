@@ -237,7 +237,7 @@ pub(super) async fn cascade_tables(ctx: &Context, control: &Control, syncs: &[St
         let Some(detail) = load_sync(control.client(), &SyncName::from(name.as_str())).await? else { continue };
         if detail.goats.is_empty() {
             sync::forget(ctx, std::slice::from_ref(&detail)).await;
-        } else if let Err(error) = sync::validate(ctx, &detail).await {
+        } else if let Err(error) = sync::validate(ctx, control.client(), &detail).await {
             ctx.out.warn(format!("Warning: sync \"{name}\" still has triggers on these tables: {}", error.message));
         }
         details.push(detail);

@@ -1,6 +1,6 @@
 //! `validate all | names`: checks syncs in all their databases and installs what they need.
 
-use super::{CliError, Context, Outcome, customcode, relations, words};
+use super::{CliError, Context, Outcome, customcode, relations, sync, words};
 use crate::catalog::dbs::DbRow;
 use crate::catalog::goats::{self, GoatListing};
 use crate::catalog::{Control, load_syncs};
@@ -42,6 +42,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         };
         match outcome {
             Ok(validated) => {
+                sync::tell_validated(control.client(), &sync.name).await?;
                 ctx.out.say("OK");
                 validated.warnings.iter().for_each(|warning| ctx.out.warn(warning));
             }

@@ -91,6 +91,7 @@ pub(super) fn translate(name: &str, value: &str) -> Result<Vec<(&'static str, Va
         "piddir" => ("daemon.piddir", text()),
         "stopfile" => ("daemon.stopfile", text()),
         "reason_file" => ("daemon.reason_file", text()),
+        "worker_mb_max" => ("daemon.worker_mb_max", count()?),
         "host_safety_check" => {
             host_is_safe(value, "")?;
             ("daemon.host_safety_check", text())

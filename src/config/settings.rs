@@ -125,6 +125,8 @@ pub struct DaemonSettings {
     pub ready_within: Duration,
     /// Threads that do the database work.
     pub worker_threads: usize,
+    /// So many megabytes the rounds of all KIDs may take together; 0: no limit.
+    pub worker_mb_max: u32,
 }
 
 impl Default for DaemonSettings {
@@ -136,6 +138,7 @@ impl Default for DaemonSettings {
             host_safety_check: String::new(),
             ready_within: Duration::from_secs(60),
             worker_threads: 2,
+            worker_mb_max: 0,
         }
     }
 }

@@ -281,20 +281,22 @@ impl Daemon {
             Arc::new(SourcePurger::new(self.access.clone(), syncs.clone(), Arc::clone(&conflicts), &self.settings));
         let mailer = Arc::new(Mailer::start(workers.handle(), &self.settings, &host(), Arc::clone(&board)));
         let voices = Voices { log: self.log.clone(), mailer: Arc::clone(&mailer) };
+        let replicator = SyncReplicator::new(syncs.clone(), activity, conflicts);
+        replicator.desks().change(&self.settings);
         let catalog = ControlDatabase::new(
             self.access.clone(),
             self.layers.clone(),
             voices,
-            syncs.clone(),
+            syncs,
             Arc::clone(&listeners),
             Arc::clone(&purger),
-            numbers,
+            (numbers, replicator.desks()),
         );
         let mcp = Mcp::new(McpConfig {
             settings: policy::Settings { supervision: self.settings.supervision, schedule: self.settings.schedule },
             workers: Workers::new(workers.handle().clone()),
             catalog: Arc::new(catalog),
-            replicator: Arc::new(SyncReplicator::new(syncs, activity, conflicts)),
+            replicator: Arc::new(replicator),
             purger,
             board: Arc::clone(&board),
             ready,

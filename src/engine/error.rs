@@ -18,6 +18,16 @@ pub enum RoundError {
         /// Why.
         source: ConnectError,
     },
+    /// All sessions that a database may have are taken.
+    #[error(
+        "there is no room for one more connection to database \"{db}\", which may have {limit} at a time (sourcelimit, targetlimit)"
+    )]
+    NoRoom {
+        /// The database.
+        db: DbName,
+        /// How many there may be.
+        limit: usize,
+    },
     /// A statement failed.
     #[error("{what} failed on database \"{db}\"")]
     Sql {
@@ -182,7 +192,8 @@ impl RoundError {
             Self::Connect { source, .. } => source.failure(),
             Self::Sql { source, .. } => classify(source),
             Self::Join { source, .. } => source.failure(),
-            Self::Fenced { .. }
+            Self::NoRoom { .. }
+            | Self::Fenced { .. }
             | Self::Restless { .. }
             | Self::SnapshotLost { .. }
             | Self::Spool { .. }
@@ -248,6 +259,7 @@ impl RoundError {
     pub(super) fn db(&self) -> Option<&DbName> {
         match self {
             Self::Connect { db, .. }
+            | Self::NoRoom { db, .. }
             | Self::Sql { db, .. }
             | Self::Fenced { db }
             | Self::NotInstalled { db, .. }
@@ -274,6 +286,9 @@ impl RoundError {
     fn hint(&self, sync: &str) -> Option<String> {
         match self {
             Self::Connect { source, .. } => source.hint(),
+            Self::NoRoom { db, limit } => Some(format!(
+                "the round needs more than {limit}; raise sourcelimit or targetlimit: bucardo update db {db} …, then: bucardo reload"
+            )),
             Self::NotInstalled { .. } => Some(format!("run: bucardo validate {sync}")),
             Self::NoPosition { .. } => Some(format!(
                 "run: bucardo validate {sync}; if the database was made anew, have it copied: bucardo update sync {sync} onetimecopy=1 && bucardo validate {sync} && bucardo reload sync {sync}"

@@ -7,9 +7,9 @@
 //! sync's own timer does, so each one connects anew, and tables need no key.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use bucardo_actors::model::{Fault, Pair, Reason, RoundReport};
+use bucardo_actors::model::{Fault, Pair, Quarantined, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -70,7 +70,13 @@ impl CopySession {
             let drift = Drift::of(&error).filter(|drift| !drift.by_statement && !is_last);
             let Some(Drift { table, why, .. }) = drift else { return Err(error) };
             tracing::warn!(kid = %id, table, why, "quarantined table: it is not copied, the others are");
-            quarantined.push(format!("quarantined table \"{table}\": {why}"));
+            quarantined.push(Quarantined {
+                relation: table.clone(),
+                is_sequence: false,
+                db: id.target.clone(),
+                since: Some(SystemTime::now()),
+                why,
+            });
             without.push(table);
         }
     }

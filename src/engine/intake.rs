@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
 use tokio_postgres::{CopyInSink, Statement};
 
+use super::desk;
 use super::error::RoundError;
 use super::site::Site;
 
@@ -61,6 +62,9 @@ impl<'a> Intake<'a> {
         if self.piece.len() + row.len() > PIECE_BYTES && !self.piece.is_empty() {
             self.flush().await?;
             self.piece.reserve(PIECE_BYTES);
+        }
+        if row.len() > PIECE_BYTES {
+            desk::wide_row(row.len());
         }
         while row.len() >= PIECE_BYTES {
             self.feed(row.split_to(PIECE_BYTES)).await?;

@@ -7,6 +7,7 @@ mod batch;
 mod begin;
 mod check;
 mod copy;
+mod desk;
 mod drift;
 mod error;
 mod follow;
@@ -28,6 +29,7 @@ mod site;
 mod step;
 mod table;
 
+pub use desk::{Host, Seat, hosted};
 pub use error::RoundError;
 pub use follow::FollowSession;
 pub use fullcopy::CopySession;

@@ -101,7 +101,7 @@ impl PairSession {
             let error = match round.run(asked).await {
                 Ok(Ended::Done(report)) => {
                     self.session = Some(session);
-                    return Ok(RoundReport { quarantined: self.quarantine.told(), ..report });
+                    return Ok(RoundReport { quarantined: self.quarantine.told(&self.id.target), ..report });
                 }
                 Ok(Ended::Again(table)) => {
                     tracing::info!(kid = %self.id, table, "the definition of the table changed, the round starts over");

@@ -12,9 +12,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 
-use bucardo_actors::model::{Pair, Reason};
+use bucardo_actors::model::{DbName, Pair, Quarantined, Reason};
 
 use super::drift::Drift;
 use super::error::RoundError;
@@ -107,14 +107,27 @@ impl Quarantine {
         self.tables.values().any(|aside| aside.state != State::Kept || aside.is_reworded)
     }
 
-    /// One sentence for each table and sequence.
-    pub(super) fn told(&self) -> Vec<String> {
-        let tables = self.tables.iter().filter(|(_, aside)| !aside.is_left).map(|(table, aside)| {
-            let since = aside.since.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S");
-            format!("quarantined table \"{table}\" since {since}: {}", aside.why)
+    /// Nothing stays behind that is told of.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.values().all(|aside| aside.is_left) && self.sequences.is_empty()
+    }
+
+    /// The tables and sequences, as they are told of; they stay behind at `db`.
+    pub(super) fn told(&self, db: &DbName) -> Vec<Quarantined> {
+        let tables = self.tables.iter().filter(|(_, aside)| !aside.is_left).map(|(table, aside)| Quarantined {
+            relation: table.clone(),
+            is_sequence: false,
+            db: db.clone(),
+            since: Some(aside.since.into()),
+            why: aside.why.clone(),
         });
-        let sequences =
-            self.sequences.iter().map(|(sequence, (why, _))| format!("quarantined sequence \"{sequence}\": {why}"));
+        let sequences = self.sequences.iter().map(|(sequence, (why, _))| Quarantined {
+            relation: sequence.clone(),
+            is_sequence: true,
+            db: db.clone(),
+            since: None,
+            why: why.clone(),
+        });
         tables.chain(sequences).collect()
     }
 

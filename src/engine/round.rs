@@ -382,7 +382,7 @@ impl Round<'_> {
             return Vec::new();
         }
         // What lacks changes of one table has a part only.
-        let lacks_some = !self.quarantine.told().is_empty();
+        let lacks_some = !self.quarantine.is_empty();
         let extent = if lacks_some && extent == Extent::Whole { Extent::Part } else { extent };
         if lacks_some && extent == Extent::Nothing {
             return Vec::new();

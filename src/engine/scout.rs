@@ -63,13 +63,17 @@ impl Scout {
         tables: &[Sql],
         sequences: &[Sql],
     ) -> Result<Self, RoundError> {
+        // Where there is no room for one more session, it goes without.
         let dial = async || {
-            let site = Site::of(sync, &source.db, name).await?;
+            let site = match Site::spare(sync, &source.db, name).await {
+                Err(RoundError::NoRoom { .. }) => return Ok(None),
+                site => site?,
+            };
             site.run("setting up the session", SESSION_SOURCE.text()).await?;
-            Ok::<_, RoundError>(site)
+            Ok::<_, RoundError>(Some(site))
         };
-        let site = if tables.len() + sequences.len() > PIECE { Some(dial().await?) } else { None };
-        let helper = if tables.len() > HALVED_MIN { Some(dial().await?) } else { None };
+        let site = if tables.len() + sequences.len() > PIECE { dial().await? } else { None };
+        let helper = if tables.len() > HALVED_MIN && site.is_some() { dial().await? } else { None };
         let asking = site.as_ref().unwrap_or(source);
         let prepare = |branches: &[Sql]| {
             let pieces = branches.chunks(PIECE).map(|piece| Sql::join(piece.iter().cloned(), "\nUNION ALL\n"));

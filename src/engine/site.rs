@@ -9,10 +9,11 @@ use tokio_postgres::CopyOutStream;
 use bucardo_actors::model::DbName;
 use bucardo_actors::ports::Watch;
 
+use super::desk::{self, Seat};
 use super::error::RoundError;
 use super::intake::{Intake, WIDE_BYTES};
 use crate::catalog::SyncDetail;
-use crate::pg::{Access, Connection, connect};
+use crate::pg::{Connection, connect};
 
 /// After so much, whoever counts what moves is told.
 const TOLD_BYTES: u64 = 64 * 1024;
@@ -25,20 +26,38 @@ const STOPS_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Site {
     pub(super) db: DbName,
     pub(super) conn: Connection,
+    /// Given back when the connection is closed.
+    _seat: Option<Box<dyn Seat>>,
 }
 
 impl Site {
-    /// Connects a database of the sync.
+    /// Connects a database of the sync: a session that the round cannot do without.
     pub(super) async fn of(sync: &SyncDetail, db: &DbName, application_name: &str) -> Result<Self, RoundError> {
+        Self::with(sync, db, application_name, desk::seat(db)?).await
+    }
+
+    /// The same, for a session that only makes it quicker: fails where there is no room for one more.
+    pub(super) async fn spare(sync: &SyncDetail, db: &DbName, application_name: &str) -> Result<Self, RoundError> {
+        Self::with(sync, db, application_name, desk::spare(db)?).await
+    }
+
+    async fn with(
+        sync: &SyncDetail,
+        db: &DbName,
+        application_name: &str,
+        seat: Option<Box<dyn Seat>>,
+    ) -> Result<Self, RoundError> {
         let Some(found) = sync.db(db) else {
             return Err(RoundError::NotInstalled { what: format!("sync \"{}\"", sync.name), db: db.clone() });
         };
-        Self::open(db, &found.access, application_name).await
-    }
-
-    async fn open(db: &DbName, access: &Access, application_name: &str) -> Result<Self, RoundError> {
-        match connect(access, application_name).await {
-            Ok(conn) => Ok(Self { db: db.clone(), conn }),
+        match connect(&found.access, application_name).await {
+            Ok(conn) => {
+                let mut seat = seat;
+                if let Some(seat) = &mut seat {
+                    seat.taken(conn.backend_pid());
+                }
+                Ok(Self { db: db.clone(), conn, _seat: seat })
+            }
             Err(source) => Err(RoundError::Connect { db: db.clone(), source }),
         }
     }

@@ -23,6 +23,12 @@ const SESSION: SqlFile = SqlFile::new(include_str!("../../sql/pg/session.sql"));
 ///
 /// [`ConnectError`], with every host that was tried.
 pub async fn connect(access: &Access, application_name: &str) -> Result<Connection, ConnectError> {
+    let mut connection = open(access, application_name).await?;
+    connection.count(access);
+    Ok(connection)
+}
+
+async fn open(access: &Access, application_name: &str) -> Result<Connection, ConnectError> {
     let resolved = resolve(access, application_name)?;
     let connector = tls::connector(resolved.ssl, &resolved.certificates)?;
     let mut places: Vec<&Place> = resolved.places.iter().collect();

@@ -16,6 +16,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
+use super::Access;
+use super::census::Counted;
+
 /// A cancel request is a courtesy; it is not waited for longer than this.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 
@@ -67,6 +70,7 @@ pub struct Connection {
     gate: Arc<Gate>,
     server: Server,
     tls: MakeRustlsConnect,
+    counted: Option<Counted>,
 }
 
 impl Connection {
@@ -81,7 +85,12 @@ impl Connection {
         let end = End { inbox: Arc::clone(&inbox), _closed: closed.clone().drop_guard() };
         let gate = Arc::<Gate>::default();
         let driver = tokio::spawn(drive(driver, Arc::clone(&gate), end)).abort_handle();
-        Self { client, driver, inbox, closed, gate, server: Server::default(), tls }
+        Self { client, driver, inbox, closed, gate, server: Server::default(), tls, counted: None }
+    }
+
+    /// Counts it among the open sessions of its database, for as long as it is there.
+    pub(super) fn count(&mut self, access: &Access) {
+        self.counted = Some(Counted::new(access));
     }
 
     pub(super) fn know(&mut self, server: Server) {

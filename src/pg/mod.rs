@@ -2,6 +2,7 @@
 //! Knows the meaning of no table.
 
 mod access;
+mod census;
 mod classify;
 mod connect;
 mod connect_error;
@@ -15,6 +16,7 @@ mod sql;
 mod tls;
 
 pub use access::Access;
+pub use census::open_sessions;
 pub use classify::{cause, causes, classify, is_lost};
 pub use connect::connect;
 pub use connect_error::ConnectError;

@@ -4,6 +4,7 @@
 //! other, unless the sync limits how many are in a round. The bits live here and not in the KIDs, so work that a failed KID leaves behind is not forgotten.
 
 mod steer;
+mod tell;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,18 +14,18 @@ use actix::prelude::*;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::agenda::{Agenda, Over};
+use crate::agenda::Agenda;
 use crate::board::{ActorId, Board, Doing};
 use crate::dbs::reached_by;
 use crate::kid::Kid;
 use crate::lifeline::Lifeline;
 use crate::mcp::Mcp;
 use crate::messages::{Brake, ChildExited, DbBack, Look, Rest, RoundEnded, RunRound, Undone};
-use crate::model::{Cause, DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan, Work};
+use crate::model::{Cause, DbName, KidId, Reason, SyncName, SyncPlan, Work};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::{Answer, Outbox};
 use crate::policy::{Exit, Settings, Verdict};
-use crate::ports::{Notice, OpenRun, Replicator, RunRecord};
+use crate::ports::{Notice, Replicator};
 use crate::runs::Runs;
 use crate::work::Workers;
 
@@ -35,10 +36,6 @@ pub(crate) struct Shared {
     pub(crate) board: Arc<Board>,
     pub(crate) outbox: Outbox,
 }
-
-/// A run that lasts so long is shown in the run history while it goes on. Shorter ones nobody could read in time, and
-/// most rounds are much shorter.
-const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
 /// The KID that merges the sources of a sync.
 fn merge_of(plan: &SyncPlan) -> KidId {
@@ -65,9 +62,13 @@ pub struct Ctl {
     showing: Option<SpawnHandle>, // looks for runs that last, while there are any
     told: Option<Instant>,        // when SyncDone was last told
     untold: Option<SpawnHandle>,  // SyncDone is to be told then
-    away: BTreeSet<DbName>,       // sources that the last merge did without
-    stalled: bool,                // that a KID is stalled was told
-    leaving: bool,                // there are no more kicks for it
+    aside: BTreeSet<KidId>,       // some of their tables stay behind
+    brought: BTreeSet<DbName>,    // have what was due, which is to be told
+    told_brought: Option<Instant>,
+    untold_brought: Option<SpawnHandle>,
+    away: BTreeSet<DbName>, // sources that the last merge did without
+    stalled: bool,          // that a KID is stalled was told
+    leaving: bool,          // there are no more kicks for it
     asked_to_rest: bool,
     mcp: Addr<Mcp>,
     life: Lifeline<SyncName>,
@@ -93,6 +94,10 @@ impl Ctl {
             kids,
             mcp,
             away: BTreeSet::new(),
+            aside: BTreeSet::new(),
+            brought: BTreeSet::new(),
+            told_brought: None,
+            untold_brought: None,
             runs: Runs::default(),
             stopping: false,
             leaving: false,
@@ -180,82 +185,6 @@ impl Ctl {
         }
     }
 
-    /// Has the run history show the runs that last, until no round is under way.
-    fn show_runs(&mut self, ctx: &mut Context<Self>) {
-        if self.showing.is_some() {
-            return;
-        }
-        self.showing = Some(ctx.run_interval(SHOWN_AFTER, |ctl, ctx| {
-            let board = &ctl.shared.board;
-            let doing = |kid: &KidId| {
-                let step = board.get(&ActorId::Kid(kid.clone())).map(|snapshot| snapshot.step);
-                step.filter(|step| !step.is_empty()).unwrap_or_else(|| "Started".to_owned())
-            };
-            let lasting = ctl.runs.lasting(SHOWN_AFTER, doing, Instant::now());
-            ctl.show_run(lasting);
-            if !ctl.runs.under_way() {
-                ctl.showing.take().map(|showing| ctx.cancel_future(showing));
-            }
-        }));
-    }
-
-    fn show_run(&self, runs: impl IntoIterator<Item = OpenRun>) {
-        runs.into_iter().for_each(|run| self.shared.outbox.show(run));
-    }
-
-    fn record(&self, records: impl IntoIterator<Item = RunRecord>) {
-        records.into_iter().for_each(|record| self.shared.outbox.record(record));
-    }
-
-    /// Answers kicks that got their rounds. Who asked hears at once, and can then read the run history; others are
-    /// told once in a while, as a busy sync has hundreds of rounds a second.
-    fn done(&mut self, over: Over<Answer>, ctx: &mut Context<Self>) {
-        let (now, gap) = (Instant::now(), self.settings.schedule.tell_every);
-        if !over.asked.is_empty() {
-            let records = self.runs.take_all(now);
-            self.record(records);
-            over.asked.into_iter().for_each(Answer::done);
-            over.unasked.into_iter().for_each(Answer::forgo);
-            self.told = Some(now);
-        } else if !over.unasked.is_empty() && self.untold.is_none() {
-            over.unasked.into_iter().for_each(Answer::forgo);
-            let wait = self.told.map_or(Duration::ZERO, |told| gap.saturating_sub(now.duration_since(told)));
-            if wait.is_zero() {
-                self.tell_done();
-            } else {
-                self.untold = Some(ctx.run_later(wait, |ctl, ctx| {
-                    ctl.tell_done();
-                    ctl.rest(ctx);
-                }));
-            }
-        } else {
-            over.unasked.into_iter().for_each(Answer::forgo);
-        }
-    }
-
-    /// Answers kicks that do not get their rounds; those that nobody asked for with one answer.
-    fn killed(over: Over<Answer>) {
-        let one = usize::from(over.asked.is_empty());
-        over.unasked.into_iter().skip(one).for_each(Answer::forgo);
-        drop(over.asked); // dropped: SyncKill
-    }
-
-    fn tell_done(&mut self) {
-        self.untold = None;
-        self.told = Some(Instant::now());
-        self.shared.outbox.tell(Notice::SyncDone(self.plan.name.clone()));
-    }
-
-    fn flush_later(&mut self, ctx: &mut Context<Self>) {
-        if self.runs.waiting() && self.flush.is_none() {
-            self.flush = Some(ctx.run_later(self.settings.schedule.run_max, |ctl, _| {
-                ctl.flush = None;
-                let records = ctl.runs.take_all(Instant::now());
-                ctl.record(records);
-            }));
-        }
-    }
-
     /// Looks at the sync now and then although nobody kicks: a lost notification must not cost more than that.
     fn set_check(&mut self, ctx: &mut Context<Self>) {
         if let Some(old) = self.check.take() {
@@ -292,23 +221,6 @@ impl Ctl {
         });
     }
 
-    /// Tells of sources that a merge has lost or found again; true if there are any.
-    fn note_away(&mut self, kid: &KidId, report: &RoundReport) -> bool {
-        for (db, why) in report.away.iter().filter(|(db, _)| !self.away.contains(db)) {
-            warn!(%kid, %db, error = why, "the database is away, the others are merged without it");
-        }
-        let now: BTreeSet<DbName> = report.away.iter().map(|(db, _)| db.clone()).collect();
-        for (db, why) in &report.away {
-            self.shared.lost(db, &Fault::transient(why.clone()).at(db.clone()).because(Cause::Away), None);
-        }
-        for db in self.away.difference(&now) {
-            info!(%kid, %db, "the database is back");
-        }
-        let differs = self.away != now;
-        self.away = now;
-        differs
-    }
-
     fn remove_kid(&mut self, kid: &KidId, ctx: &mut Context<Self>) {
         self.kids.stop(kid, self.settings.schedule.grace);
         let over = self.agenda.remove(kid);
@@ -316,7 +228,7 @@ impl Ctl {
         self.show_run(open);
         self.record(record);
         self.done(over, ctx);
-        self.shared.board.remove(&ActorId::Kid(kid.clone()));
+        self.shared.board.remove_kid(kid);
     }
 
     fn wind_down(&mut self, grace: Duration, ctx: &mut Context<Self>) {
@@ -419,6 +331,11 @@ impl Parent<KidId> for Ctl {
             self.record(records);
             self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.fail(state, Some(fault), after));
         }
+        if self.agenda.has(kid) {
+            for db in self.written_by(kid, &[]) {
+                self.shared.outbox.tell(Notice::TargetKill(kid.sync.clone(), db));
+            }
+        }
         // Who asked and hears of it can read in the run history why.
         Self::killed(over);
         self.grant(ctx);
@@ -475,10 +392,12 @@ impl Handler<RoundEnded> for Ctl {
         let at_once = recovered || report.copied || comes_or_goes;
         let run_max = if at_once { Duration::ZERO } else { self.settings.schedule.run_max };
         let record = self.runs.ended(&kid, &report, self.agenda.idle(&kid), run_max, Instant::now());
+        self.note_quarantine(&kid, &report);
         self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| {
             snapshot.enter(Doing::Idle);
             snapshot.succeed(&report);
         });
+        self.brought(&kid, &report, ctx);
         self.grant(ctx);
         self.record(record);
         self.done(over, ctx);

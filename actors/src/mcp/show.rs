@@ -64,7 +64,7 @@ fn is_news(told: &Snapshot, now: &Snapshot, age: Duration) -> bool {
     let works = |snapshot: &Snapshot| matches!(snapshot.state, Doing::Running | Doing::Idle);
     let state = told.state != now.state && !(works(told) && works(now));
     let rest = (&told.fault, told.next_try) != (&now.fault, now.next_try) || told.aside() != now.aside();
-    let work = told.state != now.state || told.step != now.step;
+    let work = told.state != now.state || told.step != now.step || told.connections != now.connections;
     state || rest || (work && age >= WORK_EVERY)
 }
 
@@ -80,7 +80,13 @@ impl Mcp {
 
     fn show_changes(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        let changes = self.show.changes(self.shared.board.all(), now);
+        let mut board = self.shared.board.all();
+        for (db, connections) in self.shared.replicator.connections() {
+            if let Some(snapshot) = board.get_mut(&ActorId::Db(db)) {
+                snapshot.connections = Some(connections);
+            }
+        }
+        let changes = self.show.changes(board, now);
         if changes.is_empty() {
             return;
         }

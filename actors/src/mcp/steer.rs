@@ -1,18 +1,21 @@
 //! What operators and listeners ask of the MCP.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use tracing::{info, warn};
 
 use super::Mcp;
 use super::lease::After;
+use super::syncs::Entry;
 use crate::board::{ActorId, Doing};
 use crate::health::ask;
 use crate::messages::{
-    Brake, ControlHeard, DbBack, Kick, KickDb, Look, McpPing, PingActor, Reload, ReloadConfig, ReloadSync, Rest, Retry,
-    SetState, Undone, Wish,
+    Brake, CheckDb, ControlHeard, DbBack, Kick, KickDb, Look, McpPing, PingActor, Reload, ReloadConfig, ReloadSync,
+    Rest, Retry, SetState, StopVac, Undone, Wish,
 };
 use crate::model::{DbName, Reason, SyncName};
-use crate::nursery::Parent;
+use crate::nursery::{Parent, Standing};
 use crate::outbox::Answer;
 use crate::ports::Notice;
 use crate::vac::TheVac;
@@ -129,6 +132,35 @@ impl Handler<KickDb> for Mcp {
     }
 }
 
+impl Handler<CheckDb> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, check: CheckDb, ctx: &mut Context<Self>) {
+        let uses = |entry: &&Entry| entry.active() && entry.plan.dbs().any(|db| *db == check.db);
+        let names: Vec<SyncName> = self.syncs.values().filter(uses).map(|entry| entry.plan.name.clone()).collect();
+        info!(db = %check.db, syncs = names.len(), "somebody says that the database does not answer, its syncs are looked at");
+        names.into_iter().for_each(|name| self.kick(name, Reason::Check, ctx));
+    }
+}
+
+impl Handler<StopVac> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, _: StopVac, ctx: &mut Context<Self>) {
+        if self.vac.get(&TheVac).is_none() {
+            return;
+        }
+        let again = self.settings.supervision.vac.ping.every;
+        info!(?again, "VAC is stopped, and starts anew after a while");
+        self.vac.stop(&TheVac, Duration::ZERO);
+        ctx.run_later(again, |mcp, ctx| {
+            if mcp.ending.is_none() && mcp.vac.standing(&TheVac) == Standing::Absent {
+                Parent::<TheVac>::start_child(mcp, &TheVac, ctx);
+            }
+        });
+    }
+}
+
 impl Handler<Rest> for Mcp {
     type Result = ();
 
@@ -230,7 +262,7 @@ impl Handler<PingActor> for Mcp {
                     ctl.do_send(ping);
                 }
             }
-            ActorId::Db(_) => {}
+            ActorId::Db(_) | ActorId::Table(_) => {}
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::model::{Intent, Reason, SyncName, SyncPlan};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::Answer;
 use crate::plan;
-use crate::policy::{Exit, Verdict};
+use crate::policy::{Exit, Settings, Verdict};
 use crate::ports::Notice;
 
 /// A sync as the MCP knows it.
@@ -217,10 +217,15 @@ impl Mcp {
         }
     }
 
+    /// What holds for a sync.
+    fn settings_of(&self, plan: &SyncPlan) -> Arc<Settings> {
+        plan.settings.as_ref().map_or_else(|| Arc::clone(&self.settings), |own| Arc::new(**own))
+    }
+
     fn replan(&mut self, name: &SyncName, renew: bool) {
         let (Some(entry), Some(ctl)) = (self.syncs.get(name), self.ctls.get(name)) else { return };
         if let Ok(kids) = plan::kids(&entry.plan) {
-            ctl.do_send(Replan { plan: entry.plan.clone(), kids, settings: Arc::clone(&self.settings), renew });
+            ctl.do_send(Replan { plan: entry.plan.clone(), kids, settings: self.settings_of(&entry.plan), renew });
         }
     }
 
@@ -312,11 +317,13 @@ impl Parent<SyncName> for Mcp {
     fn give_birth(&mut self, name: &SyncName, life: Lifeline<SyncName>, ctx: &mut Context<Self>) -> Addr<Ctl> {
         let mcp = ctx.address();
         let held = self.held();
-        let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.settings));
+        let shared = Arc::clone(&self.shared);
+        let usual = Arc::clone(&self.settings);
         let outbox = self.shared.outbox.clone();
         // Only syncs in the map are started; an empty plan would have no KIDs.
         let entry = self.syncs.entry(name.clone()).or_insert_with(|| Entry::new(SyncPlan::inactive(name.clone())));
         let kids = plan::kids(&entry.plan).unwrap_or_default();
+        let settings = entry.plan.settings.as_ref().map_or(usual, |own| Arc::new(**own));
         let brake = Brake { paused: entry.paused, held };
         let ctl = Ctl::new(life, shared, settings, entry.plan.clone(), kids, brake, mcp).start();
         let crashed = std::mem::take(&mut entry.crashed);

@@ -3,7 +3,7 @@
 use super::{Play, Rig, SECOND, kid, plan, story};
 use crate::board::{ActorId, Doing};
 use crate::messages::{
-    ControlHeard, McpPing, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, StopFileFound, Wish,
+    ControlHeard, McpPing, PurgeNow, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, StopFileFound, Wish,
 };
 use crate::model::{Fault, Intent, Reason};
 use crate::policy::{Exit, Settings};
@@ -452,5 +452,26 @@ fn reloads_and_the_end_are_told_as_phases() {
         let phases: Vec<String> = world.log_of("phase").into_iter().map(|(_, event)| event).collect();
         let reload = ["phase Reloading", "phase Reloaded"];
         assert_eq!(phases, [reload[0], reload[1], reload[0], reload[1], "phase Stopping"]);
+    });
+}
+
+/// What a source keeps for the targets of a paused sync is no fault of theirs.
+#[test]
+fn who_purges_knows_which_syncs_are_paused() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"]), plan("t", &["c"])]).await;
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Pause });
+        world.until_seen("notice Paused", 1).await;
+        world.forget();
+        rig.mcp.do_send(PurgeNow);
+        world.until_seen("purge", 1).await;
+        assert_eq!(world.count("paused {\"s\"}"), 1, "{:?}", world.log());
+        rig.mcp.do_send(SetState { sync: "s".into(), wish: Wish::Resume });
+        world.until_seen("notice Resumed", 1).await;
+        world.forget();
+        rig.mcp.do_send(PurgeNow);
+        world.until_seen("purge", 1).await;
+        assert_eq!(world.count("paused"), 0);
+        rig.stop().await;
     });
 }

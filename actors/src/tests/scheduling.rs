@@ -39,6 +39,8 @@ fn a_slow_target_does_not_delay_another() {
         assert_eq!((world.now(), world.count("end b")), (start, 0));
         // All five wait for b. The first for the round that runs, the others for the next.
         assert_eq!(world.count("notice SyncDone"), 0);
+        assert!(world.count("notice TargetDone(\"s\", \"c\")") > 0, "who waits for c hears of it");
+        assert_eq!(world.count("notice TargetDone(\"s\", \"b\")"), 0);
         world.until_seen("notice SyncDone", 2).await;
         world.pass(60 * SECOND).await;
         assert!(world.count("notice SyncDone") <= 5 && world.count("notice SyncKill") == 0);
@@ -109,6 +111,7 @@ fn every_kick_is_answered_once() {
         assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
         assert_eq!(world.count("end b"), 1, "it waited for the slow one");
         assert_eq!(rig.ask("s").await, "notice SyncKill(\"s\")");
+        assert_eq!(world.count("notice TargetKill(\"s\", \"b\")"), 1, "it was b");
         world.until_seen("end b", 2).await;
         assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
         assert_eq!(rig.ask("nosuch").await, "notice SyncError(\"nosuch\")");

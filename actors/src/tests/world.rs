@@ -1,6 +1,6 @@
 //! The scripted ports, and the log of what happened when.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -304,11 +304,18 @@ impl Replicator for Ports {
         let (world, used) = (Arc::clone(&self.world), Arc::clone(&self.world.kept));
         Box::new(ScriptedRounds { world, _used: used, kid: kid.clone() })
     }
+
+    fn connections(&self) -> BTreeMap<DbName, usize> {
+        BTreeMap::new()
+    }
 }
 
 impl Purger for Ports {
-    fn purge(&self, _: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
+    fn purge(&self, _: Watch, paused: BTreeSet<SyncName>) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
         self.world.note("purge");
+        if !paused.is_empty() {
+            self.world.note(format!("paused {paused:?}"));
+        }
         let play = self.world.with(|script| script.purges.pop_front());
         Box::pin(async move { play.unwrap_or(Ok(PurgeReport::default())) })
     }

@@ -47,7 +47,7 @@ pub(super) async fn run(ctx: &Context, txn: Transaction<'_>, changes: &[Change])
     let agreed = sync::agreed_first(ctx, &[])?;
     if agreed {
         for detail in &touched {
-            sync::validate(ctx, detail).await.map_err(|error| CliError {
+            sync::validate(ctx, &txn, detail).await.map_err(|error| CliError {
                 message: format!("Nothing was changed: sync \"{}\" cannot run: {}", detail.name, error.message),
                 ..error
             })?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use bucardo_actors::board::ActorId;
+use bucardo_actors::board::{ActorId, TableId};
 use bucardo_actors::model::DbName;
 use chrono::{DateTime, Local};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -115,6 +115,7 @@ impl Writer {
         let what = match (&trouble.who.1, trouble.stalled) {
             (Some(_), _) => "is away",
             (None, true) => "is stalled",
+            (None, false) if matches!(trouble.who.0, ActorId::Table(_)) => "is quarantined",
             (None, false) => "keeps failing",
         };
         self.alert(at, &format!("{} {what}", name(&trouble.who)), text)
@@ -124,6 +125,7 @@ impl Writer {
         let sync = match &who.0 {
             ActorId::Kid(kid) => &kid.sync,
             ActorId::Ctl(sync) => sync,
+            ActorId::Table(table) => &table.kid.sync,
             _ => return,
         };
         line(text, "More", &format!("bucardo status {sync}"));
@@ -171,6 +173,9 @@ fn name((id, db): &(ActorId, Option<DbName>)) -> String {
         ActorId::Vac => "Bucardo VAC".to_owned(),
         ActorId::Ctl(sync) => format!("Bucardo controller for \"{sync}\""),
         ActorId::Db(db) => format!("Bucardo database \"{db}\""),
+        ActorId::Table(TableId { kid, db, relation }) => {
+            format!("Bucardo table \"{relation}\" of \"{}\" on \"{db}\"", kid.sync)
+        }
         ActorId::Kid(kid) => format!("Bucardo kid for \"{}\" ({})", kid.sync, work(kid)),
     };
     match db {

@@ -65,8 +65,12 @@ impl Watcher {
         let mut news = Vec::new();
         self.known.retain(|who, known| {
             let over = !troubles.contains_key(who);
-            // One that is gone from the board is neither well nor ill.
-            if over && known.told > Told::Nothing && board.contains_key(&who.0) {
+            // One that is gone from the board is neither well nor ill; but a table that is back is gone from there.
+            let is_there = match &who.0 {
+                ActorId::Table(table) => board.contains_key(&ActorId::Kid(table.kid.clone())),
+                id => board.contains_key(id),
+            };
+            if over && known.told > Told::Nothing && is_there {
                 news.push(News::Recovered { who: who.clone(), since: known.since });
             }
             !over

@@ -32,6 +32,7 @@ use workers::{Crew, Holder};
 
 use super::apply::{self, Applied};
 use super::batch::{Batch, Look};
+use super::desk;
 use super::error::RoundError;
 use super::hearsay::Extent;
 use super::onward;
@@ -77,7 +78,9 @@ pub(super) async fn run(
     let sizes = plan::sizes(&round.session.source, &begun.tables).await?;
     let bytes: i64 = sizes.iter().map(|size| size.bytes).sum();
     // A lock that the sync asks for is held by one transaction.
-    let is_small = bytes < round.sync.copy.atomic_bytes || round.sync.lock.is_some();
+    // In pieces it takes two more sessions of the source, and one more of the target.
+    let has_room = desk::may_have(&round.id.source, 3) && desk::may_have(&round.id.target, 2);
+    let is_small = bytes < round.sync.copy.atomic_bytes || round.sync.lock.is_some() || !has_room;
     if held.copy_request >= 0 && is_small {
         return whole(round, held, look, &begun).await;
     }

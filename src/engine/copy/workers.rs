@@ -182,6 +182,8 @@ impl<'a> Crew<'a> {
     async fn work(&self, number: usize) -> Result<(), RoundError> {
         let hand = match self.hand(number).await {
             Ok(hand) => hand,
+            // As the limits of the databases want it.
+            Err(RoundError::NoRoom { .. }) if number > 0 => return Ok(()),
             Err(error @ RoundError::Connect { .. }) if number > 0 => {
                 let (kid, cause) = (self.id, causes(&error));
                 tracing::info!(%kid, cause, "the copy goes on with fewer connections");
@@ -234,8 +236,11 @@ impl<'a> Crew<'a> {
 
     async fn hand(&self, number: usize) -> Result<Hand, RoundError> {
         let name = format!("bucardo KID {} copy {number}", self.id);
-        let (source, target) =
-            tokio::try_join!(Site::of(self.sync, &self.id.source, &name), Site::of(self.sync, &self.id.target, &name))?;
+        let open = async |db| match number {
+            0 => Site::of(self.sync, db, &name).await,
+            _ => Site::spare(self.sync, db, &name).await,
+        };
+        let (source, target) = tokio::try_join!(open(&self.id.source), open(&self.id.target))?;
         target.run("setting up the session", SESSION).await?;
         let prepare = async |sql: &SqlFile| {
             target.conn.prepare(sql.text()).await.map_err(target.failed("preparing the journal of the copy"))

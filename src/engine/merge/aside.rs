@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Utc};
 
-use bucardo_actors::model::{DbName, SyncName};
+use bucardo_actors::model::{DbName, Quarantined, SyncName};
 
 use crate::engine::drift::Drift;
 
@@ -203,14 +203,21 @@ impl Asides {
         }
     }
 
-    /// One sentence for each.
-    pub(super) fn told(&self) -> Vec<String> {
-        let local = |since: &DateTime<Utc>| since.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string();
-        let tables = self.tables.values().map(|Aside { table, db, why, since, .. }| {
-            format!("quarantined table \"{table}\" of source \"{db}\" since {}: {why}", local(since))
+    /// Each of them, as it is told of.
+    pub(super) fn told(&self) -> Vec<Quarantined> {
+        let tables = self.tables.values().map(|Aside { table, db, why, since, .. }| Quarantined {
+            relation: table.clone(),
+            is_sequence: false,
+            db: db.clone(),
+            since: Some((*since).into()),
+            why: why.clone(),
         });
-        let sequences = self.sequences.values().map(|Still { sequence, db, why, since, .. }| {
-            format!("quarantined sequence \"{sequence}\" of source \"{db}\" since {}: {why}", local(since))
+        let sequences = self.sequences.values().map(|Still { sequence, db, why, since, .. }| Quarantined {
+            relation: sequence.clone(),
+            is_sequence: true,
+            db: db.clone(),
+            since: Some((*since).into()),
+            why: why.clone(),
         });
         tables.chain(sequences).collect()
     }

@@ -7,14 +7,17 @@
 //! these positions of its own, and in the same transactions they go.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use futures_util::future::try_join_all;
 
 use bucardo_actors::model::DbName;
 
 use super::arm::{Arm, Look};
+use super::goat::Goat as Merged;
 use super::round::Merge;
 use crate::catalog::Goat;
+use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 use crate::engine::quarantine::{ADD, HOLD, LIFT, RELEASE};
@@ -100,6 +103,27 @@ impl Merge<'_> {
                     Some(why) => self.asides.keep_out(sync, table, source, &goat.label(), why),
                     None => self.asides.let_in(table, arm.place),
                 }
+            }
+        }
+    }
+
+    /// A table differs at a source, and the merge starts over without it there. Looks whether those that would come next
+    /// differ too, so that it starts over once and not once for each.
+    pub(super) async fn foresee(&mut self, error: &RoundError, next: &[usize]) {
+        // A statement that was refused has ended its transaction: nothing more can be asked there.
+        if Drift::of(error).is_none_or(|drift| drift.by_statement) {
+            return;
+        }
+        for place in next.iter().copied() {
+            if self.takers(place).len() < self.arms.len() {
+                continue;
+            }
+            let Err(error) = Merged::prepare(self.sync, &self.arms, place).await else { continue };
+            let error = self.of(place, error);
+            let Some(drift) = Drift::of(&error).filter(|drift| !drift.by_statement) else { return };
+            let source = self.arms.iter().find(|arm| error.db() == Some(&arm.site.db));
+            if let Some((number, db)) = source.map(|arm| (arm.place, arm.site.db.clone())) {
+                self.asides.note(&self.sync.name, place, (number, &db), &drift, Instant::now());
             }
         }
     }

@@ -163,15 +163,21 @@ impl Merge<'_> {
             self.open_second().await?;
         }
         let news: Vec<&News> = news.iter().collect();
-        for place in places {
+        let places: Vec<usize> = places.into_iter().collect();
+        for (at, place) in places.iter().copied().enumerate() {
             let takers = self.takers(place);
             let merged = if takers.len() == self.arms.len() {
                 self.table(place, (&readers, &looked, &news), &mut tally.all()).await
             } else {
                 self.part(place, takers, &looked, Some(&news), &mut tally).await
             };
-            if let Err(label) = merged.map_err(|error| self.of(place, error))? {
-                return Ok(Ended::Again(label));
+            match merged.map_err(|error| self.of(place, error)) {
+                Ok(Ok(())) => {}
+                Ok(Err(label)) => return Ok(Ended::Again(label)),
+                Err(error) => {
+                    self.foresee(&error, &places[at + 1..]).await;
+                    return Err(error);
+                }
             }
         }
         let mut caught = Vec::new();
@@ -203,7 +209,7 @@ impl Merge<'_> {
     }
 
     /// The same error, of this table, if a table can be put aside for it.
-    fn of(&self, place: usize, error: RoundError) -> RoundError {
+    pub(super) fn of(&self, place: usize, error: RoundError) -> RoundError {
         match (self.sync.tables().nth(place), &error) {
             (Some(goat), RoundError::Sql { .. } | RoundError::Table { .. }) => error.of_table(&goat.label()),
             _ => error,

@@ -63,6 +63,12 @@ impl Seat {
         }
     }
 
+    /// There was no room for its session, which is no reason to do without it.
+    pub(super) fn lacks_room(&mut self) -> Option<RoundError> {
+        let State::Away(_, why) = &mut self.state else { return None };
+        why.take_if(|why| matches!(why, RoundError::NoRoom { .. }))
+    }
+
     /// It may be there again: it is tried without a pause.
     pub(super) fn hurry(&mut self) {
         if let State::Away(until, _) = &mut self.state {

@@ -72,7 +72,7 @@ async fn open(sync: &SyncDetail, arm: &mut Arm, snapshot: String) -> Result<(), 
     let second = match arm.second.take() {
         Some(second) if !second.conn.is_closed() => second,
         _ => {
-            let second = Site::of(sync, &arm.site.db, &format!("bucardo KID {} merge", sync.name)).await?;
+            let second = Site::spare(sync, &arm.site.db, &format!("bucardo KID {} merge", sync.name)).await?;
             second.run("setting up the session", SESSION.text()).await?;
             second
         }

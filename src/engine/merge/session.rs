@@ -19,6 +19,7 @@ use super::round::{Done, Ended, Kept, Merge};
 use super::seat::{Seat, State};
 use crate::catalog::conflicts::ConflictStore;
 use crate::catalog::{Role, SyncDetail};
+use crate::engine::desk::inherit;
 use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
 use crate::engine::pair::PairSession;
@@ -80,6 +81,9 @@ impl MergeSession {
         while tries < TRIES_MAX {
             self.connect().await;
             self.greet();
+            if let Some(full) = self.seats.iter_mut().find_map(Seat::lacks_room) {
+                return Err(full);
+            }
             step(watch, Step::Connected).await?;
             if self.seats.iter().filter(|seat| seat.is_open()).count() < 2 {
                 return Err(self.alone());
@@ -96,6 +100,7 @@ impl MergeSession {
                     self.release().await;
                     return self.copy(empty, watch).await;
                 }
+                Err(error @ RoundError::NoRoom { .. }) => return Err(error),
                 Err(error) => {
                     self.release().await;
                     if self.goes_on_without(&error, &mut doubted) {
@@ -235,7 +240,7 @@ impl MergeSession {
         for seat in &mut self.seats {
             if matches!(&seat.state, State::Away(until, _) if *until <= now) {
                 let (sync, db, place) = (self.sync.clone(), seat.db.clone(), seat.place);
-                let dial = async move { Box::pin(open(&sync, &db, place)).await };
+                let dial = inherit(async move { Box::pin(open(&sync, &db, place)).await });
                 seat.dial(AbortOnDropHandle::new(tokio::spawn(dial)));
             }
         }

@@ -1,0 +1,2 @@
+-- Nobody has a session open any more.
+DELETE FROM bucardo.dbrun
