@@ -59,7 +59,7 @@ pub(super) fn text(status: &SyncStatus, pid_file: &std::path::Path, days_back: u
         (Some(group), _) => row("Target group:", group.to_owned()),
         (None, [one]) => row("Target database:", (*one).to_owned()),
         (None, several) => {
-            row("Target group:", format!("{} ({})", sync.dbs.as_deref().unwrap_or("none"), several.join(", ")))
+            row("Target group:", format!("{} ({})", sync.dbs.as_deref().unwrap_or("none"), several.join(", ")));
         }
     }
     row("Tables in sync:", sync.relations.len().to_string());
