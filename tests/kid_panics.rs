@@ -2,6 +2,7 @@
 //! have. (The same without servers: `supervision` of the actors. KIDs that hang, fail for ever, or are killed by a server:
 //! `daemon_failing`, `failures_load`.)
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use bucardo::catalog::SyncDetail;
 use bucardo::engine::PairSession;
 use bucardo_actors::board::{ActorId, Board, Doing, Snapshot};
 use bucardo_actors::messages::{Kick, Shutdown};
-use bucardo_actors::model::{Fault, Intent, KidId, Pair, Reason, RoundReport, SyncName, SyncPlan, Work};
+use bucardo_actors::model::{DbName, Fault, Intent, KidId, Pair, Reason, RoundReport, SyncName, SyncPlan, Work};
 use bucardo_actors::policy::{Exit, Restart, Settings, StalledCare};
 use bucardo_actors::ports::{
     Catalog, Notice, OpenRun, PurgeReport, Purger, Replicator, Rounds, RunRecord, Shown, StepHook, Watch,
@@ -85,7 +86,7 @@ impl Catalog for Bench {
 }
 
 impl Purger for Bench {
-    fn purge(&self, _: Watch) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
+    fn purge(&self, _: Watch, _: BTreeSet<SyncName>) -> BoxFuture<'static, Result<PurgeReport, Fault>> {
         ready(Ok(PurgeReport::default())).boxed()
     }
 }
@@ -96,6 +97,10 @@ impl Replicator for Bench {
         let pair = Pair { sync: kid.sync.clone(), source: source.clone(), target: target.clone() };
         let panics = if target.as_str() == "b" { Arc::clone(&self.panics) } else { Arc::default() };
         Box::new(Panicking { session: PairSession::new(Arc::clone(&self.sync), pair), panics })
+    }
+
+    fn connections(&self) -> BTreeMap<DbName, usize> {
+        BTreeMap::new()
     }
 }
 
