@@ -23,7 +23,7 @@ async fn settings_are_shown_and_set_as_they_are_typed() {
         "Set \"email_auth_pass\" to \"***\"\nSet \"stopfile\" to \"FullStop\"\nSet \"log_level\" to \"verbose\"\n\
          Set \"default_conflict_strategy\" to \"\"\n"
     );
-    assert_eq!(lab.bucardo.run("show ^stopf email_auth_p"), "email_auth_pass = ***\nstopfile        = FullStop\n");
+    assert_eq!(lab.bucardo.run("show ^stopf email_auth_pa"), "email_auth_pass = ***\nstopfile        = FullStop\n");
     let stored = "SELECT setting FROM bucardo.bucardo_config WHERE name = 'email_auth_pass'";
     assert_eq!(lab.control.value(stored).await, "GeHeim");
     let json: Value = serde_json::from_str(&lab.bucardo.run("show log_level stopfile --json")).unwrap();

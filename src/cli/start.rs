@@ -94,7 +94,7 @@ pub(super) fn foreground(ctx: &Context) -> Outcome {
         foreground: !detached,
         exit_on_nosync: ctx.options.exit_on_nosync,
         reason: reason(ctx),
-        command_line: format!("{} {}", ctx.program, relay::arguments(ctx, detached)?.join(" "))
+        command_line: format!("{} {}", title(ctx), relay::arguments(ctx, detached)?.join(" "))
             .replace(char::is_control, " "),
         announce: Box::new(move |ready| {
             if detached && ready.is_ok() {
