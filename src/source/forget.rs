@@ -13,7 +13,7 @@ use super::triggers::Captured;
 use crate::catalog::{Role, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile};
 
-const CAPTURES: SqlFile = SqlFile::new(include_str!("../../sql/source/captures.sql"));
+const HEARD: SqlFile = SqlFile::new(include_str!("../../sql/source/heard.sql"));
 const CAPTURED_PRUNE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_prune.sql"));
 const CLEAR_DELTA: SqlFile = SqlFile::new(include_str!("../../sql/source/delta_clear.sql"));
 const DROP_GATE: SqlFile = SqlFile::new(include_str!("../../sql/source/gate_drop.sql"));
@@ -96,7 +96,7 @@ async fn clear(conn: &mut Connection, unwanted: &[i32]) -> Result<(), tokio_post
 }
 
 /// A writer that has kicked holds a lock on the gate until it commits; who waited for that would be waited for by all
-/// other writers. A gate that stays is asked by nobody.
+/// other writers. A gate that stays is asked by nobody. A daemon that still runs may have noted where it stands meanwhile.
 async fn drop_gate(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
     let gate = Sql::qualified("bucardo", &names::gate(sync.as_str()));
     let script = DROP_GATE.fill(&[("gate", &gate)]);
@@ -105,7 +105,7 @@ async fn drop_gate(conn: &mut Connection, sync: &SyncName) -> Result<(), tokio_p
         tries += 1;
         let attempt = async {
             let txn = short(conn).await?;
-            if !txn.query_one(CAPTURES.text(), &[&sync.as_str()]).await?.get::<_, bool>("captures") {
+            if !txn.query_one(HEARD.text(), &[&sync.as_str()]).await?.get::<_, bool>("heard") {
                 txn.batch_execute(&script).await?;
             }
             txn.commit().await
