@@ -39,7 +39,8 @@ fn a_slow_target_does_not_delay_another() {
         assert_eq!((world.now(), world.count("end b")), (start, 0));
         // All five wait for b. The first for the round that runs, the others for the next.
         assert_eq!(world.count("notice SyncDone"), 0);
-        assert!(world.count("notice TargetDone(\"s\", \"c\")") > 0, "who waits for c hears of it");
+        // Who waits for c hears of it.
+        world.until_seen("notice TargetDone(\"s\", \"c\")", 1).await;
         assert_eq!(world.count("notice TargetDone(\"s\", \"b\")"), 0);
         world.until_seen("notice SyncDone", 2).await;
         world.pass(60 * SECOND).await;
