@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod custom;
 pub mod daemon;
 pub mod demo;
 pub mod engine;

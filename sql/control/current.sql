@@ -257,13 +257,15 @@ CREATE TABLE IF NOT EXISTS bucardo.customcode (
     getrows  boolean     NOT NULL DEFAULT false,
     trigrules boolean    NOT NULL DEFAULT false,
     cdate    timestamptz NOT NULL DEFAULT now(),
+    language text        NOT NULL DEFAULT 'perl',
     CONSTRAINT customcode_id_pk PRIMARY KEY (id),
     CONSTRAINT customcode_name_unique UNIQUE (name),
     CONSTRAINT customcode_whenrun CHECK (whenrun IN (
         'before_txn', 'before_check_rows', 'before_trigger_disable', 'after_trigger_disable', 'after_table_sync',
         'exception', 'conflict', 'before_trigger_enable', 'after_trigger_enable', 'after_txn', 'before_sync',
         'after_sync'
-    ))
+    )),
+    CONSTRAINT customcode_language CHECK (language IN ('lua', 'perl', 'sql'))
 );
 ALTER SEQUENCE bucardo.customcode_id_seq OWNED BY bucardo.customcode.id;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bucardo_actors::model::{DbName, SyncName};
 
 use super::options::{LockMode, MakeDelta};
+use crate::custom::Code;
 use crate::pg::{Access, RelationName};
 
 /// What a database does in a sync.
@@ -194,6 +195,8 @@ pub struct SyncDetail {
     pub goats: Vec<Goat>,
     /// Where targets differ from the source; at most one for a goat and a target.
     pub mappings: Vec<Mapping>,
+    /// Custom codes that run in it, of its tables included, in their order.
+    pub codes: Vec<Code>,
     /// Whether changes kick it.
     pub autokick: bool,
     /// Whether a kick on a source is heard although changes do not kick.

@@ -13,12 +13,14 @@ use super::{
     Budget, CatalogError, CopyLimits, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member,
     QueuePolicy, Role, SyncDetail, settings,
 };
+use crate::custom::{Code, Hook, Language};
 use crate::pg::{Access, RelationName};
 
 const SYNCS: Query = query!("read the syncs", "sync_load");
 const MEMBERS: Query = query!("read the databases of the syncs", "sync_load_members");
 const GOATS: Query = query!("read the tables of the syncs", "sync_load_goats");
 const MAPPINGS: Query = query!("read the names, columns and filters of the syncs", "sync_load_mappings");
+const CODES: Query = query!("read the custom codes of the syncs", "sync_load_codes");
 const BATCH_ROWS_MAX: i64 = 500_000;
 const CONFLICT_STRATEGY: &str = "bucardo_latest";
 
@@ -50,6 +52,7 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
     let members = by_sync(MEMBERS.rows(client, &[&name]).await?);
     let goats = by_sync(GOATS.rows(client, &[&name]).await?);
     let mappings = by_sync(MAPPINGS.rows(client, &[&name]).await?);
+    let codes = by_sync(CODES.rows(client, &[&name]).await?);
     let mut syncs = Vec::new();
     for row in SYNCS.rows(client, &[&name]).await? {
         let sync: String = row.get("name");
@@ -62,6 +65,9 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
         }
         detail.goats = goats.get(&sync).into_iter().flatten().map(goat_of).collect();
         detail.mappings = mappings.get(&sync).into_iter().flatten().map(mapping_of).collect();
+        for row in codes.get(&sync).into_iter().flatten() {
+            add_code(&mut detail, row);
+        }
         complain_of_missing(&mut detail, &row);
         syncs.push(detail);
     }
@@ -194,6 +200,7 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
         members: Vec::new(),
         goats: Vec::new(),
         mappings: Vec::new(),
+        codes: Vec::new(),
         autokick: row.get("autokick"),
         do_listen: row.get("do_listen"),
         limitdbs: limit(row.get("limitdbs")),
@@ -271,6 +278,25 @@ fn mapping_of(row: &Row) -> Mapping {
         columns: row.get("columns"),
         filter: row.get("filter"),
     }
+}
+
+fn add_code(detail: &mut SyncDetail, row: &Row) {
+    let (name, whenrun, language): (String, &str, &str) = (row.get("name"), row.get("whenrun"), row.get("language"));
+    let (Some(hook), Some(language)) = (Hook::parse(whenrun), Language::parse(language)) else {
+        detail.problem =
+            Some(format!("custom code \"{name}\" is for \"{whenrun}\" in \"{language}\", which is unknown"));
+        return;
+    };
+    detail.codes.push(Code {
+        id: row.get("id"),
+        name,
+        hook,
+        language,
+        source: row.get("src_code"),
+        getdbh: row.get("getdbh"),
+        getrows: row.get("getrows"),
+        goat: row.get("goat"),
+    });
 }
 
 fn complain_of_missing(detail: &mut SyncDetail, row: &Row) {

@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: [Migration; 22] = [
+pub const MIGRATIONS: [Migration; 23] = [
     Migration { level: 1, name: "tables", sql: include_str!("../../sql/control/0001_tables.sql") },
     Migration { level: 2, name: "keys and copies", sql: include_str!("../../sql/control/0002_keys_and_copies.sql") },
     Migration { level: 3, name: "settings", sql: include_str!("../../sql/control/0003_settings.sql") },
@@ -56,6 +56,7 @@ pub const MIGRATIONS: [Migration; 22] = [
         sql: include_str!("../../sql/control/0021_quarantined_tables.sql"),
     },
     Migration { level: 22, name: "worker memory", sql: include_str!("../../sql/control/0022_worker_memory.sql") },
+    Migration { level: 23, name: "code languages", sql: include_str!("../../sql/control/0023_code_languages.sql") },
 ];
 
 /// The level of a catalog that has them all.

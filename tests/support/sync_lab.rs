@@ -220,6 +220,7 @@ pub(crate) fn empty_sync(name: &str) -> SyncDetail {
         members: Vec::new(),
         goats: Vec::new(),
         mappings: Vec::new(),
+        codes: Vec::new(),
         autokick: true,
         do_listen: false,
         limitdbs: None,

@@ -1,0 +1,52 @@
+//! What a code may ask of databases.
+
+use futures_util::future::BoxFuture;
+
+/// One statement, with values as text; `None` is NULL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statement {
+    /// Exactly one statement, with `$1`, `$2`, … for values.
+    pub sql: String,
+    /// The values.
+    pub values: Vec<Option<String>>,
+}
+
+/// A column of what a statement found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type's name, as in `pg_type`.
+    pub kind: String,
+}
+
+/// What a statement came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The columns; empty where it returns no rows.
+    pub columns: Vec<Column>,
+    /// The rows, every value in the output form of its type.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// Rows returned or changed.
+    pub count: u64,
+}
+
+/// Why a statement was not run, or failed. The transaction goes on as if it had not been tried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// What the server said, or what is not allowed here.
+    pub message: String,
+    /// The server's `SQLSTATE`; `None`: it never got there.
+    pub sqlstate: Option<String>,
+}
+
+/// The databases that a code can reach where it runs. They are asked by the engine, inside the transaction under way
+/// on each; what they answer, and what is written, is as much part of the round as its own rows.
+pub trait Databases: Send {
+    /// Their names: sources first.
+    fn names(&self) -> Vec<String>;
+
+    /// Runs a statement on one of them.
+    fn run<'a>(&'a mut self, db: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>>;
+}

@@ -1,0 +1,36 @@
+//! What codes decide.
+
+use std::collections::BTreeMap;
+
+/// A row by columns, every value in the output form of its type; `None` is NULL.
+pub type Row = BTreeMap<String, Option<String>>;
+
+/// What the codes at one hook came to, all of them together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The round is abandoned: what was done is rolled back, and it is no failure (`endsync`).
+    pub endsync: bool,
+    /// Exceptions: the table is tried again (`runagain`, `retry`).
+    pub runagain: bool,
+    /// Conflicts in the style of version 5: this database wins all conflicts of the table that follow.
+    pub tablewinner: Option<String>,
+    /// The same of all tables.
+    pub syncwinner: Option<String>,
+}
+
+/// What the codes decide about one conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: the strategy of table or sync decides.
+    Open,
+    /// The row of this database, or its deletion, wins.
+    Winner(String),
+    /// All get this row.
+    Edited(Row),
+    /// The row goes everywhere.
+    Delete,
+    /// Every database keeps what it has.
+    Skip,
+    /// The sync stops, with this message.
+    Abort(String),
+}
