@@ -83,8 +83,6 @@ const KINDS: &[Kind] = &[
     Kind("pair[]", KEY, &["{\"(1,\\\"a,b\\\")\",NULL}"]),
     Kind("posint", KEY, &["1", "7"]),
     Kind("mooddomain", KEY, &["so so"]),
-    Kind("pairdomain", KEY, &["(1,x)"]),
-    Kind("posint[]", KEY, &["{1,2}"]),
     Kind("textlist", KEY, &["{a,NULL}"]),
     Kind("\"Ext\".citext", KEY, &["Foo", "bAr\\", ""]),
     Kind("\"Ext\".citext[]", KEY, &["{Foo,\"b,c\"}"]),
@@ -100,6 +98,8 @@ const KINDS: &[Kind] = &[
 
 /// Only where the servers have them.
 const NEWER: &[(i64, Kind)] = &[
+    (11, Kind("pairdomain", KEY, &["(1,x)"])),
+    (11, Kind("posint[]", KEY, &["{1,2}"])),
     (12, Kind("jsonpath", DATA, &["$.a[*] ? (@ > 1)", "lax $.\"a b\""])),
     (12, Kind("text COLLATE \"folds\"", KEY, &["Straße", "b", "B\\c"])),
     (14, Kind("numeric", KEY, &["Infinity", "-Infinity", "0"])),
@@ -118,15 +118,19 @@ const TYPES: &str = "CREATE SCHEMA \"Ext\"; CREATE EXTENSION citext SCHEMA \"Ext
     CREATE SCHEMA \"Odd\"; CREATE TABLE \"Odd\".\"Table\" ();
     CREATE TYPE \"Mood\" AS ENUM ('so so', 'it''s', 'a,b', '{'); CREATE TYPE pair AS (x int, y text);
     CREATE TYPE nested AS (p pair, a int[], m \"Mood\");
-    CREATE DOMAIN posint AS int CHECK (VALUE > 0); CREATE DOMAIN mooddomain AS \"Mood\"; CREATE DOMAIN pairdomain AS pair;
+    CREATE DOMAIN posint AS int CHECK (VALUE > 0); CREATE DOMAIN mooddomain AS \"Mood\";
     CREATE DOMAIN textlist AS text[];
     CREATE TYPE floatrange AS RANGE (subtype = float8); CREATE TYPE textrange AS RANGE (subtype = text, collation = \"C\");";
+
+/// Not before version 11.
+const PAIR_DOMAIN: &str = "CREATE DOMAIN pairdomain AS pair;";
 
 /// Not before version 12.
 const FOLDS: &str = "CREATE COLLATION folds (provider = icu, locale = 'und-u-ks-level2', deterministic = false);";
 
 fn types() -> String {
-    if oldest_version() < 12 { TYPES.to_owned() } else { format!("{TYPES}{FOLDS}") }
+    let newer = [(11, PAIR_DOMAIN), (12, FOLDS)].into_iter().filter(|(since, _)| oldest_version() >= *since);
+    newer.fold(TYPES.to_owned(), |ddl, (_, more)| ddl + more)
 }
 
 /// Types with values that are equal and not the same.
