@@ -16,9 +16,10 @@ use world::{Cut, Plan, World};
 /// Sources and targets.
 const SHAPES: [(usize, usize); 5] = [(2, 0), (2, 1), (3, 0), (3, 2), (5, 2)];
 
-fn strategies() -> [Strategy; 8] {
-    use Strategy::{First, Last, Latest, LatestAllTables, Listed, Random, Skip};
-    [Latest, First, Last, Listed(vec![1, 0]), Listed(vec![1]), Random, LatestAllTables, Skip]
+/// [`Strategy::Custom`]: custom code makes a row of what all rivals have.
+fn strategies() -> [Strategy; 9] {
+    use Strategy::{Custom, First, Last, Latest, LatestAllTables, Listed, Random, Skip};
+    [Latest, First, Last, Listed(vec![1, 0]), Listed(vec![1]), Random, LatestAllTables, Skip, Custom]
 }
 
 pub(crate) fn number(variable: &str, default: u64) -> u64 {

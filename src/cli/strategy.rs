@@ -10,7 +10,7 @@ use crate::source::strategies;
 
 /// The words of today, for those who typed another one.
 const WORDS: &str = "bucardo_latest, bucardo_latest_all_tables, bucardo_source, bucardo_target, bucardo_skip, \
-                     bucardo_random, bucardo_abort, or names of databases, the strongest first";
+                     bucardo_random, bucardo_abort, bucardo_custom, or names of databases, the strongest first";
 
 /// The words of sequences.
 const SEQUENCE_WORDS: &str = "bucardo_source, bucardo_target, bucardo_skip, bucardo_lowest, bucardo_highest, or names of \
@@ -89,6 +89,7 @@ const fn word(strategy: &Strategy) -> &'static str {
         Strategy::Latest | Strategy::Listed(_) => "bucardo_latest",
         Strategy::LatestAllTables => "bucardo_latest_all_tables",
         Strategy::Abort => "bucardo_abort",
+        Strategy::Custom => "bucardo_custom",
     }
 }
 
@@ -132,6 +133,7 @@ mod tests {
             ("target", "bucardo_target"),
             ("SKIP", "bucardo_skip"),
             ("random", "bucardo_random"),
+            ("bucardo_custom", "bucardo_custom"),
             ("b, A", "b A"),
             ("A b", "A b"),
             ("A", "A"),
@@ -147,7 +149,6 @@ mod tests {
         assert!(error.hint.unwrap().contains("bucardo_skip"));
         let error = stored("custom", &["A"], "for this sync").unwrap_err();
         assert!(error.message.contains("\"custom\" is not a db"), "{}", error.message);
-        assert!(stored("bucardo_custom", &["A"], "for this sync").is_err());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Merges as the engine does them: snapshots, rulings, writes under locks, commits one after another.
 
-use bucardo::engine::merge::decide::{Entry, Fresh, Ruling, Take, Terms, decide};
+use std::collections::BTreeMap;
+
+use bucardo::engine::merge::decide::{Entry, Fresh, Ruling, Take, Terms, decide, replace};
+use bucardo::engine::merge::strategy::Strategy;
 
 use super::servers::{Delta, KEYS, Past, Row, Server, Snapshot};
 use super::world::{Cut, World};
@@ -18,6 +21,24 @@ struct Part {
     own: u64,
     /// What others will have read.
     upto: Snapshot,
+}
+
+/// What a merge does with the keys that have news, and the rows that custom code made.
+#[derive(Default)]
+struct Rulings {
+    takes: Vec<(usize, Take)>,
+    made: BTreeMap<usize, (Row, Past)>,
+}
+
+impl Rulings {
+    /// The row that everybody gets, and what it came after.
+    fn winner<'a>(&'a self, parts: &'a [Part], key: usize, take: &Take) -> (Row, &'a Past) {
+        if let Some((row, past)) = self.made.get(&key) {
+            return (*row, past);
+        }
+        let part = parts.iter().find(|part| part.place == usize::from(take.winner)).unwrap();
+        (part.rows[key], &part.past[key])
+    }
 }
 
 fn bit(place: usize) -> u64 {
@@ -50,7 +71,7 @@ impl World {
                 part.rows = [None; KEYS];
             }
         }
-        let takes = self.rule(&parts);
+        let rulings = self.rule(&parts);
         self.stir();
         let mut order: Vec<usize> = (0..parts.len()).collect();
         for end in (1..order.len()).rev() {
@@ -58,7 +79,7 @@ impl World {
         }
         let mut ready = Vec::new();
         for part in order {
-            if self.write(&parts, part, &takes) {
+            if self.write(&parts, part, &rulings) {
                 ready.push(part);
             } else {
                 self.servers[parts[part].place].close();
@@ -68,14 +89,14 @@ impl World {
         let (mut wrote, mut committed) = (false, 0);
         for part in ready {
             if !self.dice.percent(lost) {
-                wrote |= self.commit(&parts, part, &takes);
+                wrote |= self.commit(&parts, part, &rulings);
                 committed |= bit(parts[part].place);
             }
             self.servers[parts[part].place].close();
             self.stir();
         }
         let is_counted = |take: &Take| take.rivals != 0 && (take.write | take.record) & committed != 0;
-        self.conflicts += takes.iter().filter(|(_, take)| is_counted(take)).count();
+        self.conflicts += rulings.takes.iter().filter(|(_, take)| is_counted(take)).count();
         for (reader, source) in up.iter().flat_map(|reader| up.iter().map(move |source| (*reader, *source))) {
             if reader != source && self.dice.percent(70) {
                 self.servers[source].track[reader] = self.servers[reader].read[source].clone();
@@ -84,13 +105,14 @@ impl World {
         wrote
     }
 
-    fn rule(&mut self, parts: &[Part]) -> Vec<(usize, Take)> {
+    fn rule(&mut self, parts: &[Part]) -> Rulings {
         let now = self.now + self.dice.between(-self.plan.skew, self.plan.skew);
         let up = parts.iter().fold(0, |bits, part| bits | bit(part.place));
         let leader = parts.iter().max_by_key(|part| part.newest()).map(|part| place(part.place));
         let terms = Terms { up, strategy: &self.plan.strategy, now, leader };
         let floor = parts.iter().filter_map(|part| part.oldest(parts)).min().unwrap_or(i64::MIN);
-        let ruling = |key: usize| {
+        let mut rulings = Rulings::default();
+        for key in (0..KEYS).filter(|key| parts.iter().any(|part| part.brings(*key, parts))) {
             let entries = parts.iter().map(|part| (place(part.place), part.entry(key, parts)));
             let present: Vec<(u16, Entry)> = entries.filter(|(_, entry)| entry.unread_by != 0).collect();
             let ruling = decide(&present, &terms, &[u8::try_from(key).unwrap()]);
@@ -98,21 +120,37 @@ impl World {
             let entries = parts.iter().map(|part| (place(part.place), part.entry_since(key, parts, floor)));
             let recent: Vec<(u16, Entry)> = entries.filter(|(_, entry)| entry.unread_by != 0).collect();
             assert_eq!(decide(&recent, &terms, &[u8::try_from(key).unwrap()]), ruling, "{present:?}");
-            match ruling? {
-                Ruling::Take(take) => Some((key, take)),
-                Ruling::Abort { .. } => None,
+            match ruling {
+                None => {}
+                Some(Ruling::Take(take)) => rulings.takes.push((key, take)),
+                Some(Ruling::Abort { rivals }) => {
+                    assert_eq!(self.plan.strategy, Strategy::Custom, "nothing else aborts here");
+                    // A row of its own that has all that the rivals have, or a deletion.
+                    let rivals_past = parts.iter().filter(|part| rivals & bit(part.place) != 0);
+                    let mut past: Past = rivals_past.flat_map(|part| part.past[key].iter().copied()).collect();
+                    let (write, deletes) = (self.history.writes.len(), self.dice.percent(25));
+                    self.history.writes.push((key, deletes, past.clone()));
+                    past.insert(write);
+                    let take = replace(&present, rivals, &terms, &write.to_be_bytes()).unwrap();
+                    rulings.takes.push((key, take));
+                    rulings.made.insert(key, ((!deletes).then_some(write), past));
+                }
             }
-        };
-        (0..KEYS).filter(|key| parts.iter().any(|part| part.brings(*key, parts))).filter_map(ruling).collect()
+        }
+        rulings
     }
 
     /// Writes at one source, under locks. False when the server refuses.
-    fn write(&mut self, parts: &[Part], part: usize, takes: &[(usize, Take)]) -> bool {
+    fn write(&mut self, parts: &[Part], part: usize, rulings: &Rulings) -> bool {
         let part = &parts[part];
         let server = &mut self.servers[part.place];
-        for (key, take) in takes.iter().filter(|(_, take)| take.write & bit(part.place) != 0) {
-            let (before, row) = (part.rows[*key], winner(parts, take).rows[*key]);
+        for (key, take) in rulings.takes.iter().filter(|(_, take)| take.write & bit(part.place) != 0) {
+            let (before, row) = (part.rows[*key], rulings.winner(parts, *key, take).0);
             if before.is_none() && row.is_none() {
+                if self.plan.strategy == Strategy::Custom {
+                    // Whoever inserts it meanwhile does not see what is gone.
+                    self.overtaken.insert(*key);
+                }
                 continue;
             }
             // It waits for whoever has the row.
@@ -136,19 +174,24 @@ impl World {
     }
 
     /// Commits at one source. Returns whether there was anything to.
-    fn commit(&mut self, parts: &[Part], part: usize, takes: &[(usize, Take)]) -> bool {
+    fn commit(&mut self, parts: &[Part], part: usize, rulings: &Rulings) -> bool {
         let part = &parts[part];
         let server = &mut self.servers[part.place];
         let mut wrote = false;
-        for (key, take) in takes.iter().filter(|(_, take)| (take.write | take.record) & bit(part.place) != 0) {
+        let is_for_it = |take: &Take| (take.write | take.record) & bit(part.place) != 0;
+        for (key, take) in rulings.takes.iter().filter(|(_, take)| is_for_it(take)) {
             wrote = true;
             if take.write & bit(part.place) != 0 {
-                let winner = winner(parts, take);
+                let (row, past) = rulings.winner(parts, *key, take);
                 if server.locked.contains(key) {
-                    server.rows[*key] = winner.rows[*key];
+                    server.rows[*key] = row;
                     server.writer[*key] = Some(part.own);
+                    if self.plan.strategy == Strategy::Custom {
+                        // Nothing is lost in a conflict, so whatever the row lacks is lost.
+                        server.past[*key].clear();
+                    }
                 }
-                server.past[*key].extend(&winner.past[*key]);
+                server.past[*key].extend(past);
             }
             let (time, origin) = (take.version.time, Some(take.version));
             server.log.push(Delta { key: *key, txid: part.own, time, origin });
@@ -160,10 +203,6 @@ impl World {
         }
         wrote
     }
-}
-
-fn winner<'a>(parts: &'a [Part], take: &Take) -> &'a Part {
-    parts.iter().find(|part| part.place == usize::from(take.winner)).unwrap()
 }
 
 impl Part {

@@ -73,6 +73,8 @@ pub(super) struct Server {
     /// The last truncate: who has an older snapshot finds the table empty.
     pub(super) truncated: Option<u64>,
     pub(super) past: [Past; KEYS],
+    /// Writes of clients that took effect here.
+    pub(super) committed: Past,
     pub(super) log: Vec<Delta>,
     pub(super) active: Vec<Txn>,
     pub(super) next: u64,
@@ -161,6 +163,7 @@ impl Server {
         }
         for (key, row, past) in txn.writes {
             self.rows[key] = row;
+            self.committed.extend(&past);
             self.past[key] = past;
             self.writer[key] = (!txn.truncates).then_some(txn.txid);
             self.log.push(Delta { key, txid: txn.txid, time: txn.began, origin: None });

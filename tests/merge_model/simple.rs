@@ -1,7 +1,7 @@
 //! The model of the design, `merge_model.py`, with the real decisions in its merge: servers without overlapping
 //! transactions, one clock, logs that are lists.
 
-use bucardo::engine::merge::decide::{Entry, Ruling, Take, Terms, decide};
+use bucardo::engine::merge::decide::{Entry, Ruling, Take, Terms, decide, replace};
 use bucardo::engine::merge::strategy::Strategy;
 use bucardo::engine::merge::version::Version;
 
@@ -55,7 +55,8 @@ impl Model<'_> {
             let present: Vec<(u16, Entry)> = entries.filter(|(_, entry)| entry.unread_by != 0).collect();
             match decide(&present, &terms, &[u8::try_from(key).unwrap()])? {
                 Ruling::Take(take) => Some((key, take)),
-                Ruling::Abort { .. } => None,
+                // Custom code makes a row of its own.
+                Ruling::Abort { rivals } => Some((key, replace(&present, rivals, &terms, &now.to_be_bytes())?)),
             }
         };
         let takes: Vec<(usize, Take)> = (0..KEYS).filter_map(rule).collect();
@@ -63,7 +64,8 @@ impl Model<'_> {
         for source in commits {
             for (key, take) in &takes {
                 if take.write & 1 << source != 0 {
-                    self.rows[*source][*key] = before[usize::from(take.winner)][*key];
+                    let won = before.get(usize::from(take.winner));
+                    self.rows[*source][*key] = won.map_or((now % 4 != 0).then_some(-now), |rows| rows[*key]);
                 }
                 if (take.write | take.record) & 1 << source != 0 {
                     self.logs[*source].push((*key, take.version));

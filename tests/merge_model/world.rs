@@ -56,7 +56,7 @@ pub(crate) struct World {
     pub(super) is_at_rest: bool,
     /// How often something happens between two steps of a merge, of a hundred.
     busy: usize,
-    history: History,
+    pub(super) history: History,
     /// Keys with a change that is over before the merge writes that did not see it.
     pub(super) overtaken: BTreeSet<usize>,
     pub(crate) conflicts: usize,
@@ -212,6 +212,16 @@ impl World {
         // both: that is decided like a conflict, which the newest survives.
         if self.plan.strategy == Strategy::Latest || self.servers.len() == 2 {
             (0..KEYS).filter(|key| !self.overtaken.contains(key)).try_for_each(|key| self.last_write(key))?;
+        }
+        if self.plan.strategy == Strategy::Custom {
+            let committed = || self.servers.iter().flat_map(|server| &server.committed);
+            let is_lost = |write: &&usize| {
+                let key = self.history.writes[**write].0;
+                !self.overtaken.contains(&key) && !self.servers[0].past[key].contains(*write)
+            };
+            if let Some(write) = committed().find(is_lost) {
+                return Err(format!("write {write} is lost: no row came after it"));
+            }
         }
         let writes = self.history.writes.len();
         if self.conflicts > if self.plan.is_owned { 0 } else { writes } {

@@ -65,7 +65,7 @@ impl Clash<'_> {
 
 /// What is known of a conflict when it is decided, as JSON; rows and key are added later.
 pub(super) fn describe(clash: &Clash<'_>, strategy: &Strategy) -> String {
-    let name = |place: u16| clash.names.sources.get(usize::from(place)).map_or("", String::as_str);
+    let name = |place: u16| clash.names.name(place);
     let versions: Map<String, Value> = clash
         .rivals()
         .map(|(place, version)| {
@@ -89,6 +89,7 @@ fn spelled(strategy: &Strategy, names: &Names<'_>) -> String {
         Strategy::Latest => "latest",
         Strategy::LatestAllTables => "latest_all_tables",
         Strategy::Abort => "abort",
+        Strategy::Custom => "custom",
         Strategy::Listed(places) => {
             let names = places.iter().filter_map(|place| names.sources.get(usize::from(*place)));
             return names.map(String::as_str).collect::<Vec<_>>().join(" ");

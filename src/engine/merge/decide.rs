@@ -10,8 +10,10 @@
 //! - What a merge commits at a source settles its fresh changes. Where the version that others learn cannot be derived
 //!   from settled changes, it is recorded there too.
 
+use serde::{Deserialize, Serialize};
+
 use super::strategy::Strategy;
-use super::version::{DECIDED_MAX, SKIPPED, Version};
+use super::version::{DECIDED_MAX, NOBODY, SKIPPED, Version};
 
 /// Sources that a sync may have: outcomes are bits of a word.
 pub const SOURCES_MAX: usize = 64;
@@ -20,7 +22,7 @@ pub const SOURCES_MAX: usize = 64;
 const FEW: usize = 4;
 
 /// Changes of a key at a source that no merge committed there has seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fresh {
     /// How many delta rows; more than 0.
     pub count: i64,
@@ -29,7 +31,7 @@ pub struct Fresh {
 }
 
 /// What the delta table of a source says of one key.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Entry {
     /// A bit for each source that has not read some of these rows.
     pub unread_by: u64,
@@ -78,7 +80,7 @@ pub struct Terms<'a> {
 }
 
 /// What becomes of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Ruling {
     /// Sources take the winner's row.
     Take(Take),
@@ -90,9 +92,9 @@ pub enum Ruling {
 }
 
 /// Who gets what. A source in neither set has what it needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Take {
-    /// The source whose row counts. For a skipped key: the one with the newest change.
+    /// The source whose row counts. For a skipped key: the one with the newest change; [`NOBODY`]: what [`replace`] says.
     pub winner: u16,
     /// The version to record; [`Version::is_skip`] when everyone keeps its row.
     pub version: Version,
@@ -102,6 +104,17 @@ pub struct Take {
     pub write: u64,
     /// A bit for each source that gets the version only. Never shares a bit with `write`.
     pub record: u64,
+}
+
+impl Ruling {
+    /// A bit for each source in conflict; 0 without one.
+    #[must_use]
+    pub const fn rivals(&self) -> u64 {
+        match self {
+            Self::Take(take) => take.rivals,
+            Self::Abort { rivals } => *rivals,
+        }
+    }
 }
 
 /// A source with unread changes of the key.
@@ -175,7 +188,7 @@ fn among<const N: usize>(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]
     let first = rivals().next()?;
     let is_conflict = rivals().any(|it| it.version != first.version);
     let winner = if is_conflict {
-        if *terms.strategy == Strategy::Abort {
+        if matches!(terms.strategy, Strategy::Abort | Strategy::Custom) {
             return Some(Ruling::Abort { rivals: free });
         }
         if let Some(place) = sovereign(terms).filter(|place| free & bit(*place) == 0) {
@@ -227,6 +240,22 @@ fn overrule(winner: u16, newest: Version, rivals: u64, terms: &Terms<'_>) -> Tak
     Take { winner, version, rivals, write: terms.up & !bit(winner), record: bit(winner) }
 }
 
+/// What becomes of a key whose conflict among `rivals` custom code settled with a row of its own making, or by deleting
+/// the key: every source gets it, as a change that is newer than all.
+///
+/// Nobody had that row before, so the version names no source: one that did not get it has nothing of it. `content`: any
+/// text of what was decided. Two merges that decide at the same time, unknown to each other, of the same changes get the
+/// same version only for the same decision.
+#[must_use]
+pub fn replace(present: &[(u16, Entry)], rivals: u64, terms: &Terms<'_>, content: &[u8]) -> Option<Take> {
+    let versions = || present.iter().filter_map(|(place, entry)| entry.version(*place));
+    let newest = versions().max()?;
+    let hash = content.iter().fold(FNV_OFFSET, |hash, byte| mixed(hash, u64::from(*byte)));
+    let serial = serial(versions().fold(hash, mixed_version));
+    let version = Version { time: terms.now.max(newest.time + 1), db: NOBODY, serial };
+    Some(Take { winner: NOBODY, version, rivals, write: terms.up, record: 0 })
+}
+
 /// The winner of a conflict, by the strategy.
 fn choose<'a, 'b: 'a, I>(rivals: impl Fn() -> I, terms: &Terms<'_>, key: &[u8]) -> Option<&'a Candidate<'b>>
 where
@@ -245,14 +274,17 @@ where
             let count = u64::try_from(rivals().count()).ok()?;
             rivals().nth(usize::try_from((hash ^ (hash >> 32)) % count.max(1)).ok()?)
         }
-        Strategy::Latest | Strategy::Skip | Strategy::Abort => latest(),
+        Strategy::Latest | Strategy::Skip | Strategy::Abort | Strategy::Custom => latest(),
     }
 }
 
 /// The serial of a decision for the state of `version`. Two merges may decide at the same time for the same source,
 /// unknown to each other, when the clock has been set back or is behind the changes; not for the same state.
 fn decided(version: Version) -> i64 {
-    let hash = mixed_version(FNV_OFFSET, version);
+    serial(mixed_version(FNV_OFFSET, version))
+}
+
+fn serial(hash: u64) -> i64 {
     DECIDED_MAX - i64::from(u32::MAX) + i64::try_from((hash ^ (hash >> 32)) & u64::from(u32::MAX)).unwrap_or_default()
 }
 

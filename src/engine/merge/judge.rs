@@ -59,7 +59,7 @@ struct Stamp {
 
 impl Stamp {
     fn new(names: &Names<'_>, version: Version, passed: String) -> Self {
-        let db = names.sources.get(usize::from(version.db)).map_or("", String::as_str);
+        let db = names.name(version.db);
         let text = |is_shared| {
             let origin = Origin { sync: names.sync, db, passed: &passed, serial: version.serial, is_shared };
             format!("\t{}\t{}", timestamp(version.time), Escaped(&origin.to_string())).into_bytes()

@@ -6,7 +6,7 @@ use futures_util::stream::BoxStream;
 
 use super::decide::{Entry, Fresh, SOURCES_MAX};
 use super::goat::Order;
-use super::version::{Origin, Version};
+use super::version::{NOBODY, NOBODYS_NAME, Origin, Version};
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 
@@ -58,10 +58,15 @@ pub(super) struct Names<'a> {
 }
 
 impl Names<'_> {
+    /// Name of the source at a place.
+    pub(super) fn name(&self, place: u16) -> &str {
+        self.sources.get(usize::from(place)).map_or(NOBODYS_NAME, String::as_str)
+    }
+
     /// Place of a source; one that has left the sync is none.
     fn place(&self, db: &str) -> u16 {
         let place = self.sources.iter().position(|source| source == db);
-        place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX)
+        place.and_then(|place| u16::try_from(place).ok()).unwrap_or(NOBODY)
     }
 }
 

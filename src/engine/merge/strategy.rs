@@ -24,6 +24,8 @@ pub enum Strategy {
     LatestAllTables,
     /// Nobody: the merge stops.
     Abort,
+    /// Nobody: custom code should have decided, and the merge stops.
+    Custom,
 }
 
 /// A conflict strategy as it stands in the catalog, not yet resolved among the databases of a sync.
@@ -38,12 +40,6 @@ pub enum Words {
 /// Why a conflict strategy cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StrategyError {
-    /// Upstream's word for "there must be custom code".
-    #[error(
-        "conflict strategy \"bucardo_custom\" needs custom code, which cannot decide conflicts yet; \
-         choose another with \"bucardo update sync\""
-    )]
-    Custom,
     /// A word that means something for rows only.
     #[error("conflict strategy \"{word}\" means nothing for a sequence")]
     OfRows {
@@ -74,7 +70,7 @@ impl Words {
     ///
     /// # Errors
     ///
-    /// [`StrategyError::Custom`].
+    /// [`StrategyError::OfSequences`].
     pub fn parse(text: &str) -> Result<Option<Self>, StrategyError> {
         let names: Vec<&str> =
             text.split(|c: char| c == ',' || c.is_whitespace()).filter(|it| !it.is_empty()).collect();
@@ -91,7 +87,7 @@ impl Words {
             "latest" | "default" => Strategy::Latest,
             "latest_all_tables" | "latest_all" => Strategy::LatestAllTables,
             "abort" => Strategy::Abort,
-            "custom" if names == ["bucardo_custom"] => return Err(StrategyError::Custom),
+            "custom" if names == ["bucardo_custom"] => Strategy::Custom,
             "lowest" | "highest" => return Err(StrategyError::OfSequences { word: word.to_owned() }),
             _ => return Ok(Some(Self::names(&names))),
         })))
@@ -178,7 +174,8 @@ mod tests {
             assert_eq!(strategy(&format!(" bucardo_{word} ")), Ok(means));
         }
         assert_eq!(strategy("default"), Ok(Strategy::Latest));
-        assert_eq!(strategy("bucardo_custom"), Err(StrategyError::Custom));
+        assert_eq!(strategy("bucardo_custom"), Ok(Strategy::Custom));
+        assert!(strategy("custom").is_err(), "a database may be called so");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::fmt;
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
+use serde::{Deserialize, Serialize};
 
 /// The serial of a decision that every source keeps the row that it has.
 pub const SKIPPED: i64 = -1;
@@ -11,9 +12,15 @@ pub const SKIPPED: i64 = -1;
 /// The greatest serial of a decision for one source's row; lower ones tell decisions for different rows apart.
 pub const DECIDED_MAX: i64 = -2;
 
+/// The place of no source: of those that have left the sync, and of rows that custom code made.
+pub const NOBODY: u16 = u16::MAX;
+
+/// What stands for it in an origin. No database has such a name.
+pub const NOBODYS_NAME: &str = "*";
+
 /// Which change a row state came from. Totally ordered, newest last: by time, then by the order of the databases, in
 /// which the first is the newest, then by serial.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Version {
     /// Microseconds since 1970.
     pub time: i64,
