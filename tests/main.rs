@@ -38,6 +38,7 @@ mod conflict_history;
 mod connect;
 mod copy_daemon;
 mod copy_pieces;
+mod custom_hosts;
 mod daemon;
 mod daemon_backlog;
 mod daemon_commands;

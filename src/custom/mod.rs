@@ -3,16 +3,23 @@
 //!
 //! Hooks, inputs and outputs are those of Bucardo 3, 4 and 5. A code never holds a connection.
 
+mod ask;
 mod codes;
 mod databases;
 mod host;
+mod hosts;
+mod lua;
 mod outcome;
+mod sql;
+mod statement;
 
 use serde::{Deserialize, Serialize};
 
+pub use ask::ask;
 pub use codes::{Codes, Hosts};
 pub use databases::{Column, Databases, Found, Refused, Statement};
 pub use host::{CodeError, Host};
+pub use hosts::{Limits, open};
 pub use outcome::{Decision, Outcome, Row};
 
 /// When a code runs, in the words of version 5. Versions 3 and 4 wrote `drop` for `disable`.

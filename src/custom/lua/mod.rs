@@ -1,0 +1,137 @@
+//! Lua codes: embedded, and shut in. Each has a Lua of its own, on a thread of its own while it runs; what it asks of
+//! databases is answered here.
+
+mod convert;
+mod machine;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Fuse};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::hosts::Limits;
+use super::{Code, CodeError, Databases, Host};
+use machine::{Asked, Call, Called, Machine};
+
+/// So long a code that is told to stop may take before its thread is left to itself.
+const STOP_WITHIN: Duration = Duration::from_millis(500);
+
+/// Runs codes in Lua.
+pub(super) struct LuaHost {
+    limits: Limits,
+    /// By the numbers of their codes.
+    compiled: BTreeMap<i32, Compiled>,
+    shared: Value,
+}
+
+struct Compiled {
+    machine: Machine,
+    /// Ends what it runs.
+    stop: Arc<AtomicBool>,
+}
+
+impl LuaHost {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, compiled: BTreeMap::new(), shared: Value::Object(serde_json::Map::new()) }
+    }
+
+    /// Taken out while it runs, and put back only after it ended well: else its memory may be full, its variables half
+    /// changed.
+    fn take(&mut self, code: &Code) -> Result<Compiled, CodeError> {
+        match self.compiled.remove(&code.id).filter(|compiled| compiled.machine.is_of(code)) {
+            Some(compiled) => Ok(compiled),
+            None => {
+                let stop = Arc::default();
+                Ok(Compiled { machine: Machine::new(code, self.limits.memory_mb, &stop)?, stop })
+            }
+        }
+    }
+
+    async fn run(&mut self, code: &Code, inputs: Vec<Value>, dbs: &mut dyn Databases) -> Result<Vec<Value>, CodeError> {
+        let until = Instant::now() + self.limits.timeout;
+        let Compiled { machine, stop } = self.take(code)?;
+        let running = Running(&stop);
+        let (asks, asked) = mpsc::channel(1);
+        let call = Call { inputs, shared: self.shared.clone(), names: code.getdbh.then(|| dbs.names()), asks };
+        let (tell, told) = oneshot::channel();
+        let thread = move || {
+            let called = machine.run(call);
+            // Nobody waits any more for what was stopped.
+            let _ = tell.send((machine, called));
+        };
+        let died = |why: String| CodeError::Died { code: code.name.clone(), why };
+        let started = std::thread::Builder::new().name("custom code".to_owned()).spawn(thread);
+        started.map_err(|error| died(format!("cannot start a thread: {error}")))?;
+        let mut told = told.fuse();
+        let ended = timeout_at(until, answer(asked, &mut told, dbs)).await;
+        drop(running);
+        match ended {
+            Ok(Ok((machine, called))) => {
+                let Called { outputs, shared } = called?;
+                stop.store(false, Ordering::Relaxed);
+                self.compiled.insert(code.id, Compiled { machine, stop });
+                self.shared = shared;
+                Ok(outputs)
+            }
+            Ok(Err(_)) => Err(died("it panicked".to_owned())),
+            Err(_) => {
+                let where_ = match tokio::time::timeout(STOP_WITHIN, told).await {
+                    Ok(Ok((_, Err(CodeError::Died { why, .. })))) => format!(": {why}"),
+                    _ => String::new(),
+                };
+                let why = format!("it took longer than {:?} (customcode_timeout){where_}", self.limits.timeout);
+                Err(CodeError::Stopped { code: code.name.clone(), why })
+            }
+        }
+    }
+}
+
+impl Host for LuaHost {
+    fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
+        async { Machine::new(code, self.limits.memory_mb, &Arc::default()).map(drop) }.boxed()
+    }
+
+    fn call<'a>(
+        &'a mut self,
+        code: &'a Code,
+        inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        self.run(code, inputs, dbs).boxed()
+    }
+}
+
+/// Dropped, however the call ends, it stops the code.
+struct Running<'a>(&'a AtomicBool);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+type Ended = (Machine, Result<Called, CodeError>);
+
+/// Answers what the code asks, until it ends.
+async fn answer(
+    mut asked: mpsc::Receiver<Asked>,
+    told: &mut Fuse<oneshot::Receiver<Ended>>,
+    dbs: &mut dyn Databases,
+) -> Result<Ended, oneshot::error::RecvError> {
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut *told => return ended,
+            Some(Asked { db, statement, answer }) = asked.recv() => {
+                // The code may have been stopped meanwhile.
+                let _ = answer.send(dbs.run(&db, statement).await);
+            }
+        }
+    }
+}

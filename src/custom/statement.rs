@@ -1,0 +1,215 @@
+//! What can be said of a statement by its words alone. The server has the last word; this gives better messages.
+
+use super::Refused;
+
+/// A piece of a statement that is neither blank nor comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// A key word or an unquoted name.
+    Word(&'a str),
+    /// `$1`
+    Number(usize),
+    /// `:name`
+    Name(&'a str),
+    /// One character of anything else: a parenthesis, an operator, a semicolon.
+    Sign(char),
+    /// A literal or a quoted name, whole.
+    Quoted,
+}
+
+/// The pieces of a statement, with the bytes where they stand.
+pub(super) fn pieces(sql: &str) -> Vec<(Piece<'_>, std::ops::Range<usize>)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(first) = sql[at..].chars().next() {
+        let rest = &sql[at..];
+        let (piece, length) = match first {
+            _ if first.is_whitespace() => (None, first.len_utf8()),
+            '-' if rest.starts_with("--") => (None, rest.find('\n').unwrap_or(rest.len())),
+            '/' if rest.starts_with("/*") => (None, comment(rest)),
+            '\'' | '"' => (Some(Piece::Quoted), quoted(rest, first, false)),
+            'e' | 'E' if rest[1..].starts_with('\'') => (Some(Piece::Quoted), 1 + quoted(&rest[1..], '\'', true)),
+            '$' => dollar(rest),
+            ':' if rest.starts_with("::") => (Some(Piece::Sign(':')), 2),
+            ':' => match word(&rest[1..]) {
+                "" => (Some(Piece::Sign(':')), 1),
+                name if name.starts_with(|first: char| first.is_ascii_digit()) => (Some(Piece::Sign(':')), 1),
+                name => (Some(Piece::Name(name)), 1 + name.len()),
+            },
+            _ => match word(rest) {
+                "" => (Some(Piece::Sign(first)), first.len_utf8()),
+                word => (Some(Piece::Word(word)), word.len()),
+            },
+        };
+        if let Some(piece) = piece {
+            found.push((piece, at..at + length));
+        }
+        at += length;
+    }
+    found
+}
+
+/// The letters, digits, `_` and `$` at the start.
+fn word(text: &str) -> &str {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
+    if text.starts_with('$') {
+        return "";
+    }
+    &text[..text.find(|letter| !is_part(letter)).unwrap_or(text.len())]
+}
+
+/// Comments of SQL may hold others.
+fn comment(text: &str) -> usize {
+    let (mut depth, mut at) = (0, 0);
+    while at < text.len() {
+        match &text.as_bytes()[at..] {
+            [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
+            [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    at
+}
+
+fn quoted(text: &str, quote: char, has_escapes: bool) -> usize {
+    let mut letters = text.char_indices().skip(1).peekable();
+    while let Some((at, letter)) = letters.next() {
+        if letter == '\\' && has_escapes {
+            letters.next();
+        } else if letter == quote {
+            if letters.peek().is_none_or(|(_, next)| *next != quote) {
+                return at + 1;
+            }
+            letters.next();
+        }
+    }
+    text.len()
+}
+
+/// A number of a value, or a text between dollars.
+fn dollar(text: &str) -> (Option<Piece<'_>>, usize) {
+    let digits = text[1..].find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len() - 1);
+    if digits > 0 {
+        return (text[1..=digits].parse().ok().map(Piece::Number), digits + 1);
+    }
+    let tag = text[1..].find('$').map(|end| &text[..end + 2]);
+    match tag.filter(|tag| tag[1..tag.len() - 1].chars().all(|letter| letter.is_alphanumeric() || letter == '_')) {
+        Some(tag) => {
+            let end = text[tag.len()..].find(tag).map_or(text.len(), |end| end + 2 * tag.len());
+            (Some(Piece::Quoted), end)
+        }
+        None => (Some(Piece::Sign('$')), 1),
+    }
+}
+
+/// What a statement is, as far as that decides where it may be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// Reads or changes rows.
+    Rows,
+    /// What else may be run where a code is not inside a round's transactions.
+    Session,
+    /// `COMMIT`, or `ROLLBACK` of all.
+    Ends,
+    /// Savepoints.
+    Savepoint,
+}
+
+const ROWS: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE"];
+
+/// Whether a statement may be run, and as what. `is_strict`: inside the transactions of a round.
+///
+/// # Errors
+///
+/// [`Refused`] names what is not allowed.
+pub(super) fn sort(sql: &str, is_strict: bool) -> Result<Sort, Refused> {
+    let found = pieces(sql);
+    let refused = |message: String| Err(Refused { message, sqlstate: None });
+    let upper: Vec<String> = found
+        .iter()
+        .filter(|(piece, _)| *piece != Piece::Sign('('))
+        .map_while(|(piece, _)| if let Piece::Word(word) = piece { Some(word.to_uppercase()) } else { None })
+        .take(4)
+        .collect();
+    let words: Vec<&str> = upper.iter().map(String::as_str).collect();
+    let sort = match words.as_slice() {
+        [] => return refused("there is no statement to run".to_owned()),
+        [first, ..] if ROWS.contains(first) => Sort::Rows,
+        ["WITH", ..] => Sort::Rows,
+        ["ROLLBACK", "TO", ..] | ["ROLLBACK", _, "TO", ..] | ["SAVEPOINT" | "RELEASE", ..] => Sort::Savepoint,
+        ["COMMIT" | "ROLLBACK"] | ["COMMIT" | "ROLLBACK", "WORK" | "TRANSACTION"] => Sort::Ends,
+        ["SET" | "RESET" | "NOTIFY" | "SHOW", ..]
+        | ["CREATE", "TEMP" | "TEMPORARY", "TABLE", ..]
+        | ["CREATE", "INDEX", ..]
+        | ["CREATE", "UNIQUE", "INDEX", ..] => Sort::Session,
+        [first, ..] => return refused(format!("custom code may not run {first}")),
+    };
+    if is_strict && sort != Sort::Rows {
+        return refused(format!("custom code may not run {} inside a round's transaction", words[0]));
+    }
+    let mut after = found.iter().skip_while(|(piece, _)| *piece != Piece::Sign(';'));
+    if after.any(|(piece, _)| *piece != Piece::Sign(';')) {
+        return refused("it is more than one statement".to_owned());
+    }
+    Ok(sort)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_statement_does_is_read_past_comments_quotes_and_withs() {
+        for sql in [
+            "SELECT 1",
+            "select 1;",
+            "-- x\n /* a /* b */ c */ INSERT INTO t VALUES (';', E'\\';', $$;$$, $a$;$$;$a$, \";\") ; -- end;",
+            "(SELECT 1) UNION (SELECT 2)",
+            "WITH x AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM x",
+            "table t",
+        ] {
+            assert_eq!(sort(sql, true), Ok(Sort::Rows), "{sql}");
+        }
+        for (sql, expected) in [
+            ("COMMIT", Sort::Ends),
+            ("rollback work;", Sort::Ends),
+            ("rollback to savepoint a", Sort::Savepoint),
+            ("rollback work to a", Sort::Savepoint),
+            ("release a", Sort::Savepoint),
+            ("SET work_mem = '1MB'", Sort::Session),
+            ("notify x", Sort::Session),
+            ("create temporary table t (i int)", Sort::Session),
+            ("create unique index i on t (a)", Sort::Session),
+        ] {
+            assert_eq!(sort(sql, false), Ok(expected), "{sql}");
+            assert!(sort(sql, true).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_named() {
+        for (sql, message) in [
+            ("  -- nothing\n", "there is no statement to run"),
+            ("/* x */ drop table t", "custom code may not run DROP"),
+            ("CREATE TABLE t ()", "custom code may not run CREATE"),
+            ("BEGIN", "custom code may not run BEGIN"),
+            ("COMMIT PREPARED 'x'", "custom code may not run COMMIT"),
+            ("COPY t FROM PROGRAM 'x'", "custom code may not run COPY"),
+            ("SELECT 1; DELETE FROM t", "it is more than one statement"),
+        ] {
+            assert_eq!(sort(sql, false).unwrap_err().message, message, "{sql}");
+        }
+        assert_eq!(sort("lock t", true).unwrap_err().message, "custom code may not run LOCK");
+        assert!(sort("NOTIFY a", true).unwrap_err().message.ends_with("inside a round's transaction"));
+    }
+
+    #[test]
+    fn values_stand_where_they_are_no_casts_quotes_or_comments() {
+        let found: Vec<Piece<'_>> = pieces("a::b, ':c', :d, $12, 'ü$1' -- :e").into_iter().map(|(it, _)| it).collect();
+        let values = found.iter().filter(|piece| matches!(piece, Piece::Number(_) | Piece::Name(_)));
+        assert_eq!(values.collect::<Vec<_>>(), [&Piece::Name("d"), &Piece::Number(12)]);
+    }
+}
