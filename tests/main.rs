@@ -39,6 +39,7 @@ mod connect;
 mod copy_daemon;
 mod copy_pieces;
 mod custom_hosts;
+mod custom_rounds;
 mod daemon;
 mod daemon_backlog;
 mod daemon_commands;

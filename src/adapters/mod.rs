@@ -7,6 +7,7 @@ mod conflict_file;
 mod conflicts;
 mod copies;
 mod desk;
+mod hooks;
 mod hush;
 mod lease;
 mod limits;
@@ -29,6 +30,7 @@ use crate::pg::{ConnectError, causes};
 
 pub use catalog::{ControlDatabase, changed_settings};
 pub use conflicts::ConflictHistory;
+pub use hooks::Workshop;
 pub use hush::Activity;
 pub use lease::is_lease_held;
 pub use listener::Listeners;

@@ -11,12 +11,14 @@ use futures_util::future::BoxFuture;
 
 use super::SyncMap;
 use super::desk::{Desk, Hosted};
+use super::hooks::Workshop;
 use super::hush::Activity;
 use super::limits::Limits;
 use super::memory::Memory;
 use crate::catalog::runs::Session;
 use crate::catalog::{ConflictStore, Role, SyncDetail};
 use crate::config::Settings;
+use crate::custom::Codes;
 use crate::engine::merge::MergeSession;
 use crate::engine::{CopySession, FollowSession, PairSession};
 use crate::pg::open_sessions;
@@ -31,6 +33,7 @@ pub struct SyncReplicator {
     followed: Followed,
     limits: Arc<Limits>,
     desks: Desks,
+    workshop: Option<Workshop>,
 }
 
 /// The sessions of the KIDs, for those who tell of them.
@@ -65,7 +68,20 @@ impl SyncReplicator {
             followed: Followed::default(),
             limits: Arc::default(),
             desks: Desks::default(),
+            workshop: None,
         }
+    }
+
+    /// The same, with what runs custom codes.
+    #[must_use]
+    pub fn with_codes(mut self, workshop: Workshop) -> Self {
+        self.workshop = Some(workshop);
+        self
+    }
+
+    /// The custom codes of a sync; `None`: it has none.
+    fn codes(&self, sync: &Arc<SyncDetail>) -> Option<Codes> {
+        self.workshop.as_ref().and_then(|workshop| workshop.codes(sync))
     }
 
     /// Where the sessions of its KIDs are found.
@@ -78,10 +94,12 @@ impl SyncReplicator {
         let pair = Pair { sync: sync.name.clone(), source: source.clone(), target: target.clone() };
         // Nothing of the source waits for a whole copy: to what it moves nobody listens.
         if sync.role(target) == Some(Role::Fullcopy) {
-            return Box::new(CopySession::new(sync, pair));
+            let codes = self.codes(&sync);
+            return Box::new(CopySession::new(sync, pair).with_codes(codes));
         }
         let sources = vec![source.clone()];
-        self.counted(PairSession::new(Arc::clone(&sync), pair), sync.name.clone(), sources)
+        let session = PairSession::new(Arc::clone(&sync), pair).with_codes(self.codes(&sync));
+        self.counted(session, sync.name.clone(), sources)
     }
 
     fn counted(&self, rounds: impl Rounds + 'static, sync: SyncName, sources: Vec<DbName>) -> Box<dyn Rounds> {
@@ -97,7 +115,8 @@ impl SyncReplicator {
             Work::Follow { target } => {
                 let place = (kid.sync.clone(), target.clone());
                 let last = self.followed.get(&place).map(|source| source.clone());
-                let session = FollowSession::new(sync, target.clone(), last.as_ref());
+                let codes = self.codes(&sync);
+                let session = FollowSession::new(sync, target.clone(), last.as_ref()).with_codes(codes);
                 Box::new(Following {
                     session,
                     place,
@@ -107,7 +126,8 @@ impl SyncReplicator {
             }
             Work::Merge => {
                 let sources = sync.dbs(Role::Source).filter(|db| db.active).map(|db| db.name.clone()).collect();
-                let session = MergeSession::new(sync, Arc::clone(&self.conflicts));
+                let codes = self.codes(&sync);
+                let session = MergeSession::new(sync, Arc::clone(&self.conflicts)).with_codes(codes);
                 self.counted(session, kid.sync.clone(), sources)
             }
         }

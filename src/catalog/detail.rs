@@ -243,6 +243,8 @@ pub struct SyncDetail {
     pub lock: Option<LockMode>,
     /// Rows that one round takes at most, whole transactions (`batch_rows_max`).
     pub batch_rows_max: i64,
+    /// The pause after a round that a custom code left (`endsync_sleep`).
+    pub endsync_sleep: Duration,
     /// How initial copies are made.
     pub copy: CopyLimits,
     /// Something in its rows that keeps it from running, in words; the rest of the value is then incomplete.

@@ -22,6 +22,8 @@ const GOATS: Query = query!("read the tables of the syncs", "sync_load_goats");
 const MAPPINGS: Query = query!("read the names, columns and filters of the syncs", "sync_load_mappings");
 const CODES: Query = query!("read the custom codes of the syncs", "sync_load_codes");
 const BATCH_ROWS_MAX: i64 = 500_000;
+/// Seconds.
+const ENDSYNC_SLEEP: f64 = 1.0;
 const CONFLICT_STRATEGY: &str = "bucardo_latest";
 
 /// Every sync with all that the engine needs, in processing order.
@@ -77,6 +79,7 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
 /// What a sync gets that says nothing else.
 struct Usual<'a> {
     batch_rows_max: i64,
+    endsync_sleep: Duration,
     strategy: &'a str,
     isolation_level: String,
     copy: CopyLimits,
@@ -87,11 +90,17 @@ impl<'a> Usual<'a> {
         let strategy = settings.text("default_conflict_strategy").map(str::trim).filter(|words| !words.is_empty());
         Ok(Self {
             batch_rows_max: settings.number("batch_rows_max")?.filter(|rows| *rows > 0).unwrap_or(BATCH_ROWS_MAX),
+            endsync_sleep: endsync_sleep(settings)?,
             strategy: strategy.unwrap_or(CONFLICT_STRATEGY),
             isolation_level: settings.text("isolation_level").unwrap_or_default().to_lowercase(),
             copy: copy_limits(settings)?,
         })
     }
+}
+
+fn endsync_sleep(settings: &settings::Settings) -> Result<Duration, CatalogError> {
+    let seconds = settings.number::<f64>("endsync_sleep")?.unwrap_or(ENDSYNC_SLEEP);
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 fn copy_limits(settings: &settings::Settings) -> Result<CopyLimits, CatalogError> {
@@ -225,6 +234,7 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
         serializable: isolation_level == "serializable",
         lock,
         batch_rows_max: usual.batch_rows_max,
+        endsync_sleep: usual.endsync_sleep,
         copy: usual.copy,
         problem,
     }

@@ -1,46 +1,87 @@
 //! The codes of one KID or CTL, and what runs them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Map, Value};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
 
-use super::{Code, CodeError, Databases, Hook, Host, Language, Outcome};
+use super::input::Counts;
+use super::{Code, CodeError, Databases, Found, Hook, Host, Language, Outcome, Refused, Statement};
 use crate::catalog::{Goat, SyncDetail};
 
 /// Makes the host of a language; it does nothing before it is asked.
 pub type Hosts = Arc<dyn Fn(Language) -> Box<dyn Host> + Send + Sync>;
 
+/// A mail that a code asks for (`sendmail`). It goes where the daemon's mail goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// The sync whose code it is.
+    pub sync: String,
+    /// The code's name.
+    pub code: String,
+    /// As the code gave it; empty: none.
+    pub subject: String,
+    /// As the code gave it.
+    pub body: String,
+}
+
+/// Whoever sends the mails of codes.
+pub type Post = Arc<dyn Fn(Mail) + Send + Sync>;
+
 /// What one KID or CTL runs of the codes of its sync. Nothing at all where there is none.
 pub struct Codes {
     sync: Arc<SyncDetail>,
     open: Hosts,
-    /// Those that have been needed.
-    hosts: BTreeMap<&'static str, Box<dyn Host>>,
+    post: Option<Post>,
+    /// Those that have been needed; never locked, only whoever has the codes to itself uses them.
+    hosts: BTreeMap<&'static str, Mutex<Box<dyn Host>>>,
+    /// What codes keep for each other (`shared`), as long as the KID or CTL lives.
+    shared: Value,
 }
 
 impl Codes {
     /// The codes of a sync; `None`: it has none.
     #[must_use]
     pub fn of(sync: &Arc<SyncDetail>, open: Hosts) -> Option<Self> {
-        (!sync.codes.is_empty()).then(|| Self { sync: Arc::clone(sync), open, hosts: BTreeMap::new() })
+        (!sync.codes.is_empty()).then(|| Self {
+            sync: Arc::clone(sync),
+            open,
+            post: None,
+            hosts: BTreeMap::new(),
+            shared: Value::Object(Map::new()),
+        })
+    }
+
+    /// The same; `post` sends what mails the codes ask for. Without it they are logged only.
+    #[must_use]
+    pub fn with_post(mut self, post: Option<Post>) -> Self {
+        self.post = post;
+        self
+    }
+
+    /// The sync whose codes they are.
+    #[must_use]
+    pub fn sync(&self) -> &Arc<SyncDetail> {
+        &self.sync
     }
 
     /// Whether any code runs here; `goat`: for this table, `None`: for whatever table.
     #[must_use]
     pub fn has(&self, hook: Hook, goat: Option<i32>) -> bool {
-        let for_goat = |code: &Code| goat.is_none() || code.goat.is_none() || code.goat == goat;
-        self.sync.codes.iter().any(|code| code.hook == hook && for_goat(code))
+        here(&self.sync, hook, goat).next().is_some()
     }
 
-    /// The codes that run here, in their order. At the hooks of a table those of the table and those of the sync; at
-    /// others, where `goat` is `None`, all.
-    fn here(&self, hook: Hook, goat: Option<i32>) -> Vec<Code> {
-        let for_goat = |code: &&Code| goat.is_none() || code.goat.is_none() || code.goat == goat;
-        self.sync.codes.iter().filter(|code| code.hook == hook).filter(for_goat).cloned().collect()
+    /// Whether any code, wherever it runs, gets the keys of the changed rows.
+    #[must_use]
+    pub fn want_rows(&self) -> bool {
+        self.sync.codes.iter().any(Code::wants_rows)
     }
 
-    /// Runs the codes of a hook, one after the other, each with `input` anew; logs their messages and warnings.
+    /// Runs the codes of a hook, one after the other, each with `input` anew and with what `counts` knows; logs their
+    /// messages and warnings, and sends their mails. At the hooks of a table those of the table and those of the sync;
+    /// at others, where `goat` is `None`, all.
     ///
     /// # Errors
     ///
@@ -50,17 +91,61 @@ impl Codes {
         hook: Hook,
         goat: Option<&Goat>,
         input: &Map<String, Value>,
+        counts: &Counts,
         dbs: &mut dyn Databases,
     ) -> Result<Outcome, CodeError> {
         let mut outcome = Outcome::default();
-        for code in self.here(hook, goat.map(|goat| goat.id)) {
-            let found = self.host(code.language).call(&code, vec![Value::Object(input.clone())], dbs).await?;
-            let Some(Value::Object(output)) = found.into_iter().next() else { continue };
-            if self.heed(&code, &output, &mut outcome)? {
+        let sync = Arc::clone(&self.sync);
+        for code in here(&sync, hook, goat.map(|goat| goat.id)) {
+            let input = self.input(code, goat, input, counts, dbs);
+            let mut closed = Closed;
+            // A statement is for a database by its nature.
+            let asks = code.getdbh || code.language == Language::Sql;
+            let dbs: &mut dyn Databases = if asks { &mut *dbs } else { &mut closed };
+            let found = self.host(code.language).call(code, vec![input], dbs).await?;
+            let Some(Value::Object(mut output)) = found.into_iter().next() else { continue };
+            if let Some(shared) = output.remove("shared") {
+                self.shared = shared;
+            }
+            if self.heed(code, &output, &mut outcome)? {
                 break;
             }
         }
         Ok(outcome)
+    }
+
+    fn input(
+        &self,
+        code: &Code,
+        goat: Option<&Goat>,
+        base: &Map<String, Value>,
+        counts: &Counts,
+        dbs: &dyn Databases,
+    ) -> Value {
+        let mut input = base.clone();
+        counts.fill(&mut input);
+        input.insert("shared".to_owned(), self.shared.clone());
+        input.insert("whenrun".to_owned(), json!(code.hook.word()));
+        if let Some(goat) = goat {
+            input.insert("schemaname".to_owned(), json!(goat.schema));
+            input.insert("tablename".to_owned(), json!(goat.name));
+        }
+        if code.wants_rows() {
+            // The server's jsonb holds no NUL.
+            let separator = if code.language == Language::Sql { "\u{1f}" } else { "\0" };
+            let (rows, left_out) = counts.rows(separator);
+            input.insert("rows".to_owned(), rows);
+            input.insert("rows_left_out".to_owned(), json!(left_out));
+        }
+        if code.getdbh {
+            let names = dbs.names();
+            let of = |key: &str| base.get(key).filter(|name| names.iter().any(|it| *name == it)).cloned();
+            let handles = [("sourcedbh", of("sourcename")), ("targetdbh", of("targetname"))];
+            input.extend(handles.into_iter().filter_map(|(key, db)| Some((key.to_owned(), db?))));
+            let dbh: Map<String, Value> = names.into_iter().map(|name| (name.clone(), json!(name))).collect();
+            input.insert("dbh".to_owned(), Value::Object(dbh));
+        }
+        Value::Object(input)
     }
 
     /// Takes over what a code says; returns whether it is the last one (`lastcode`).
@@ -74,6 +159,9 @@ impl Codes {
         if let Some(warning) = said("warning") {
             tracing::warn!(sync, code = name, "{warning}");
         }
+        for mail in mails(output.get("sendmail")) {
+            self.send(Mail { sync: sync.to_owned(), code: name.to_owned(), ..mail });
+        }
         if let Some(message) = said("error") {
             return Err(CodeError::Asked { code: code.name.clone(), message });
         }
@@ -84,8 +172,64 @@ impl Codes {
         Ok(is_set("lastcode") || outcome.endsync)
     }
 
+    fn send(&self, mail: Mail) {
+        let Mail { sync, code, subject, .. } = &mail;
+        match &self.post {
+            Some(post) => post(mail),
+            None => tracing::info!(sync, code, subject, "a custom code asked for a mail, and none are sent here"),
+        }
+    }
+
     fn host(&mut self, language: Language) -> &mut Box<dyn Host> {
-        self.hosts.entry(language.word()).or_insert_with(|| (self.open)(language))
+        let host = self.hosts.entry(language.word()).or_insert_with(|| Mutex::new((self.open)(language)));
+        host.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The codes that run here, in their order.
+fn here(sync: &SyncDetail, hook: Hook, goat: Option<i32>) -> impl Iterator<Item = &Code> {
+    let for_goat = move |code: &&Code| goat.is_none() || code.goat.is_none() || code.goat == goat;
+    sync.codes.iter().filter(move |code| code.hook == hook).filter(for_goat)
+}
+
+impl Code {
+    /// Whether it gets the keys of the changed rows: it was added with `getrows`, or it names them, as codes of version 5
+    /// do, where nobody had to ask.
+    #[must_use]
+    pub fn wants_rows(&self) -> bool {
+        self.getrows || self.source.contains("{rows}") || self.source.contains("{'rows'}")
+    }
+}
+
+/// No database, for codes without `getdbh`.
+struct Closed;
+
+impl Databases for Closed {
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn run<'a>(&'a mut self, _: &'a str, _: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
+        let message = "the code was added without getdbh, so it may ask no database".to_owned();
+        async move { Err(Refused { message, sqlstate: None }) }.boxed()
+    }
+}
+
+/// One mail, or a list of them: `{subject, body}`, or just the body.
+fn mails(value: Option<&Value>) -> Vec<Mail> {
+    let one = |value: &Value| -> Option<Mail> {
+        let of = |key: &str| value.get(key).and_then(text).unwrap_or_default();
+        let (subject, body) = match value {
+            Value::Object(_) => (of("subject"), of("body")),
+            _ => (String::new(), text(value)?),
+        };
+        let is_empty = subject.is_empty() && body.is_empty();
+        (!is_empty).then(|| Mail { sync: String::new(), code: String::new(), subject, body })
+    };
+    match value {
+        Some(Value::Array(all)) => all.iter().filter_map(one).collect(),
+        Some(value) => one(value).into_iter().collect(),
+        None => Vec::new(),
     }
 }
 

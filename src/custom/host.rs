@@ -1,5 +1,6 @@
 //! What every language has to offer.
 
+use bucardo_actors::model::Failure;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
@@ -56,6 +57,45 @@ pub enum CodeError {
         /// Its message.
         message: String,
     },
+}
+
+impl CodeError {
+    /// The name of the code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NoHost { code, .. }
+            | Self::Compile { code, .. }
+            | Self::Died { code, .. }
+            | Self::Stopped { code, .. }
+            | Self::Garbage { code, .. }
+            | Self::Asked { code, .. } => code,
+        }
+    }
+
+    /// Whether the same code, run again, may do better without anyone's help.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::NoHost { .. } | Self::Compile { .. } => Failure::Permanent,
+            Self::Died { .. } | Self::Stopped { .. } | Self::Garbage { .. } | Self::Asked { .. } => Failure::Transient,
+        }
+    }
+
+    /// What the operator can do.
+    #[must_use]
+    pub fn hint(&self, sync: &str) -> String {
+        let code = self.code();
+        match self {
+            Self::NoHost { .. } => format!("install what is missing, then run: bucardo kick {sync}"),
+            Self::Asked { .. } => format!(
+                "the code itself wants it; to run without it: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
+            ),
+            _ => format!(
+                "try it outside of the sync: bucardo test customcode {code}; to run without it: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
+            ),
+        }
+    }
 }
 
 /// Runs the codes of one language. Keeps what it compiled; after [`CodeError::Stopped`] it starts anew by itself.

@@ -8,6 +8,7 @@ mod codes;
 mod databases;
 mod host;
 mod hosts;
+pub mod input;
 mod lua;
 mod outcome;
 mod sql;
@@ -16,7 +17,7 @@ mod statement;
 use serde::{Deserialize, Serialize};
 
 pub use ask::ask;
-pub use codes::{Codes, Hosts};
+pub use codes::{Codes, Hosts, Mail, Post};
 pub use databases::{Column, Databases, Found, Refused, Statement};
 pub use host::{CodeError, Host};
 pub use hosts::{Limits, open};

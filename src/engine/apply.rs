@@ -17,6 +17,7 @@ use super::step::Step;
 use super::table::{FEW, Ready, Table};
 use crate::pg::{Sql, SqlFile};
 
+const CHANGES: SqlFile = SqlFile::new(include_str!("../../sql/engine/changes.sql"));
 const PLAN_FREELY: SqlFile = SqlFile::new(include_str!("../../sql/engine/plan_freely.sql"));
 
 /// Counts of a delivered batch.
@@ -69,12 +70,16 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
             return Ok(Ended::Changed(table.label.clone()));
         }
     }
+    tell(round, batch, &changes).await?;
+    round.at_first_change().await?;
     applied.truncates = truncate(round, &batch.tables, &batch.look.truncated).await?;
     for (place, changes) in batch.tables.iter().zip(&changes) {
         let table = &round.session.tables[*place];
         let Some(ready) = &table.ready else { continue };
         let moved = bring(round, table, ready, changes).await.map_err(|error| error.of_table(&table.label))?;
         applied.add(table, &moved, changes);
+        round.written(*place, moved.deletes, moved.inserts);
+        round.at_table(*place).await?;
     }
     if let Some(table) = onward::confirm(round.session, &batch.tables).await? {
         return Ok(Ended::Changed(table));
@@ -95,7 +100,7 @@ pub(super) async fn bring(round: &Round<'_>, table: &Table, ready: &Ready, chang
 /// The changed keys of every table, all asked for at once.
 async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> {
     let source = &round.session.source;
-    let limit = FEW + 1;
+    let limit = round.hooks.as_ref().map_or(FEW, |hooks| hooks.keys_max(FEW)) + 1;
     let limit = &limit;
     try_join_all(batch.tables.iter().filter_map(|place| {
         let table = &round.session.tables[*place];
@@ -107,6 +112,28 @@ async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> 
         })
     }))
     .await
+}
+
+/// Tells codes which keys were changed.
+async fn tell(round: &mut Round<'_>, batch: &Batch, changes: &[Row]) -> Result<(), RoundError> {
+    let Some(hooks) = &mut round.hooks else { return Ok(()) };
+    let source = &round.session.source;
+    let limit = hooks.keys_max(FEW);
+    for (place, changes) in batch.tables.iter().zip(changes) {
+        let table = &round.session.tables[*place];
+        let mut count: i64 = changes.get("changes");
+        if count > limit {
+            let sql = CHANGES.fill(&[("delta", &table.delta), ("readable", &table.news)]);
+            let counted = source.conn.query_one(&sql, &[]).await;
+            let failed = source.failed(format!("counting the changes of table \"{}\"", table.label));
+            count = counted.map_err(failed)?.get("changes");
+        }
+        let columns = (0..table.goat.key.len()).map(|place| {
+            changes.get::<_, Option<Vec<Option<String>>>>(format!("a{place}").as_str()).unwrap_or_default()
+        });
+        hooks.changed(&table.goat, count.unsigned_abs(), columns.collect());
+    }
+    Ok(())
 }
 
 /// Empties the tables that were truncated, before any is written to: all that no foreign key from elsewhere points at by

@@ -4,6 +4,7 @@ use bucardo_actors::model::{Cause, DbName, Failure, Fault};
 
 use super::merge::strategy::StrategyError;
 use super::position::BadPosition;
+use crate::custom::CodeError;
 use crate::pg::{ConnectError, cause, causes, classify, is_lost};
 use crate::source::ValidateError;
 
@@ -179,6 +180,12 @@ pub enum RoundError {
         /// The target.
         db: DbName,
     },
+    /// A custom code failed, or asked for a failure (`error`).
+    #[error(transparent)]
+    Code(CodeError),
+    /// A custom code wants the round to be left without a failure (`endsync`).
+    #[error("a custom code ended the round (endsync)")]
+    Left,
     /// A test asked for it.
     #[error("{0}")]
     Injected(Fault),
@@ -198,7 +205,9 @@ impl RoundError {
             | Self::SnapshotLost { .. }
             | Self::Spool { .. }
             | Self::Alone { .. }
+            | Self::Left
             | Self::Clashing { .. } => Failure::Transient,
+            Self::Code(error) => error.failure(),
             Self::NotInstalled { .. }
             | Self::NoPosition { .. }
             | Self::NoJournal { .. }
@@ -251,7 +260,7 @@ impl RoundError {
     pub(super) fn of_table(self, table: &str) -> Self {
         match self {
             // The inner one knows better; a fault that a test injects stays what it is.
-            Self::OfTable { .. } | Self::Injected(_) => self,
+            Self::OfTable { .. } | Self::Injected(_) | Self::Code(_) | Self::Left => self,
             error => Self::OfTable { table: table.to_owned(), error: Box::new(error) },
         }
     }
@@ -279,6 +288,8 @@ impl RoundError {
             | Self::Strategy { .. }
             | Self::Alone { .. }
             | Self::Clashing { .. }
+            | Self::Code(_)
+            | Self::Left
             | Self::Injected(_) => None,
         }
     }
@@ -323,7 +334,9 @@ impl RoundError {
             | Self::SnapshotLost { .. }
             | Self::Alone { .. }
             | Self::Clashing { .. }
+            | Self::Left
             | Self::Injected(_) => None,
+            Self::Code(error) => Some(error.hint(sync)),
         }
     }
 

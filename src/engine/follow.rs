@@ -14,9 +14,11 @@ use bucardo_actors::ports::{Rounds, Watch};
 
 use super::error::RoundError;
 use super::hearsay;
+use super::hooks::left;
 use super::pair::PairSession;
 use super::site::Site;
 use crate::catalog::{Role, SyncDetail};
+use crate::custom::Codes;
 use crate::pg::causes;
 
 /// The rounds of one target. Keeps its connections from one round to the next.
@@ -26,6 +28,8 @@ pub struct FollowSession {
     /// The one that is followed comes first.
     sources: VecDeque<DbName>,
     pair: Option<PairSession>,
+    /// For the next pair.
+    codes: Option<Codes>,
     /// It is known which whole copy the target has made.
     knows_copy: bool,
 }
@@ -40,7 +44,14 @@ impl FollowSession {
         if let Some(place) = sources.iter().position(|source| Some(source) == before) {
             sources.rotate_left(place);
         }
-        Self { sync, target, sources, pair: None, knows_copy: false }
+        Self { sync, target, sources, pair: None, codes: None, knows_copy: false }
+    }
+
+    /// The same, with the custom codes of the sync.
+    #[must_use]
+    pub fn with_codes(mut self, codes: Option<Codes>) -> Self {
+        self.codes = codes;
+        self
     }
 
     /// The source that the last round has read; `None`: no round went well yet.
@@ -56,7 +67,11 @@ impl FollowSession {
             let Some(source) = self.sources.front().cloned() else { break };
             let (sync, target) = (self.sync.name.clone(), self.target.clone());
             let pair = Pair { sync, source: source.clone(), target };
-            let session = self.pair.get_or_insert_with(|| PairSession::new(Arc::clone(&self.sync), pair));
+            if self.pair.is_none() {
+                let codes = self.codes.take();
+                self.pair = Some(PairSession::new(Arc::clone(&self.sync), pair).with_codes(codes));
+            }
+            let Some(session) = &mut self.pair else { break };
             match session.run(reason, watch).await {
                 Ok(report) => {
                     if let Some((away, error)) = &lost {
@@ -69,7 +84,7 @@ impl FollowSession {
                     return Ok(report);
                 }
                 Err(error) if error.is_loss_of(&source) => {
-                    self.pair = None;
+                    self.codes = self.pair.take().and_then(PairSession::into_codes);
                     self.sources.rotate_left(1);
                     // Which of them is told does not matter, if trying again may help.
                     lost.get_or_insert((source, error));
@@ -104,6 +119,7 @@ impl Rounds for FollowSession {
     fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         async move {
             let ended = Box::pin(self.run(reason, &watch)).await;
+            let ended = left(&self.sync, ended).await;
             ended.map_err(|error| error.into_fault(self.sync.name.as_str()))
         }
         .boxed()

@@ -18,6 +18,7 @@ use super::begin::Begin;
 use super::copy::{Copied, Copier};
 use super::drift::Drift;
 use super::error::RoundError;
+use super::hooks::{Hooks, Scene, left};
 use super::onward;
 use super::round::{Held, fence, step};
 use super::scout::PIECE;
@@ -26,6 +27,7 @@ use super::session::{ADVANCE, FENCE, check_places, release};
 use super::site::Site;
 use super::step::Step;
 use crate::catalog::{Goat, SyncDetail};
+use crate::custom::{Codes, Hook};
 use crate::pg::{Sql, SqlFile};
 
 const SNAPSHOT: SqlFile = SqlFile::new(include_str!("../../sql/source/snapshot.sql"));
@@ -34,16 +36,35 @@ const SNAPSHOT: SqlFile = SqlFile::new(include_str!("../../sql/source/snapshot.s
 pub struct CopySession {
     sync: Arc<SyncDetail>,
     id: Pair,
+    hooks: Option<Box<Hooks>>,
 }
 
 impl CopySession {
     /// Makes the whole copies from one source to one database; connecting is part of every round.
     #[must_use]
     pub fn new(sync: Arc<SyncDetail>, id: Pair) -> Self {
-        Self { sync, id }
+        Self { sync, id, hooks: None }
     }
 
-    async fn run(&self, watch: &Watch) -> Result<RoundReport, RoundError> {
+    /// The same, with the custom codes of the sync.
+    #[must_use]
+    pub fn with_codes(mut self, codes: Option<Codes>) -> Self {
+        self.hooks = codes.map(|codes| Box::new(Hooks::new(codes, Some(&self.id.source), Some(&self.id.target))));
+        self
+    }
+
+    async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
+        let Some(mut hooks) = self.hooks.take() else { return self.tries(watch, None).await };
+        hooks.begin_round();
+        hooks.outside(Hook::BeforeTxn, watch).await?;
+        let mut report = self.tries(watch, Some(&mut hooks)).await?;
+        hooks.after(watch).await?;
+        report.more |= hooks.runs_again();
+        self.hooks = Some(hooks);
+        Ok(report)
+    }
+
+    async fn tries(&self, watch: &Watch, mut hooks: Option<&mut Hooks>) -> Result<RoundReport, RoundError> {
         let began = Instant::now();
         let (sync, id) = (&self.sync, &self.id);
         let name = format!("bucardo KID {id}");
@@ -51,7 +72,8 @@ impl CopySession {
         let (mut without, mut quarantined) = (Vec::new(), Vec::new());
         loop {
             // Nothing at all is no copy: then the error is told.
-            let error = match self.copy(&source, &target, watch, &without).await {
+            hooks.iter_mut().for_each(|hooks| hooks.begin_try());
+            let error = match self.copy(&source, &target, watch, &without, hooks.as_deref_mut()).await {
                 Ok(Copied { deletes, inserts, .. }) => {
                     let took = began.elapsed();
                     return Ok(RoundReport {
@@ -88,6 +110,7 @@ impl CopySession {
         target: &Site,
         watch: &Watch,
         without: &[String],
+        mut hooks: Option<&mut Hooks>,
     ) -> Result<Copied, RoundError> {
         let (sync, id) = (&self.sync, &self.id);
         step(watch, Step::Connected).await?;
@@ -103,13 +126,28 @@ impl CopySession {
         let held = fence(target, &begin.target, &prepared, id).await?;
         step(watch, Step::Fenced).await?;
         source.run("beginning a transaction", &begin.source).await?;
+        let mut at = async |hook: Hook, goat: Option<&Goat>| match &mut hooks {
+            Some(hooks) => {
+                let scene = Scene { sites: &[source, target], written: &[target], watch };
+                hooks.inside(hook, goat, scene).await
+            }
+            None => Ok(()),
+        };
+        at(Hook::BeforeCheckRows, None).await?;
         let snapshot = source.conn.query_one(SNAPSHOT.text(), &[]).await.map_err(source.failed("taking a snapshot"))?;
         step(watch, Step::Snapshot).await?;
         let copier = Copier { sync, source, target, watch, without };
+        at(Hook::BeforeTriggerDisable, None).await?;
+        at(Hook::AfterTriggerDisable, None).await?;
         let copied = copier.run().await?;
+        for goat in sync.tables().filter(|goat| copied.has(goat)) {
+            at(Hook::AfterTableSync, Some(goat)).await?;
+        }
         let tables = sync.tables().filter(|goat| copied.has(goat)).map(|goat| (goat, copied.had_rows(goat)));
         onward::whole(target, sync, &id.source, tables).await?;
         self.sequences(source, target).await?;
+        at(Hook::BeforeTriggerEnable, None).await?;
+        at(Hook::AfterTriggerEnable, None).await?;
         self.position(target, &held, snapshot.get("snapshot"), &copied).await?;
         step(watch, Step::Positioned).await?;
         target.run("committing", "COMMIT").await?;
@@ -149,6 +187,7 @@ impl Rounds for CopySession {
     fn round<'a>(&'a mut self, _: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         async move {
             let ended = Box::pin(self.run(&watch)).await;
+            let ended = left(&self.sync, ended).await;
             ended.map_err(|error| error.into_fault(self.id.sync.as_str()))
         }
         .boxed()

@@ -13,6 +13,7 @@ mod error;
 mod follow;
 mod fullcopy;
 mod hearsay;
+pub mod hooks;
 mod intake;
 mod join;
 pub mod merge;

@@ -16,12 +16,14 @@ use bucardo_actors::ports::{Rounds, Watch};
 
 use super::drift::Drift;
 use super::error::RoundError;
+use super::hooks::{Hooks, left};
 use super::join::join;
 use super::quarantine::Quarantine;
 use super::round::{Ended, Others, Round, step};
 use super::session::Session;
 use super::step::Step;
 use crate::catalog::{Goat, SyncDetail};
+use crate::custom::{Codes, Hook};
 
 /// How often a round starts over because a table's definition changed under it, or a cut batch clashed.
 const TRIES_MAX: u32 = 5;
@@ -35,13 +37,26 @@ pub struct PairSession {
     id: Pair,
     session: Option<Session>,
     quarantine: Quarantine,
+    hooks: Option<Box<Hooks>>,
 }
 
 impl PairSession {
     /// Makes the rounds of one pair; connecting is part of the first round.
     #[must_use]
     pub fn new(sync: Arc<SyncDetail>, id: Pair) -> Self {
-        Self { sync, id, session: None, quarantine: Quarantine::default() }
+        Self { sync, id, session: None, quarantine: Quarantine::default(), hooks: None }
+    }
+
+    /// The same, with the custom codes of the sync.
+    #[must_use]
+    pub fn with_codes(mut self, codes: Option<Codes>) -> Self {
+        self.hooks = codes.map(|codes| Box::new(Hooks::new(codes, Some(&self.id.source), Some(&self.id.target))));
+        self
+    }
+
+    /// The codes that it was given, for another session.
+    pub(super) fn into_codes(self) -> Option<Codes> {
+        self.hooks.map(|hooks| hooks.into_codes())
     }
 
     /// Makes the whole copy that is asked for (`onetimecopy`) and not made yet, and nothing else; `None`: there is none
@@ -60,6 +75,23 @@ impl PairSession {
     }
 
     async fn repeat(&mut self, reason: Reason, watch: &Watch, copy_only: bool) -> Result<RoundReport, RoundError> {
+        let Some(hooks) = &mut self.hooks else { return self.tries(reason, watch, copy_only).await };
+        hooks.begin_round();
+        // In a merge, what surrounds its transactions is its own affair.
+        if !copy_only {
+            hooks.outside(Hook::BeforeTxn, watch).await?;
+        }
+        let mut report = self.tries(reason, watch, copy_only).await?;
+        if let Some(hooks) = self.hooks.as_mut().filter(|_| !report.is_empty()) {
+            if !copy_only {
+                hooks.after(watch).await?;
+            }
+            report.more |= hooks.runs_again();
+        }
+        Ok(report)
+    }
+
+    async fn tries(&mut self, reason: Reason, watch: &Watch, copy_only: bool) -> Result<RoundReport, RoundError> {
         let began = Instant::now();
         let mut uncut = false;
         let mut changed = String::new();
@@ -80,6 +112,8 @@ impl PairSession {
             };
             step(watch, Step::Connected).await?;
             let (sync, id, quarantine) = (&self.sync, &self.id, &mut self.quarantine);
+            let mut hooks = self.hooks.as_deref_mut();
+            hooks.iter_mut().for_each(|hooks| hooks.begin_try());
             let (here, others) = (&mut session, Others::default());
             let (is_cut, is_copying, without_now) = (false, false, without.as_slice());
             let mut round = Round {
@@ -88,6 +122,7 @@ impl PairSession {
                 session: here,
                 quarantine,
                 watch,
+                hooks,
                 uncut,
                 is_cut,
                 copy_only,
@@ -201,6 +236,7 @@ impl Rounds for PairSession {
     fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         async move {
             let ended = Box::pin(self.run(reason, &watch)).await;
+            let ended = left(&self.sync, ended).await;
             ended.map_err(|error| error.into_fault(self.id.sync.as_str()))
         }
         .boxed()

@@ -74,6 +74,7 @@ pub(super) async fn deliver(round: &mut Round<'_>, applied: &mut Applied) -> Res
             return Ok(Err(label));
         }
         round.quarantine.done(&label);
+        round.at_table(place).await?;
         returned.push(place);
     }
     Ok(match onward::confirm(round.session, &returned).await? {

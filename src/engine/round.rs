@@ -12,6 +12,7 @@ use super::apply::Applied;
 use super::batch::{Batch, Look, Truncated};
 use super::error::RoundError;
 use super::hearsay::{self, Extent};
+use super::hooks::Hooks;
 use super::position::{Position, is_other_timeline};
 use super::quarantine::Quarantine;
 use super::session::Session;
@@ -19,6 +20,7 @@ use super::site::Site;
 use super::step::Step;
 use super::{apply, copy, returning};
 use crate::catalog::SyncDetail;
+use crate::custom::Hook;
 use crate::source::given_up::{self, GivenUp};
 
 /// The target's position, as the fence read it.
@@ -93,6 +95,8 @@ pub(super) struct Round<'a> {
     pub(super) session: &'a mut Session,
     pub(super) quarantine: &'a mut Quarantine,
     pub(super) watch: &'a Watch,
+    /// Custom codes; `None`: there are none.
+    pub(super) hooks: Option<&'a mut Hooks>,
     /// The batch must not be cut.
     pub(super) uncut: bool,
     /// The batch was cut.
@@ -120,7 +124,8 @@ impl Round<'_> {
             self.leave_uncopied(&held);
         }
         self.hold(&held).await?;
-        let look = self.look(&held.position).await?;
+        let coded = self.before_check().await?;
+        let look = self.look(&held.position, coded).await?;
         step(self.watch, Step::Snapshot).await?;
         let given_up = look.track_round.and_then(GivenUp::of);
         if let Some(how) = given_up.filter(|how| *how != GivenUp::KeptAgain) {
@@ -153,7 +158,7 @@ impl Round<'_> {
             quarantine.wait();
         }
         if batch.is_empty() && !quarantine.has_work() {
-            return self.end_empty(&held, &batch, sequences).await;
+            return self.end_empty(&held, &batch, sequences > 0 || coded).await;
         }
         let applied = match self.apply(&batch).await? {
             Ok(applied) => applied,
@@ -162,6 +167,7 @@ impl Round<'_> {
                 return Ok(Ended::Again(table));
             }
         };
+        self.at_last_change().await?;
         let (now, looked) = (batch.look.now, batch.look.at);
         let extent = if self.is_cut { Extent::Part } else { Extent::Whole };
         let rows = (applied.deletes, applied.inserts);
@@ -233,12 +239,24 @@ impl Round<'_> {
         Ok(held)
     }
 
+    /// Runs the codes that come before changes are looked for; returns whether there are any. The source's transaction
+    /// has begun then.
+    async fn before_check(&mut self) -> Result<bool, RoundError> {
+        if !self.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::BeforeCheckRows, None)) {
+            return Ok(false);
+        }
+        self.session.source.run("beginning a transaction", &self.session.begin.source).await?;
+        self.at(Hook::BeforeCheckRows, None).await?;
+        Ok(true)
+    }
+
     /// Takes the source's snapshot and sees what is unread: one or two round trips however many tables there are.
-    async fn look(&mut self, since: &Position) -> Result<Look, RoundError> {
+    async fn look(&mut self, since: &Position, has_begun: bool) -> Result<Look, RoundError> {
         let (source, statements, id) = (&self.session.source, &self.session.statements, self.id);
         let (since_text, xmin) = (since.to_string(), since.xmin().to_string());
         let since: [&(dyn postgres_types::ToSql + Sync); 3] = [&since_text, &xmin, &true];
         let pair: [&(dyn postgres_types::ToSql + Sync); 2] = [&id.sync.as_str(), &id.target.as_str()];
+        let begin = if has_begun { "" } else { self.session.begin.source.as_str() };
         let merged = async {
             match &self.session.hearsay {
                 Some(hearsay) => hearsay.merged(source, id.sync.as_str()).await,
@@ -246,7 +264,7 @@ impl Round<'_> {
             }
         };
         let (began, set, looked, truncated, found, merged) = tokio::join!(
-            source.run("beginning a transaction", &self.session.begin.source),
+            source.run("beginning a transaction", begin),
             source.conn.query_one(&statements.since, &since),
             source.conn.query_one(&statements.look, &pair),
             source.conn.query(&statements.truncated, &[]),
@@ -328,7 +346,7 @@ impl Round<'_> {
 
     /// Ends a round that found nothing. Writes nothing, unless transactions that held back the position have all
     /// ended, or there were changes that are no news here: then the purge may go on.
-    async fn end_empty(&mut self, held: &Held, batch: &Batch, sequences: u64) -> Result<Ended, RoundError> {
+    async fn end_empty(&mut self, held: &Held, batch: &Batch, has_written: bool) -> Result<Ended, RoundError> {
         let settled =
             !held.position.is_settled() && batch.position.is_settled() && batch.position.xmin() >= held.position.xmax();
         let untracked = batch.look.track_round != Some(held.round);
@@ -337,7 +355,7 @@ impl Round<'_> {
         if settled || untracked || has_news || batch.look.passed_over {
             self.commit(held, &batch.position, (0, 0), held.copy_request, Extent::Nothing).await?;
         } else {
-            let end = if sequences > 0 { "COMMIT" } else { "ROLLBACK" };
+            let end = if has_written { "COMMIT" } else { "ROLLBACK" };
             let (source, target) = (&self.session.source, &self.session.target);
             tokio::try_join!(target.run("ending an empty round", end), source.run("ending an empty round", "COMMIT"),)?;
         }

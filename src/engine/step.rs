@@ -11,6 +11,8 @@ pub enum Step<'a> {
     Fenced,
     /// The source's snapshot is taken.
     Snapshot,
+    /// Custom codes run at this hook.
+    Code(&'a str),
     /// The changed keys of a table are known.
     Keys(&'a str),
     /// The target's rows of these keys are deleted.
@@ -47,6 +49,7 @@ impl fmt::Display for Step<'_> {
             Self::Connected => f.write_str("connected"),
             Self::Fenced => f.write_str("fenced"),
             Self::Snapshot => f.write_str("snapshot taken"),
+            Self::Code(hook) => write!(f, "custom code {hook}"),
             Self::Keys(table) => write!(f, "keys read of {table}"),
             Self::Deleted(table) => write!(f, "rows deleted of {table}"),
             Self::Unindexed(table) => write!(f, "indexes dropped of {table}"),

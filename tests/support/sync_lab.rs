@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bucardo::catalog::conflicts::{Conflict, ConflictStore};
 use bucardo::catalog::{Budget, CopyLimits, Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
+use bucardo::custom::{Codes, Hosts};
 use bucardo::engine::merge::MergeSession;
 use bucardo::engine::{CopySession, PairSession};
 use bucardo::pg::Access;
@@ -30,6 +31,8 @@ pub(crate) struct SyncLab {
     databases: HashMap<String, Database>,
     sessions: HashMap<String, PairSession>,
     merging: Option<MergeSession>,
+    /// What runs custom codes.
+    pub(crate) hosts: Option<Hosts>,
     /// What merges have told.
     pub(crate) conflicts: Told,
 }
@@ -84,7 +87,7 @@ impl SyncLab {
         let mut sync = empty_sync("s");
         sync.members = members;
         sync.goats = goats.iter().zip(1..).map(|(text, id)| goat(id, text)).collect();
-        Self { sync, databases, sessions: HashMap::new(), merging: None, conflicts: Told::default() }
+        Self { sync, databases, sessions: HashMap::new(), merging: None, hosts: None, conflicts: Told::default() }
     }
 
     /// Makes the sources `sources` (the first is `a`) and `targets`, runs `ddl` in each, and validates the sync.
@@ -106,7 +109,11 @@ impl SyncLab {
     pub(crate) async fn merge_watched(&mut self, watch: Watch) -> Result<RoundReport, Fault> {
         let mut session = match self.merging.take() {
             Some(session) => session,
-            None => MergeSession::new(Arc::new(self.sync.clone()), Arc::new(self.conflicts.clone())),
+            None => {
+                let sync = Arc::new(self.sync.clone());
+                let codes = self.codes(&sync);
+                MergeSession::new(sync, Arc::new(self.conflicts.clone())).with_codes(codes)
+            }
         };
         let ended = session.round(Reason::Request, watch).await;
         if ended.is_ok() {
@@ -170,15 +177,25 @@ impl SyncLab {
         let mut session = match self.sessions.remove(target) {
             Some(session) => session,
             None if self.sync.role(&id.target) == Some(Role::Fullcopy) => {
-                return CopySession::new(Arc::new(self.sync.clone()), id).round(Reason::Request, watch).await;
+                let sync = Arc::new(self.sync.clone());
+                let codes = self.codes(&sync);
+                return CopySession::new(sync, id).with_codes(codes).round(Reason::Request, watch).await;
             }
-            None => PairSession::new(Arc::new(self.sync.clone()), id),
+            None => {
+                let sync = Arc::new(self.sync.clone());
+                let codes = self.codes(&sync);
+                PairSession::new(sync, id).with_codes(codes)
+            }
         };
         let ended = session.round(Reason::Request, watch).await;
         if ended.is_ok() {
             self.sessions.insert(target.to_owned(), session);
         }
         ended
+    }
+
+    fn codes(&self, sync: &Arc<SyncDetail>) -> Option<Codes> {
+        Codes::of(sync, self.hosts.clone()?)
     }
 
     /// A KID of its own for a target.
@@ -243,6 +260,7 @@ pub(crate) fn empty_sync(name: &str) -> SyncDetail {
         serializable: false,
         lock: None,
         batch_rows_max: 500_000,
+        endsync_sleep: std::time::Duration::ZERO,
         copy: CopyLimits::default(),
         problem: None,
     }

@@ -123,7 +123,9 @@ async fn whole(
     look: Look,
     begun: &Begun,
 ) -> Result<Result<RoundReport, String>, RoundError> {
+    round.at_first_change().await?;
     let copied = copier(round).whole(begun).await?;
+    round.at_tables(|goat| copied.has(goat)).await?;
     let tables = round.sync.tables().filter(|goat| copied.has(goat)).map(|goat| (goat, copied.had_rows(goat)));
     onward::whole(&round.session.target, round.sync, &round.id.source, tables).await?;
     let mut report =
@@ -169,6 +171,9 @@ async fn advance(
     let held = Held { round: known, position: held.position.clone(), ..*held };
     // A copy that goes on in pieces has nothing whole yet.
     let extent = if copy_request < 0 { Extent::Part } else { Extent::Whole };
+    if extent == Extent::Whole {
+        round.at_last_change().await?;
+    }
     round.commit(&held, &batch.position, (report.deletes, report.inserts), copy_request, extent).await?;
     Ok(Ok(known + 1))
 }
@@ -190,6 +195,7 @@ async fn pieces(
     let is_resumed = job.attempt > 1;
     let source = &round.session.source;
     let mut tasks = plan::plan(source, sync.copy, begun, sizes, noted, is_resumed && mode == 2).await?;
+    round.at_first_change().await?;
     let deletes = note(round, &mut tasks, &job).await?;
     step(watch, Step::Planned).await?;
     let holder = Holder::take(sync, id, &round.session.source).await?;
@@ -278,6 +284,8 @@ async fn finish(round: &mut Round<'_>, job: &Job, number: i64, tasks: &[Task]) -
     let tables = round.sync.tables().filter_map(|goat| Some((goat, *copied.get(&goat.id)?)));
     onward::whole(&round.session.target, round.sync, &round.id.source, tables).await?;
     let rows = Journal { target: &round.session.target, id: round.id }.finish().await?;
+    round.at_tables(|goat| copied.contains_key(&goat.id)).await?;
+    round.at_last_change().await?;
     let position = held.position.clone();
     let answered = if job.request == UNASKED { 0 } else { job.request };
     round.commit(&held, &position, (0, rows), answered, Extent::Part).await

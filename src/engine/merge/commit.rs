@@ -83,7 +83,13 @@ impl Merge<'_> {
         caught: &[Caught],
     ) -> Result<(Vec<usize>, Vec<RoundError>), RoundError> {
         let sync = &self.sync.name;
-        let reached: Vec<Position> = looks.iter().map(|look| look.snapshot.with(look.txid)).collect();
+        // What is captured in a merge's own transaction is read with the next one: its own rows are no news then.
+        let own = self.own_changes().await?;
+        let reached = looks.iter().zip(own).map(|(look, has_own)| match has_own {
+            true => look.snapshot.clone(),
+            false => look.snapshot.with(look.txid),
+        });
+        let reached: Vec<Position> = reached.collect();
         let mut to = Advance::default();
         for (arm, position) in self.arms.iter().zip(&reached) {
             to.sources.push(arm.site.db.to_string());

@@ -6,6 +6,7 @@ mod commit;
 mod conflict;
 pub mod decide;
 mod goat;
+mod hooks;
 mod judge;
 mod late;
 pub mod lead;

@@ -29,7 +29,9 @@ use super::log::Readers;
 use super::strategy::{self, Strategy};
 use super::{judge, sequences, spread};
 use crate::catalog::SyncDetail;
+use crate::custom::Hook;
 use crate::engine::error::RoundError;
+use crate::engine::hooks::Hooks;
 use crate::engine::onward;
 use crate::engine::round::step;
 use crate::engine::site::Site;
@@ -67,6 +69,8 @@ pub(super) struct Merge<'a> {
     /// A person asked for it: what is looked at now and then is looked at now.
     pub(super) is_asked: bool,
     pub(super) watch: &'a Watch,
+    /// Custom codes; `None`: there are none.
+    pub(super) hooks: Option<&'a mut Hooks>,
 }
 
 /// How a merge ended.
@@ -132,9 +136,11 @@ impl Merge<'_> {
         if !empty.is_empty() {
             return Ok(Ended::Copy(empty));
         }
+        self.at(Hook::BeforeCheckRows, None).await?;
         let (mut readers, mut news) = self.news(&looks).await?;
         if self.let_writers_end(&looks, &news).await? {
             looks = self.begin().await?;
+            self.at(Hook::BeforeCheckRows, None).await?;
             (readers, news) = self.news(&looks).await?;
         }
         let looked: Vec<&Look> = looks.iter().collect();
@@ -149,7 +155,7 @@ impl Merge<'_> {
         let is_aside = !self.stops(&looks).is_empty() || !self.stale(&looks, &[], &all).is_empty();
         let is_quiet = places.is_empty() && late.is_empty() && !is_aside;
         if is_quiet && !passed_over && !settles(&readers, &looks) {
-            let end = if set > 0 { "COMMIT" } else { "ROLLBACK" };
+            let end = if set > 0 || self.looks_with_codes() { "COMMIT" } else { "ROLLBACK" };
             try_join_all(self.arms.iter().map(|arm| arm.site.run("ending an empty merge", end))).await?;
             return Ok(Ended::Done(Box::new(Done { report: RoundReport::default(), refused: Vec::new() })));
         }
@@ -164,15 +170,20 @@ impl Merge<'_> {
         }
         let news: Vec<&News> = news.iter().collect();
         let places: Vec<usize> = places.into_iter().collect();
+        let has_changes = !places.is_empty() || !late.is_empty();
+        if has_changes {
+            self.at_first_change(&places, &news).await?;
+        }
         for (at, place) in places.iter().copied().enumerate() {
             let takers = self.takers(place);
+            let before = tally.rows.clone();
             let merged = if takers.len() == self.arms.len() {
                 self.table(place, (&readers, &looked, &news), &mut tally.all()).await
             } else {
                 self.part(place, takers, &looked, Some(&news), &mut tally).await
             };
             match merged.map_err(|error| self.of(place, error)) {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => self.at_table(place, &before, &tally.rows).await?,
                 Ok(Err(label)) => return Ok(Ended::Again(label)),
                 Err(error) => {
                     self.foresee(&error, &places[at + 1..]).await;
@@ -183,13 +194,18 @@ impl Merge<'_> {
         let mut caught = Vec::new();
         for place in late {
             let arms = self.takers(place);
+            let before = tally.rows.clone();
             let merged = self.part(place, arms.clone(), &looked, None, &mut tally).await;
             if let Err(label) = merged.map_err(|error| self.of(place, error))? {
                 return Ok(Ended::Again(label));
             }
+            self.at_table(place, &before, &tally.rows).await?;
             caught.push(Caught { table: place, arms });
         }
         self.close_second().await;
+        if has_changes {
+            self.at_last_change().await?;
+        }
         let Tally { mut report, rows, oldest, .. } = tally;
         (report.deletes, report.inserts) = (sum(&rows).deletes, sum(&rows).inserts);
         let (committed, refused) = self.commit(&looks, &rows, &caught).await?;
@@ -343,6 +359,7 @@ impl Merge<'_> {
             asides: &mut *self.asides,
             is_asked: self.is_asked,
             watch: self.watch,
+            hooks: None,
         };
         let readers = part.readers(&looks, Some(place))?;
         let own: Vec<News>;

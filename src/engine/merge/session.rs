@@ -19,9 +19,11 @@ use super::round::{Done, Ended, Kept, Merge};
 use super::seat::{Seat, State};
 use crate::catalog::conflicts::ConflictStore;
 use crate::catalog::{Role, SyncDetail};
+use crate::custom::{Codes, Hook};
 use crate::engine::desk::inherit;
 use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
+use crate::engine::hooks::{Hooks, left};
 use crate::engine::pair::PairSession;
 use crate::engine::round::step;
 use crate::engine::step::Step;
@@ -50,6 +52,7 @@ pub struct MergeSession {
     asides: Asides,
     /// Sources that may keep conflicts which are not in the control database yet.
     undelivered: HashSet<DbName>,
+    hooks: Option<Box<Hooks>>,
 }
 
 impl MergeSession {
@@ -65,10 +68,36 @@ impl MergeSession {
             store,
             kept: Kept::default(),
             asides: Asides::default(),
+            hooks: None,
         }
     }
 
+    /// The same, with the custom codes of the sync.
+    #[must_use]
+    pub fn with_codes(mut self, codes: Option<Codes>) -> Self {
+        self.lend(codes);
+        self
+    }
+
+    fn lend(&mut self, codes: Option<Codes>) {
+        let mut dbs = self.seats.iter().map(|seat| &seat.db);
+        let (first, next) = (dbs.next(), dbs.next());
+        self.hooks = codes.map(|codes| Box::new(Hooks::new(codes, first, next)));
+    }
+
     async fn run(&mut self, is_asked: bool, watch: &Watch) -> Result<RoundReport, RoundError> {
+        let Some(hooks) = &mut self.hooks else { return self.tries(is_asked, watch).await };
+        hooks.begin_round();
+        hooks.outside(Hook::BeforeTxn, watch).await?;
+        let mut report = self.tries(is_asked, watch).await?;
+        if let Some(hooks) = self.hooks.as_mut().filter(|_| !report.is_empty()) {
+            hooks.after(watch).await?;
+            report.more |= hooks.runs_again();
+        }
+        Ok(report)
+    }
+
+    async fn tries(&mut self, is_asked: bool, watch: &Watch) -> Result<RoundReport, RoundError> {
         let mut why = RoundError::Alone { sync: self.sync.name.to_string(), up: String::new(), away: String::new() };
         let now = Instant::now();
         self.asides.retry(is_asked, now);
@@ -101,6 +130,10 @@ impl MergeSession {
                     return self.copy(empty, watch).await;
                 }
                 Err(error @ RoundError::NoRoom { .. }) => return Err(error),
+                Err(error @ (RoundError::Code(_) | RoundError::Left)) => {
+                    self.release().await;
+                    return Err(error);
+                }
                 Err(error) => {
                     self.release().await;
                     if self.goes_on_without(&error, &mut doubted) {
@@ -123,9 +156,13 @@ impl MergeSession {
         for target in empty {
             tracing::info!(sync = %self.sync.name, %source, %target, "the first source is copied to another");
             let pair = Pair { sync: self.sync.name.clone(), source: source.clone(), target };
-            let mut session = PairSession::new(self.sync.clone(), pair);
+            let codes = self.hooks.take().map(|hooks| hooks.into_codes());
+            let mut session = PairSession::new(self.sync.clone(), pair).with_codes(codes);
             // The copy only: a round of the pair would bring changes that nobody has merged.
-            match session.copy_only(watch).await {
+            let copied = session.copy_only(watch).await;
+            let codes = session.into_codes();
+            self.lend(codes);
+            match copied {
                 Ok(Some(copied)) => report.absorb(&RoundReport { more: true, ..copied }),
                 Ok(None) => {}
                 // Without the first source there is nothing to begin with.
@@ -196,8 +233,10 @@ impl MergeSession {
         let arms: Vec<&mut Arm> = self.seats.iter_mut().filter_map(Seat::arm).collect();
         let (sync, names) = (&*self.sync, self.names.as_slice());
         let (kept, asides) = (&mut self.kept, &mut self.asides);
-        let ended =
-            Box::pin(Merge { sync, names, arms, muted, has_second: false, kept, asides, is_asked, watch }.run()).await;
+        let mut hooks = self.hooks.as_deref_mut();
+        hooks.iter_mut().for_each(|hooks| hooks.begin_try());
+        let mut merge = Merge { sync, names, arms, muted, has_second: false, kept, asides, is_asked, watch, hooks };
+        let ended = Box::pin(merge.run()).await;
         if muted != 0 {
             // What was made in the transaction of a source that is only read has gone with it.
             self.kept = Kept::default();
@@ -365,6 +404,7 @@ impl Rounds for MergeSession {
                 self.seats.iter_mut().for_each(Seat::hurry);
             }
             let ended = Box::pin(self.run(matches!(reason, Reason::Request), &watch)).await;
+            let ended = left(&self.sync, ended).await;
             ended.map_err(|error| error.into_fault(self.sync.name.as_str()))
         }
         .boxed()

@@ -1,0 +1,352 @@
+//! Where custom codes run in the rounds of a KID, and what they may ask there.
+//!
+//! Outside of the round's transactions (`before_txn`, `after_txn`) a code gets connections of its own, opened when it asks
+//! for the first time, each with one transaction that is committed when the codes have ended. Everywhere else its
+//! statements are part of the round's own transactions: they take effect with the round, or not at all.
+//!
+//! A round writes with triggers and rules switched off. For what codes write they are on up to `before_trigger_disable`
+//! and again at `after_trigger_enable`; in between they are off for codes, too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bucardo_actors::model::{DbName, RoundReport};
+use bucardo_actors::ports::Watch;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, try_join_all};
+use serde_json::{Map, Value, json};
+
+use super::error::RoundError;
+use super::round::{Round, step};
+use super::site::Site;
+use super::step::Step;
+use crate::catalog::{Goat, SyncDetail};
+use crate::custom::input::{self, Counts, ROWS_MAX, Side};
+use crate::custom::{CodeError, Codes, Databases, Found, Hook, Outcome, Refused, Statement, ask};
+use crate::pg::{Connection, causes, connect};
+
+/// Whether triggers fire for what codes write here, in transactions that have switched them off.
+const fn has_triggers(hook: Hook) -> bool {
+    matches!(hook, Hook::BeforeCheckRows | Hook::BeforeTriggerDisable | Hook::AfterTriggerEnable)
+}
+
+/// The codes of one KID, with what they are told of its present round.
+pub(super) struct Hooks {
+    codes: Codes,
+    base: Map<String, Value>,
+    pub(super) counts: Counts,
+    rounds: u64,
+    /// Of the present round, the first included.
+    tries: u64,
+    /// Codes know in this try that there are changes.
+    has_begun: bool,
+    /// Triggers have fired for what codes wrote in this try.
+    pub(super) had_triggers: bool,
+    /// A code asked for another round.
+    runs_again: bool,
+}
+
+/// What a hook in the transactions of a round can reach.
+pub(super) struct Scene<'a> {
+    /// In a transaction each; sources first.
+    pub(super) sites: &'a [&'a Site],
+    /// Those of them where triggers are switched off.
+    pub(super) written: &'a [&'a Site],
+    pub(super) watch: &'a Watch,
+}
+
+impl Hooks {
+    /// The codes of a KID between these databases. In a merge, the first of the sources and the next one.
+    pub(super) fn new(codes: Codes, source: Option<&DbName>, target: Option<&DbName>) -> Self {
+        let base = input::base(codes.sync(), source, target);
+        Self {
+            codes,
+            base,
+            counts: Counts::default(),
+            rounds: 0,
+            tries: 0,
+            has_begun: false,
+            had_triggers: false,
+            runs_again: false,
+        }
+    }
+
+    /// A round begins.
+    pub(super) fn begin_round(&mut self) {
+        self.rounds += 1;
+        self.tries = 0;
+        self.runs_again = false;
+        self.counts = Counts::default();
+        self.base.insert("kidloop".to_owned(), json!(self.rounds));
+        self.base.insert("attempts".to_owned(), json!(1));
+    }
+
+    /// The round begins, or starts over: what codes did in its transactions is gone.
+    pub(super) fn begin_try(&mut self) {
+        self.tries += 1;
+        self.has_begun = false;
+        self.had_triggers = false;
+        self.counts = Counts::default();
+        self.base.insert("attempts".to_owned(), json!(self.tries));
+    }
+
+    /// Whether a code asked for another round.
+    pub(super) fn runs_again(&self) -> bool {
+        self.runs_again
+    }
+
+    /// The codes themselves, for other rounds.
+    pub(super) fn into_codes(self) -> Codes {
+        self.codes
+    }
+
+    /// So many changed keys of a table are asked for.
+    pub(super) fn keys_max(&self, few: i64) -> i64 {
+        if self.codes.want_rows() { few.max(ROWS_MAX) } else { few }
+    }
+
+    /// Whether any code gets the keys of the changed rows.
+    pub(super) fn want_rows(&self) -> bool {
+        self.codes.want_rows()
+    }
+
+    /// So many changes of a table were found at the source, with these keys (a list for each column).
+    pub(super) fn changed(&mut self, goat: &Goat, changes: u64, columns: Vec<Vec<Option<String>>>) {
+        self.counts.changed(goat, Side::Source, changes);
+        if self.codes.want_rows() {
+            let keys = columns.first().map_or(0, Vec::len);
+            let column = |column: &Vec<Option<String>>, at: usize| column[at].clone().unwrap_or_default();
+            let keys = (0..keys).map(|at| columns.iter().map(|values| column(values, at)).collect());
+            self.counts.keys(goat, keys.collect(), changes);
+        }
+    }
+
+    /// Whether any code runs here.
+    pub(super) fn has(&self, hook: Hook, goat: Option<&Goat>) -> bool {
+        self.codes.has(hook, goat.map(|goat| goat.id))
+    }
+
+    /// Whether it is the first time in this try that codes hear of changes.
+    fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_begun, true)
+    }
+
+    /// Runs the codes of a hook in the transactions of the round.
+    ///
+    /// # Errors
+    ///
+    /// [`RoundError::Code`]; [`RoundError::Left`]: a code wants the round to be left (`endsync`).
+    pub(super) async fn inside(&mut self, hook: Hook, goat: Option<&Goat>, scene: Scene<'_>) -> Result<(), RoundError> {
+        if !self.has(hook, goat) {
+            return Ok(());
+        }
+        step(scene.watch, Step::Code(hook.word())).await?;
+        let with_triggers = has_triggers(hook);
+        self.had_triggers |= with_triggers;
+        lend(&scene, if with_triggers { LEND_WITH_TRIGGERS } else { LEND }).await?;
+        let mut dbs = Inside { sites: scene.sites };
+        let outcome = self.codes.run(hook, goat, &self.base, &self.counts, &mut dbs).await;
+        let outcome = outcome.map_err(RoundError::Code)?;
+        lend(&scene, if with_triggers { TAKE_BACK_WITH_TRIGGERS } else { TAKE_BACK }).await?;
+        self.heed(&outcome)
+    }
+
+    /// Runs the codes of a hook outside of the round's transactions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hooks::inside`].
+    pub(super) async fn outside(&mut self, hook: Hook, watch: &Watch) -> Result<(), RoundError> {
+        if !self.has(hook, None) {
+            return Ok(());
+        }
+        step(watch, Step::Code(hook.word())).await?;
+        let outcome = outside(&mut self.codes, hook, &self.base, &self.counts).await.map_err(RoundError::Code)?;
+        self.heed(&outcome)
+    }
+
+    /// Runs the codes that come after everything was committed: nothing can be left any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hooks::inside`].
+    pub(super) async fn after(&mut self, watch: &Watch) -> Result<(), RoundError> {
+        match self.outside(Hook::AfterTxn, watch).await {
+            Err(RoundError::Left) => Ok(()),
+            ended => ended,
+        }
+    }
+
+    fn heed(&mut self, outcome: &Outcome) -> Result<(), RoundError> {
+        self.runs_again |= outcome.runagain;
+        if outcome.endsync { Err(RoundError::Left) } else { Ok(()) }
+    }
+}
+
+/// A round that a code left (`endsync`) did nothing, and that is no failure. What there is to do waits for the next one,
+/// which does not begin before a pause is over.
+pub(super) async fn left(sync: &SyncDetail, ended: Result<RoundReport, RoundError>) -> Result<RoundReport, RoundError> {
+    if !matches!(ended, Err(RoundError::Left)) {
+        return ended;
+    }
+    tracing::info!(sync = %sync.name, pause = ?sync.endsync_sleep, "a custom code ended the round (endsync)");
+    tokio::time::sleep(sync.endsync_sleep).await;
+    Ok(RoundReport::default())
+}
+
+/// Runs codes with connections of their own.
+///
+/// # Errors
+///
+/// See [`CodeError`]. What they wrote is then rolled back, as far as they have not committed it themselves.
+pub async fn outside(
+    codes: &mut Codes,
+    hook: Hook,
+    base: &Map<String, Value>,
+    counts: &Counts,
+) -> Result<Outcome, CodeError> {
+    let mut dbs = Outside { sync: Arc::clone(codes.sync()), open: BTreeMap::new() };
+    let outcome = codes.run(hook, None, base, counts, &mut dbs).await?;
+    dbs.commit().await.map_err(|why| CodeError::Died { code: hook.word().to_owned(), why })?;
+    Ok(outcome)
+}
+
+/// Codes name tables as their role does anywhere else. The first statement is for all sites, the second for those that
+/// are written.
+const LEND: [&str; 2] = ["SET LOCAL search_path TO DEFAULT", ""];
+const LEND_WITH_TRIGGERS: [&str; 2] = [LEND[0], "SET LOCAL session_replication_role = origin"];
+const TAKE_BACK: [&str; 2] = ["SET LOCAL search_path = pg_catalog", ""];
+const TAKE_BACK_WITH_TRIGGERS: [&str; 2] = [TAKE_BACK[0], "SET LOCAL session_replication_role = replica"];
+
+async fn lend(scene: &Scene<'_>, [all, written]: [&str; 2]) -> Result<(), RoundError> {
+    let set = scene.sites.iter().map(|site| async {
+        let is_written = scene.written.iter().any(|it| it.db == site.db);
+        let sql = if is_written { format!("{all}; {written}") } else { all.to_owned() };
+        site.run("making way for custom codes", &sql).await
+    });
+    try_join_all(set).await.map(drop)
+}
+
+fn unknown(db: &str, names: &[String]) -> Refused {
+    let message = format!("there is no database \"{db}\" here; there are {}", names.join(", "));
+    Refused { message, sqlstate: None }
+}
+
+/// The databases of a round, in its transactions.
+pub(super) struct Inside<'a> {
+    pub(super) sites: &'a [&'a Site],
+}
+
+impl Databases for Inside<'_> {
+    fn names(&self) -> Vec<String> {
+        self.sites.iter().map(|site| site.db.to_string()).collect()
+    }
+
+    fn run<'a>(&'a mut self, db: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
+        async move {
+            let Some(site) = self.sites.iter().find(|site| site.db.as_str() == db) else {
+                return Err(unknown(db, &self.names()));
+            };
+            ask(&site.conn, true, &statement).await
+        }
+        .boxed()
+    }
+}
+
+/// The databases of a sync, on connections of their own.
+struct Outside {
+    sync: Arc<SyncDetail>,
+    open: BTreeMap<String, Connection>,
+}
+
+impl Outside {
+    async fn session(&mut self, db: &str) -> Result<&Connection, Refused> {
+        if !self.open.contains_key(db) {
+            let Some(found) = self.sync.db(&DbName::from(db)) else { return Err(unknown(db, &self.names())) };
+            let name = format!("bucardo code of {}", self.sync.name);
+            let failed = |why: String| Refused {
+                message: format!("cannot connect to database \"{db}\": {why}"),
+                sqlstate: Some("08001".to_owned()),
+            };
+            let conn = connect(&found.access, &name).await.map_err(|error| failed(causes(&error)))?;
+            let begin = "SET search_path TO DEFAULT; BEGIN";
+            conn.batch_execute(begin).await.map_err(|error| failed(causes(&error)))?;
+            self.open.insert(db.to_owned(), conn);
+        }
+        self.open.get(db).ok_or_else(|| unknown(db, &[]))
+    }
+
+    async fn commit(self) -> Result<(), String> {
+        for (db, conn) in self.open {
+            let failed = |error| format!("committing on database \"{db}\" failed: {}", causes(&error));
+            conn.batch_execute("COMMIT").await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Databases for Outside {
+    fn names(&self) -> Vec<String> {
+        self.sync.members.iter().map(|member| &member.db).filter(|db| db.active).map(|db| db.name.to_string()).collect()
+    }
+
+    fn run<'a>(&'a mut self, db: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
+        async move { ask(self.session(db).await?, false, &statement).await }.boxed()
+    }
+}
+
+impl Round<'_> {
+    /// Runs the codes of a hook; both sides are in a transaction.
+    pub(super) async fn at(&mut self, hook: Hook, goat: Option<&Goat>) -> Result<(), RoundError> {
+        let Some(hooks) = &mut self.hooks else { return Ok(()) };
+        let (source, target) = (&self.session.source, &self.session.target);
+        let scene = Scene { sites: &[source, target], written: &[target], watch: self.watch };
+        hooks.inside(hook, goat, scene).await
+    }
+
+    /// There are changes; nothing is written yet. Only the first time in a round that starts.
+    pub(super) async fn at_first_change(&mut self) -> Result<(), RoundError> {
+        if !self.hooks.as_mut().is_some_and(|hooks| hooks.begins()) {
+            return Ok(());
+        }
+        self.at(Hook::BeforeTriggerDisable, None).await?;
+        self.at(Hook::AfterTriggerDisable, None).await
+    }
+
+    /// All rows are written, and nothing is committed.
+    pub(super) async fn at_last_change(&mut self) -> Result<(), RoundError> {
+        self.at(Hook::BeforeTriggerEnable, None).await?;
+        self.at(Hook::AfterTriggerEnable, None).await
+    }
+
+    /// Rows of the table in this place have been written.
+    pub(super) async fn at_table(&mut self, place: usize) -> Result<(), RoundError> {
+        let Some(hooks) = self.hooks.as_ref() else { return Ok(()) };
+        let goat = &self.session.tables[place].goat;
+        if !hooks.has(Hook::AfterTableSync, Some(goat)) {
+            return Ok(());
+        }
+        let goat = goat.clone();
+        self.at(Hook::AfterTableSync, Some(&goat)).await
+    }
+
+    /// Rows of all these tables have been written.
+    pub(super) async fn at_tables(&mut self, is_written: impl Fn(&Goat) -> bool) -> Result<(), RoundError> {
+        if self.hooks.is_none() {
+            return Ok(());
+        }
+        for place in 0..self.session.tables.len() {
+            if is_written(&self.session.tables[place].goat) {
+                self.at_table(place).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Codes are told what was written of the table in this place.
+    pub(super) fn written(&mut self, place: usize, deletes: u64, inserts: u64) {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.counts.written(&self.session.tables[place].goat, Side::Target, deletes, inserts);
+        }
+    }
+}

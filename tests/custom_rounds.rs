@@ -1,0 +1,380 @@
+//! Custom codes in the rounds of KIDs: where they run, what they are told, and that what they write is as much part of a
+//! round as its rows.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bucardo::catalog::Role;
+use bucardo::custom::{Code, CodeError, Databases, Found, Hook, Host, Hosts, Language, Refused, Statement};
+use bucardo_actors::model::Failure;
+use bucardo_actors::ports::Watch;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::support::{Accident, SyncLab};
+
+const DDL: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text); \
+    CREATE TABLE sums (id int PRIMARY KEY, total int NOT NULL); INSERT INTO sums VALUES (1, 0); \
+    CREATE TABLE fired (what text); \
+    CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO fired VALUES (NEW.id::text); \
+        RETURN NULL; END $$; \
+    CREATE TABLE probes (id text); \
+    CREATE TRIGGER fire AFTER INSERT ON probes FOR EACH ROW EXECUTE FUNCTION fire()";
+
+/// The hooks of the transactions of a round, in order, but for those of conflicts and exceptions.
+const INSIDE: [Hook; 6] = [
+    Hook::BeforeCheckRows,
+    Hook::BeforeTriggerDisable,
+    Hook::AfterTriggerDisable,
+    Hook::AfterTableSync,
+    Hook::BeforeTriggerEnable,
+    Hook::AfterTriggerEnable,
+];
+
+/// What a code did, in words.
+#[derive(Clone, Default)]
+struct Diary(Arc<Mutex<Vec<(String, Value)>>>);
+
+impl Diary {
+    /// The hooks that ran since the last time it was asked.
+    fn hooks(&self) -> Vec<String> {
+        self.0.lock().unwrap().drain(..).map(|(hook, _)| hook).collect()
+    }
+
+    fn inputs(&self) -> Vec<(String, Value)> {
+        self.0.lock().unwrap().drain(..).collect()
+    }
+
+    /// A host whose codes are lines: `db: statement`, or `output=JSON`.
+    fn hosts(&self) -> Hosts {
+        let diary = self.clone();
+        Arc::new(move |_| Box::new(Lines(diary.clone())))
+    }
+}
+
+struct Lines(Diary);
+
+impl Host for Lines {
+    fn check<'a>(&'a mut self, _: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn call<'a>(
+        &'a mut self,
+        code: &'a Code,
+        inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        async move {
+            let mut inputs = inputs;
+            for input in &mut inputs {
+                self.0.0.lock().unwrap().push((code.hook.word().to_owned(), input.clone()));
+                for line in code.source.lines().filter(|line| !line.is_empty()) {
+                    if let Some((key, value)) = line.split_once('=').filter(|(key, _)| !key.contains(':')) {
+                        input[key] = serde_json::from_str(value).unwrap();
+                        continue;
+                    }
+                    let (db, sql) = line.split_once(": ").unwrap();
+                    let statement = Statement { sql: sql.to_owned(), values: Vec::new() };
+                    let died = |refused: Refused| CodeError::Died { code: code.name.clone(), why: refused.message };
+                    dbs.run(db, statement).await.map(|_: Found| ()).map_err(died)?;
+                }
+            }
+            Ok(inputs)
+        }
+        .boxed()
+    }
+}
+
+fn code(hook: Hook, source: &str) -> Code {
+    Code {
+        id: 1,
+        name: format!("at {}", hook.word()),
+        hook,
+        language: Language::Lua,
+        source: source.to_owned(),
+        getdbh: true,
+        getrows: false,
+        goat: None,
+    }
+}
+
+async fn lab(codes: Vec<Code>) -> (SyncLab, Diary) {
+    let mut lab = SyncLab::start(&["b"], DDL, &["orders:id"]).await;
+    let diary = Diary::default();
+    (lab.hosts, lab.sync.codes) = (Some(diary.hosts()), codes);
+    (lab, diary)
+}
+
+async fn masters(codes: Vec<Code>) -> (SyncLab, Diary) {
+    let mut lab = SyncLab::masters(&["a", "b"], &[], DDL, &["orders:id"]).await;
+    let diary = Diary::default();
+    (lab.hosts, lab.sync.codes) = (Some(diary.hosts()), codes);
+    (lab, diary)
+}
+
+fn everywhere() -> Vec<Code> {
+    [Hook::BeforeTxn].into_iter().chain(INSIDE).chain([Hook::AfterTxn]).map(|hook| code(hook, "")).collect()
+}
+
+const ALL: [&str; 8] = [
+    "before_txn",
+    "before_check_rows",
+    "before_trigger_disable",
+    "after_trigger_disable",
+    "after_table_sync",
+    "before_trigger_enable",
+    "after_trigger_enable",
+    "after_txn",
+];
+
+/// Each hook once and in order, in pairs, in merges, in whole copies; with nothing to do, those before the look only.
+#[tokio::test]
+async fn every_hook_runs_in_its_place() {
+    let (mut lab, diary) = lab(everywhere()).await;
+    assert!(lab.round("b").await.unwrap().is_empty());
+    assert_eq!(diary.hooks(), ALL[..2], "nothing to do");
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    lab.round("b").await.unwrap();
+    assert_eq!(diary.hooks(), ALL);
+    lab.on("a").run("TRUNCATE orders").await;
+    lab.round("b").await.unwrap();
+    assert_eq!(diary.hooks(), ALL, "a truncate");
+
+    lab.renew();
+    (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
+    assert!(lab.round("b").await.unwrap().copied);
+    assert_eq!(diary.hooks(), ALL, "a whole copy");
+    lab.renew();
+    (lab.sync.copy_request, lab.sync.copy.atomic_bytes) = (2, -1);
+    assert!(lab.round("b").await.unwrap().copied);
+    assert_eq!(diary.hooks(), ALL, "a copy in pieces");
+
+    lab.renew();
+    lab.sync.onetimecopy = 0;
+    let member = lab.sync.members.iter_mut().find(|member| member.db.name.as_str() == "b").unwrap();
+    member.role = Role::Fullcopy;
+    lab.validate().await.unwrap();
+    assert!(lab.round("b").await.unwrap().copied);
+    assert_eq!(diary.hooks(), ALL, "fullcopy");
+}
+
+#[tokio::test]
+async fn every_hook_of_a_merge_runs_in_its_place() {
+    let (mut lab, diary) = masters(everywhere()).await;
+    assert!(lab.merge().await.unwrap().is_empty());
+    assert_eq!(diary.hooks(), ALL[..2], "nothing to do");
+    lab.on("b").run("INSERT INTO orders VALUES (1, 'x')").await;
+    lab.merge().await.unwrap();
+    assert_eq!(diary.hooks(), ALL);
+    assert!(lab.merge().await.unwrap().is_empty());
+    assert_eq!(diary.hooks(), ALL[..2], "nothing to do");
+}
+
+/// Codes are told names, counts and keys; those of a table only where it changed.
+#[tokio::test]
+async fn codes_are_told_what_the_round_does() {
+    let mut last = code(Hook::AfterTriggerEnable, "");
+    last.getrows = true;
+    let mut other = code(Hook::AfterTableSync, "");
+    other.goat = Some(77);
+    let mut own = code(Hook::AfterTableSync, "shared={\"kept\": 1}");
+    (own.goat, own.getdbh) = (Some(1), false);
+    let (mut lab, diary) = lab(vec![code(Hook::BeforeTriggerDisable, ""), other, own, last]).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x'), (2, 'y')").await;
+    lab.round("b").await.unwrap();
+    diary.inputs();
+    lab.on("a").run("UPDATE orders SET note = 'z' WHERE id = 1").await;
+    lab.on("a").run("DELETE FROM orders WHERE id = 2").await;
+    lab.round("b").await.unwrap();
+    let inputs = diary.inputs();
+    let told = |hook: &str| &inputs.iter().find(|(it, _)| it == hook).unwrap().1;
+    assert_eq!(inputs.len(), 3, "{inputs:?}");
+    let first = told("before_trigger_disable");
+    for (key, value) in [
+        ("syncname", json!("s")),
+        ("synctype", json!("pushdelta")),
+        ("sourcename", json!("a")),
+        ("targetname", json!("b")),
+        ("kidloop", json!(2)),
+        ("attempts", json!(1)),
+        ("dbh", json!({"a": "a", "b": "b"})),
+        ("sourcedbh", json!("a")),
+        ("targetdbh", json!("b")),
+        ("shared", json!({"kept": 1})),
+        ("error", json!("")),
+    ] {
+        assert_eq!(first[key], value, "{key}");
+    }
+    assert_eq!(first["goatlist"][0]["tablename"], "orders");
+    assert_eq!(first["deltacount"]["source"]["public"]["orders"], 2);
+    assert_eq!(first["dmlcount"]["allinserts"]["target"], 0);
+    assert!(first.get("rows").is_none(), "it did not ask for them");
+    let table = told("after_table_sync");
+    assert_eq!((&table["schemaname"], &table["tablename"]), (&json!("public"), &json!("orders")));
+    assert!(table.get("dbh").is_none(), "it did not ask for them");
+    let last = told("after_trigger_enable");
+    assert_eq!(last["rows"], json!({"public": {"orders": {"1": 1, "2": 1}}}));
+    assert_eq!(last["rows_left_out"], 0);
+    assert_eq!(last["dmlcount"]["D"]["target"]["public"]["orders"], 2);
+    assert_eq!(last["dmlcount"]["I"]["target"]["public"]["orders"], 1);
+}
+
+/// More changes than are few: they are counted exactly, and the keys are bounded.
+#[tokio::test]
+async fn many_changes_are_counted_and_their_keys_bounded() {
+    let mut first = code(Hook::BeforeTriggerDisable, "");
+    first.getrows = true;
+    let (mut lab, diary) = lab(vec![first]).await;
+    lab.on("a").run("INSERT INTO orders SELECT n, '' FROM generate_series(1, 10500) n").await;
+    assert_eq!(lab.round("b").await.unwrap().inserts, 10_500);
+    let inputs = diary.inputs();
+    let input = &inputs[0].1;
+    assert_eq!(input["deltacount"]["all"], 10_500);
+    assert_eq!(input["rows"]["public"]["orders"].as_object().unwrap().len(), 10_000);
+    assert_eq!(input["rows_left_out"], 500);
+    lab.assert_same().await;
+}
+
+/// A code that adds at the target, and the power fails at each step: the sum is that of the rounds.
+#[tokio::test]
+async fn what_codes_write_takes_effect_once_whatever_crashes() {
+    let steps = [
+        "connected",
+        "custom code before_check_rows",
+        "snapshot taken",
+        "keys read",
+        "custom code before_trigger_disable",
+        "rows deleted",
+        "rows copied",
+        "custom code after_table_sync",
+        "custom code before_trigger_enable",
+        "custom code after_trigger_enable",
+        "position written",
+        "target committed",
+        "track written",
+    ];
+    let add = "b: UPDATE sums SET total = total + 1";
+    let hooks = [Hook::BeforeTriggerDisable, Hook::AfterTableSync, Hook::BeforeTriggerEnable, Hook::AfterTriggerEnable];
+    let codes = [code(Hook::BeforeCheckRows, "")].into_iter().chain(hooks.map(|hook| code(hook, add)));
+    let (mut lab, _) = lab(codes.collect()).await;
+    for (number, step) in (1..).zip(steps) {
+        lab.on("a").run(&format!("INSERT INTO orders VALUES ({number}, '{step}')")).await;
+        let fault = lab.round_failing("b", step, Accident::Fault).await;
+        assert!(fault.message.contains("power fails"), "{fault}");
+        lab.drain("b").await;
+        lab.assert_same().await;
+        let sum = lab.on("b").number("SELECT total FROM sums").await;
+        assert_eq!(sum, 4 * number, "after {step}");
+    }
+}
+
+/// Triggers fire for what codes write up to before_trigger_disable, and at after_trigger_enable; not in between.
+#[tokio::test]
+async fn triggers_fire_for_codes_at_both_ends_only() {
+    let write = |hook: Hook, db: &str| code(hook, &format!("{db}: INSERT INTO probes VALUES ('{}')", hook.word()));
+    let fire = ["after_trigger_enable", "before_check_rows", "before_trigger_disable"];
+    let (mut lab, _) = lab(INSIDE.iter().map(|hook| write(*hook, "b")).collect()).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    lab.round("b").await.unwrap();
+    assert_eq!(lab.on("b").number("SELECT count(*) FROM probes").await, 6);
+    assert_eq!(lab.on("b").rows("SELECT what FROM fired ORDER BY 1").await, fire);
+
+    let (mut lab, _) = masters(INSIDE.iter().map(|hook| write(*hook, "b")).collect()).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    lab.merge().await.unwrap();
+    assert_eq!(lab.on("b").number("SELECT count(*) FROM probes").await, 6);
+    assert_eq!(lab.on("b").rows("SELECT what FROM fired ORDER BY 1").await, fire);
+}
+
+/// What a code of a merge writes to a replicated table while triggers are on is a change like any other, also of the row
+/// that the merge has just brought.
+#[tokio::test]
+async fn what_codes_write_in_a_merge_is_merged_next() {
+    let once = "b: UPDATE orders SET note = 'by code' WHERE note = 'x'";
+    let (mut lab, _) = masters(vec![code(Hook::AfterTriggerEnable, once)]).await;
+    for strategy in ["bucardo_latest", "a b"] {
+        lab.renew();
+        strategy.clone_into(&mut lab.sync.conflict_strategy);
+        lab.on("a").run("DELETE FROM orders; INSERT INTO orders VALUES (1, 'x'), (2, 'y')").await;
+        lab.on("b").run("INSERT INTO orders VALUES (1, 'old') ON CONFLICT (id) DO UPDATE SET note = 'old'").await;
+        lab.on("a").run("UPDATE orders SET note = 'x' WHERE id = 1").await;
+        lab.settle().await;
+        lab.assert_same().await;
+        assert_eq!(lab.on("a").rows("SELECT note FROM orders ORDER BY id").await, ["by code", "y"], "{strategy}");
+    }
+}
+
+/// A code at `before_txn` or `after_txn` has transactions of its own, committed when it has ended.
+#[tokio::test]
+async fn codes_around_the_round_have_transactions_of_their_own() {
+    let before = "b: UPDATE sums SET total = total + 1\na: UPDATE sums SET total = 7";
+    let (mut lab, _) =
+        lab(vec![code(Hook::BeforeTxn, before), code(Hook::AfterTxn, "b: UPDATE sums SET total = total + 10")]).await;
+    lab.round("b").await.unwrap();
+    assert_eq!(lab.on("b").number("SELECT total FROM sums").await, 1);
+    assert_eq!(lab.on("a").number("SELECT total FROM sums").await, 7);
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    lab.round("b").await.unwrap();
+    assert_eq!(lab.on("b").number("SELECT total FROM sums").await, 12);
+}
+
+/// `error` fails the round, with the code's name, and nothing of it is done; `endsync` leaves it and is no failure.
+#[tokio::test]
+async fn a_code_can_fail_a_round_or_leave_it() {
+    for hook in INSIDE {
+        let write = "b: UPDATE sums SET total = total + 1\n";
+        let (mut lab, _) = lab(vec![code(hook, &format!("{write}error=\"no\""))]).await;
+        lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+        let fault = lab.round("b").await.unwrap_err();
+        let told = format!("custom code \"at {}\" asked to end: no", hook.word());
+        assert_eq!((fault.message.as_str(), fault.failure), (told.as_str(), Failure::Transient));
+        assert!(fault.hint.unwrap().contains("status=inactive"));
+        lab.sync.codes = vec![code(hook, &format!("{write}endsync=1"))];
+        lab.sync.endsync_sleep = Duration::from_millis(20);
+        let began = std::time::Instant::now();
+        assert!(lab.round("b").await.unwrap().is_empty(), "{hook:?}");
+        assert!(began.elapsed() >= lab.sync.endsync_sleep);
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM orders").await, 0);
+        assert_eq!(lab.on("b").number("SELECT total FROM sums").await, 0, "{hook:?}");
+        lab.renew();
+        lab.sync.codes.clear();
+        assert_eq!(lab.round("b").await.unwrap().inserts, 1);
+    }
+    let (mut lab, _) = masters(vec![code(Hook::BeforeTriggerEnable, "error=\"no\"")]).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    assert!(lab.merge().await.unwrap_err().message.contains("asked to end: no"));
+    lab.renew();
+    lab.sync.codes = vec![code(Hook::BeforeTriggerEnable, "endsync=1")];
+    assert!(lab.merge().await.unwrap().is_empty());
+    assert_eq!(lab.on("b").number("SELECT count(*) FROM orders").await, 0);
+}
+
+/// `lastcode` keeps others from running; `runagain` has the round followed by another at once.
+#[tokio::test]
+async fn codes_can_be_the_last_and_ask_for_another_round() {
+    let last = code(Hook::BeforeTriggerEnable, "lastcode=1\nrunagain=1");
+    let next = code(Hook::BeforeTriggerEnable, "error=\"never\"");
+    let (mut lab, _) = lab(vec![last, next]).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    let report = lab.round("b").await.unwrap();
+    assert_eq!((report.inserts, report.more), (1, true));
+}
+
+/// A statement that fails costs the round nothing where the code goes on; and without codes there is nobody to ask.
+#[tokio::test]
+async fn a_round_without_codes_asks_nobody() {
+    let opened: Arc<Mutex<u32>> = Arc::default();
+    let (mut lab, diary) = lab(Vec::new()).await;
+    let (count, hosts) = (Arc::clone(&opened), diary.hosts());
+    lab.hosts = Some(Arc::new(move |language| {
+        *count.lock().unwrap() += 1;
+        hosts(language)
+    }));
+    let statements = "SELECT calls FROM (SELECT sum(xact_commit + xact_rollback) AS calls FROM pg_stat_database) AS s";
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    lab.round_watched("b", Watch::default()).await.unwrap();
+    assert!(lab.on("b").number(statements).await > 0);
+    assert_eq!(*opened.lock().unwrap(), 0);
+}
