@@ -7,7 +7,7 @@ use std::time::Duration;
 use bucardo::catalog::Role;
 use bucardo::custom::{Code, CodeError, Databases, Found, Hook, Host, Hosts, Language, Refused, Statement};
 use bucardo_actors::model::Failure;
-use bucardo_actors::ports::Watch;
+use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -140,7 +140,10 @@ async fn every_hook_runs_in_its_place() {
     assert_eq!(diary.hooks(), ALL);
     lab.on("a").run("TRUNCATE orders").await;
     lab.round("b").await.unwrap();
-    assert_eq!(diary.hooks(), ALL, "a truncate");
+    let mut hooks = diary.hooks();
+    // The table has another file than the round saw at first: it starts over once.
+    hooks.dedup();
+    assert_eq!(hooks, ALL, "a truncate");
 
     lab.renew();
     (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
@@ -362,19 +365,25 @@ async fn codes_can_be_the_last_and_ask_for_another_round() {
     assert_eq!((report.inserts, report.more), (1, true));
 }
 
-/// A statement that fails costs the round nothing where the code goes on; and without codes there is nobody to ask.
+/// Without codes there is no host, and no step that could be theirs.
 #[tokio::test]
 async fn a_round_without_codes_asks_nobody() {
     let opened: Arc<Mutex<u32>> = Arc::default();
+    let steps: Arc<Mutex<Vec<String>>> = Arc::default();
     let (mut lab, diary) = lab(Vec::new()).await;
     let (count, hosts) = (Arc::clone(&opened), diary.hosts());
     lab.hosts = Some(Arc::new(move |language| {
         *count.lock().unwrap() += 1;
         hosts(language)
     }));
-    let statements = "SELECT calls FROM (SELECT sum(xact_commit + xact_rollback) AS calls FROM pg_stat_database) AS s";
+    let seen = Arc::clone(&steps);
+    let hook: StepHook = Arc::new(move |step: &str| {
+        seen.lock().unwrap().push(step.to_owned());
+        async { Ok(()) }.boxed()
+    });
     lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
-    lab.round_watched("b", Watch::default()).await.unwrap();
-    assert!(lab.on("b").number(statements).await > 0);
+    lab.round_watched("b", Watch::default().with_hook(hook)).await.unwrap();
     assert_eq!(*opened.lock().unwrap(), 0);
+    let steps = steps.lock().unwrap();
+    assert!(steps.len() > 5 && !steps.iter().any(|step| step.contains("code")), "{steps:?}");
 }

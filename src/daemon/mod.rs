@@ -28,9 +28,10 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use crate::adapters::{
-    Activity, ConflictHistory, ControlDatabase, Listeners, Numbers, SourcePurger, SyncMap, SyncReplicator,
+    Activity, ConflictHistory, ControlDatabase, Listeners, Numbers, SourcePurger, SyncMap, SyncReplicator, Workshop,
 };
 use crate::config::{Layers, Settings, SettingsError, host_is_safe};
+use crate::custom;
 use crate::pg::{Access, causes};
 use pidfile::PidFile;
 use signals::SignalThread;
@@ -281,7 +282,8 @@ impl Daemon {
             Arc::new(SourcePurger::new(self.access.clone(), syncs.clone(), Arc::clone(&conflicts), &self.settings));
         let mailer = Arc::new(Mailer::start(workers.handle(), &self.settings, &host(), Arc::clone(&board)));
         let voices = Voices { log: self.log.clone(), mailer: Arc::clone(&mailer) };
-        let replicator = SyncReplicator::new(syncs.clone(), activity, conflicts);
+        let workshop = Workshop::new(custom::open(custom::Limits::default()), None);
+        let replicator = SyncReplicator::new(syncs.clone(), activity, conflicts).with_codes(workshop);
         replicator.desks().change(&self.settings);
         let catalog = ControlDatabase::new(
             self.access.clone(),
