@@ -6,4 +6,5 @@ SELECT k.conflict, k.note, json_build_object({key})::text AS key,
         -- OFFSET 0: else the row would be written as JSON once for each mention.
         FROM (SELECT to_json(t)::text AS side FROM {table} AS t WHERE {on} OFFSET 0) AS j) AS side
 FROM {clash} AS k
-ORDER BY k.conflict COLLATE "C"
+-- As they came, which is the same at all sources.
+ORDER BY k.ctid

@@ -375,6 +375,8 @@ pub(super) struct Advance {
 pub(super) struct Rows {
     pub(super) deletes: u64,
     pub(super) inserts: u64,
+    /// Conflicts that are kept there alone.
+    pub(super) conflicts: u64,
 }
 
 /// The question whether a table has changes that somebody has not read.

@@ -75,7 +75,8 @@ impl Merge<'_> {
     }
 
     /// Writes positions and commits, each source for itself; then tells each who has read it. Returns which arms
-    /// committed, and why others refused.
+    /// committed, and why others refused. If one that keeps conflicts refuses, those after it do not commit: the conflicts
+    /// would be decided, and nobody would know.
     pub(super) async fn commit(
         &mut self,
         looks: &[Look],
@@ -110,13 +111,17 @@ impl Merge<'_> {
         step(self.watch, Step::Positioned).await?;
         let mut refused = Vec::new();
         let mut committed = Vec::new();
+        let mut gives_up = false;
         for (place, arm) in self.arms.iter().enumerate() {
             let is_muted = self.muted & arm.bit() != 0;
-            let end = if is_muted { "ROLLBACK" } else { "COMMIT" };
+            let end = if is_muted || gives_up { "ROLLBACK" } else { "COMMIT" };
             match arm.site.run("committing", end).await {
-                Ok(()) if is_muted => {}
+                Ok(()) if is_muted || gives_up => {}
                 Ok(()) => committed.push(place),
-                Err(error) => refused.push(error),
+                Err(error) => {
+                    gives_up |= rows[place].conflicts > 0;
+                    refused.push(error);
+                }
             }
             step(self.watch, Step::Committed(arm.site.db.as_str())).await?;
         }

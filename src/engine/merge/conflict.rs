@@ -98,24 +98,26 @@ fn spelled(strategy: &Strategy, names: &Names<'_>) -> String {
     format!("bucardo_{word}")
 }
 
-/// Keeps the conflicts of one table, with the rows of all sides, at every source that writes. Before anything is
-/// deleted.
+/// Keeps the conflicts of one table, with the rows of all sides, at the first source that writes: unless that one commits,
+/// no later one does. Returns which one that is. Before anything is deleted.
 pub(super) async fn keep(
     sync: &SyncName,
     arms: &[&mut Arm],
     goat: &Goat,
     muted: u64,
     time: DateTime<Utc>,
-) -> Result<(), RoundError> {
+) -> Result<Option<usize>, RoundError> {
+    let Some(keeper) = arms.iter().position(|arm| muted & arm.bit() == 0) else { return Ok(None) };
     let what = format!("reading conflicts of table \"{}\"", goat.label);
     let keeping = format!("keeping conflicts of table \"{}\"", goat.label);
     let fetch = format!("FETCH {PIECE} FROM bucardo_sides");
-    let statements = try_join_all(arms.iter().zip(&goat.at).map(|(arm, at)| async {
+    let fetches = try_join_all(arms.iter().zip(&goat.at).map(|(arm, at)| async {
         arm.site.run(&what, &at.sides).await?;
-        let statements = tokio::try_join!(arm.site.conn.prepare(&fetch), arm.site.conn.prepare(KEEP.text()));
-        statements.map_err(arm.site.failed(what.as_str()))
+        arm.site.conn.prepare(&fetch).await.map_err(arm.site.failed(what.as_str()))
     }));
-    let statements = statements.await?;
+    let fetches = fetches.await?;
+    let site = &arms[keeper].site;
+    let keep = site.conn.prepare(KEEP.text()).await.map_err(site.failed(keeping.as_str()))?;
     let here = arms[0].tables.iter().find(|table| table.captured == goat.at[0].captured);
     let rest = json!({
         "schema": here.map(|table| &table.goat.schema),
@@ -124,7 +126,7 @@ pub(super) async fn keep(
     });
     let rest = rest.to_string();
     let fetch_all = || {
-        let fetched = arms.iter().zip(&statements).map(|(arm, (fetch, _))| async {
+        let fetched = arms.iter().zip(&fetches).map(|(arm, fetch)| async {
             arm.site.conn.query(fetch, &[]).await.map_err(arm.site.failed(what.as_str()))
         });
         try_join_all(fetched)
@@ -134,19 +136,14 @@ pub(super) async fn keep(
         // The servers look for the next ones meanwhile.
         let (next, kept) = tokio::join!(fetch_all(), async {
             let (ids, bodies) = told(arms, &sides, &rest);
-            let writers = arms.iter().zip(&statements).filter(|(arm, _)| muted & arm.bit() == 0);
-            try_join_all(writers.map(|(arm, (_, keep))| {
-                let (ids, bodies) = (&ids, &bodies);
-                let failed = arm.site.failed(keeping.as_str());
-                async move { arm.site.conn.execute(keep, &[&sync.as_str(), ids, bodies]).await.map_err(failed) }
-            }))
-            .await
+            let kept = site.conn.execute(&keep, &[&sync.as_str(), &ids, &bodies]).await;
+            kept.map_err(site.failed(keeping.as_str()))
         });
         kept?;
         sides = next?;
     }
     try_join_all(arms.iter().map(|arm| arm.site.run(&what, "CLOSE bucardo_sides"))).await?;
-    Ok(())
+    Ok(Some(keeper))
 }
 
 /// Ids and, as JSON, what is known of some conflicts. `sides`: of each source, in one order.

@@ -21,6 +21,8 @@ const ORDER_EXACT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/order
 const ORDER_TYPED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/order_typed.sql"));
 const EXACT_KEYS: SqlFile = SqlFile::new(include_str!("../../../sql/merge/exact_keys.sql"));
 const RULINGS_TABLES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rulings_tables.sql"));
+const WITHIN: SqlFile = SqlFile::new(include_str!("../../../sql/merge/within.sql"));
+const LOCK_SECOND: SqlFile = SqlFile::new(include_str!("../../../sql/merge/lock_second.sql"));
 const DELETE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/delete.sql"));
 const RECORD_IN: SqlFile = SqlFile::new(include_str!("../../../sql/merge/record_in.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rows_out.sql"));
@@ -70,6 +72,8 @@ pub(super) struct At {
     pub(super) delete: Statement,
     /// The same for many rows: a prepared one keeps its plan.
     pub(super) delete_many: String,
+    /// Where keys can be told to be most of those between two.
+    pub(super) dense: Option<Dense>,
     pub(super) record_in: Statement,
     pub(super) rows_out: Statement,
     pub(super) rows_in: Statement,
@@ -93,6 +97,12 @@ pub(super) struct Logs {
     pub(super) loose_recent: String,
     pub(super) loose_vast: String,
     pub(super) loose_whole: String,
+}
+
+/// What is done with most of the keys between two.
+pub(super) struct Dense {
+    pub(super) delete: String,
+    pub(super) rows_out: String,
 }
 
 /// What a second session does.
@@ -279,10 +289,20 @@ impl Texts<'_> {
         let own = self.logs(&only, false);
         let loose = self.logs(&only, true);
         let signature_now = self::signature(self.arm, self.place);
-        let delete_many = DELETE.fill(&[("table", &only), ("take", &take), ("on", &on)]);
-        let rows_out = ROWS_OUT.fill(&[("columns", &t_columns), ("table", &only), ("give", &give), ("on", &on)]);
+        let delete = |on: &Sql| DELETE.fill(&[("table", &only), ("take", &take), ("on", on)]);
+        let rows = |on| ROWS_OUT.fill(&[("columns", &t_columns), ("table", &only), ("give", &give), ("on", on)]);
+        let (delete_many, rows_out) = (delete(&on), rows(&on));
+        let dense = match key.as_slice() {
+            [key] if self.order == Order::Integers => {
+                let column = Sql::trusted(format!("t.{}", Sql::ident(key)));
+                let within = Sql::trusted(WITHIN.fill(&[("key", &column)]).trim_end());
+                let on = Sql::join([on.clone(), within], " AND ");
+                Some(Dense { delete: delete(&on), rows_out: rows(&on) })
+            }
+            _ => None,
+        };
         let second = Second {
-            lock: format!("SELECT FROM {only} LIMIT 0"),
+            lock: LOCK_SECOND.fill(&[("table", &only), ("delta", &table.delta)]),
             make_give: GIVE_TABLE.fill(&[("give", &give), ("columns", &as_c), ("table", &name)]),
             give_in: format!("COPY {give} ({cs}, receivers) FROM STDIN"),
             rows_out: rows_out.clone(),
@@ -327,6 +347,7 @@ impl Texts<'_> {
             clash_in,
             delete,
             delete_many,
+            dense,
             record_in,
             rows_out,
             rows_in,

@@ -21,6 +21,7 @@ use crate::engine::site::Site;
 use crate::pg::{Sql, SqlFile};
 
 const PLAN_WHOLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_whole.sql"));
+const SINCE_SECOND: SqlFile = SqlFile::new(include_str!("../../../sql/merge/since_second.sql"));
 
 /// A delta table of this size is read as a whole rather than key by key.
 const SMALL_BYTES: i64 = 256 * 1024;
@@ -142,14 +143,28 @@ pub(super) async fn table(
     let extents: Vec<(usize, Extent)> = extents.collect();
     let is_bounded = extents.iter().any(|(_, extent)| matches!(extent, Extent::Recent | Extent::Vast));
     let floor = if is_bounded { bench.floor(&changed).await? } else { None };
+    // The first sessions are free to take versions while the second ones read.
+    let is_large = extents.iter().all(|(_, extent)| matches!(extent, Extent::Recent | Extent::Vast));
+    let is_second = merge.has_second && is_large && meeting.is_none();
     let streams = try_join_all(extents.iter().map(|(arm, extent)| async {
         let extent = *extent;
+        let second = bench.merge.arms[*arm].second.as_ref().filter(|_| is_second);
+        let site = second.unwrap_or(&bench.merge.arms[*arm].site);
         if matches!(extent, Extent::Recent | Extent::Vast | Extent::Whole) {
             let floor = Sql::literal(&floor.map_or_else(|| "-infinity".to_owned(), timestamp));
-            let plan = PLAN_WHOLE.fill(&[("floor", &floor)]);
-            bench.merge.arms[*arm].site.run("planning to read a large delta table", &plan).await?;
+            let mut plan = PLAN_WHOLE.fill(&[("floor", &floor)]);
+            if second.is_some() {
+                let common = &bench.readers[*arm].common;
+                let since = [common.to_string(), common.xmin().to_string()].map(|text| Sql::literal(&text));
+                let [since, since_xmin] = &since;
+                plan = format!(
+                    "{};\n{plan}",
+                    SINCE_SECOND.fill(&[("since", since), ("since_xmin", since_xmin)]).trim_end()
+                );
+            }
+            site.run("planning to read a large delta table", &plan).await?;
         }
-        let rows = log(bench.merge, goat, *arm, extent, meeting.is_some()).await?;
+        let rows = log(site, goat, *arm, extent, meeting.is_some()).await?;
         Ok::<_, RoundError>((bench.merge.arms[*arm].place, rows))
     }));
     let streams = streams.await?;
@@ -163,7 +178,11 @@ pub(super) async fn table(
             Keys::new(streams.collect(), goat.order)
         }
     };
-    let ruled = bench.rule(&mut keys).await?;
+    let mut ruled = Ruled::new(merge.arms.len());
+    if is_second {
+        ruled.record = bench.take_versions().await?;
+    }
+    let ruled = bench.rule(&mut keys, ruled).await?;
     if let Some(scratch) = meeting {
         drop(keys);
         scratch.run("ending the comparison of keys", "COMMIT").await?;
@@ -200,8 +219,8 @@ enum Extent {
 type Rows = BoxStream<'static, Result<Bytes, RoundError>>;
 
 /// `is_loose`: in no order, for the scratch table.
-async fn log(merge: &Merge<'_>, goat: &Goat, arm: usize, extent: Extent, is_loose: bool) -> Result<Rows, RoundError> {
-    let (site, logs) = (&merge.arms[arm].site, &goat.at[arm].logs);
+async fn log(site: &Site, goat: &Goat, arm: usize, extent: Extent, is_loose: bool) -> Result<Rows, RoundError> {
+    let logs = &goat.at[arm].logs;
     let what = format!("reading changes of table \"{}\"", goat.label);
     let failed = || site.failed(what.as_str());
     let rows = match (extent, is_loose) {
@@ -261,8 +280,27 @@ impl Bench<'_> {
         Ok(oldest.await?.into_iter().flatten().min())
     }
 
-    async fn rule(&self, keys: &mut Keys<'_>) -> Result<Ruled, RoundError> {
-        let mut ruled = Ruled::new(self.readers.len());
+    fn recording(&self) -> String {
+        format!("recording versions of table \"{}\"", self.goat.label)
+    }
+
+    /// Has the sources take versions as they are ruled on.
+    async fn take_versions(&self) -> Result<Vec<Spool>, RoundError> {
+        let what = self.recording();
+        let spools = self.merge.arms.iter().zip(&self.goat.at).map(|(arm, at)| {
+            let what = what.as_str();
+            async move {
+                if self.merge.muted & arm.bit() != 0 {
+                    return Ok(Spool::new());
+                }
+                Spool::sending(&arm.site, what, &at.record_in).await
+            }
+        });
+        try_join_all(spools).await
+    }
+
+    async fn rule(&self, keys: &mut Keys<'_>, mut ruled: Ruled) -> Result<Ruled, RoundError> {
+        let recording = self.recording();
         let mut entries: Vec<Entry> = vec![Entry::default(); self.readers.len()];
         let mut present: Vec<(u16, Entry)> = Vec::with_capacity(entries.len());
         let mut roads = Roads::default();
@@ -299,9 +337,14 @@ impl Bench<'_> {
                     ruled.oldest = [ruled.oldest, fresh].into_iter().flatten().min();
                     self.put(&mut ruled, &take, &present, (&keys.keys, &roads))
                         .map_err(|source| RoundError::Spool { source })?;
+                    for (arm, spool) in self.merge.arms.iter().zip(&mut ruled.record) {
+                        spool.pass_on(&arm.site, &recording).await?;
+                    }
                 }
             }
         }
+        let ends = self.merge.arms.iter().zip(&mut ruled.record);
+        try_join_all(ends.map(|(arm, spool)| spool.end(&arm.site, &recording))).await?;
         Ok(ruled)
     }
 

@@ -91,7 +91,11 @@ pub(super) struct Done {
 
 /// What was written to some sources.
 fn sum(rows: &[Rows]) -> Rows {
-    let add = |sum: Rows, it: &Rows| Rows { deletes: sum.deletes + it.deletes, inserts: sum.inserts + it.inserts };
+    let add = |sum: Rows, it: &Rows| Rows {
+        deletes: sum.deletes + it.deletes,
+        inserts: sum.inserts + it.inserts,
+        conflicts: sum.conflicts + it.conflicts,
+    };
     rows.iter().fold(Rows::default(), add)
 }
 
@@ -209,9 +213,11 @@ impl Merge<'_> {
         let Tally { mut report, rows, oldest, .. } = tally;
         (report.deletes, report.inserts) = (sum(&rows).deletes, sum(&rows).inserts);
         let (committed, refused) = self.commit(&looks, &rows, &caught).await?;
+        // What went with a transaction is decided, and counted, by the next merge.
+        report.conflicts = committed.iter().map(|arm| rows[*arm].conflicts).sum();
         if committed.is_empty() {
             // The next merge does, and counts, all of it.
-            (report.deletes, report.inserts, report.conflicts) = (0, 0, 0);
+            (report.deletes, report.inserts) = (0, 0);
             report.goats.clear();
         }
         for Caught { table, arms } in caught {
@@ -321,7 +327,6 @@ impl Merge<'_> {
         let ruled = judge::table(self, &goat, place, (readers, looks, news), &strategy, tally.leader).await?;
         let (keys, before) = (ruled.keys, sum(tally.rows));
         tally.report.keys += keys;
-        tally.report.conflicts += ruled.conflicts;
         *tally.oldest = [*tally.oldest, ruled.oldest].into_iter().flatten().min();
         let written: Vec<bool> = ruled.record.iter().map(|spool| spool.rows > 0).collect();
         spread::table(self, &goat, looks, ruled, tally.rows).await?;
@@ -379,6 +384,7 @@ impl Merge<'_> {
         for (arm, it) in takers.iter().zip(rows) {
             tally.rows[*arm].deletes += it.deletes;
             tally.rows[*arm].inserts += it.inserts;
+            tally.rows[*arm].conflicts += it.conflicts;
         }
         Ok(merged)
     }

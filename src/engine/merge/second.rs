@@ -1,12 +1,11 @@
-//! A second session of each source in a large merge. It sees what the first one sees, and reads the winners' rows while
-//! the first one writes those of others: rows go all ways at once.
+//! A second session of each source in a large merge. It sees what the first one sees, and reads changes and the
+//! winners' rows while the first one writes versions and the rows of others: all go all ways at once.
 
 use futures_util::future::{join_all, try_join_all};
 
 use super::arm::{Arm, SESSION};
 use super::goat::Goat;
 use super::round::Merge;
-use super::spread::PLAN_LARGE;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
 use crate::engine::site::Site;
@@ -37,7 +36,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// Locks a table in the second sessions, so that reading it waits for nobody.
+    /// Locks a table and its log in the second sessions, so that reading them waits for nobody.
     pub(super) async fn lock_second(&mut self, goat: &Goat) {
         if !self.has_second {
             return;
@@ -77,8 +76,7 @@ async fn open(sync: &SyncDetail, arm: &mut Arm, snapshot: String) -> Result<(), 
             second
         }
     };
-    let (snapshot, plan) = (Sql::literal(&snapshot), Sql::trusted(PLAN_LARGE.text()));
-    second.run("taking over the snapshot", &BEGIN.fill(&[("snapshot", &snapshot), ("plan", &plan)])).await?;
+    second.run("taking over the snapshot", &BEGIN.fill(&[("snapshot", &Sql::literal(&snapshot))])).await?;
     arm.second = Some(second);
     Ok(())
 }

@@ -248,6 +248,8 @@ impl MergeSession {
     async fn finish(&mut self, done: Done) -> Result<RoundReport, RoundError> {
         let Done { mut report, refused } = done;
         let failed: Vec<&DbName> = refused.iter().filter_map(RoundError::db).collect();
+        // One whose connection was lost may have committed.
+        self.undelivered.extend(failed.iter().copied().cloned());
         for seat in self.seats.iter_mut().filter(|seat| seat.is_open() && !failed.contains(&&seat.db)) {
             seat.succeeded();
         }

@@ -1,13 +1,14 @@
-//! Rulings of one table for one source, kept until its connection is free to take them: in memory while they are few,
-//! else in a temporary file without a name.
+//! Rulings of one table for one source. They are kept until its connection is free to take them, in memory while they are
+//! few, else in a temporary file without a name; or sent as they come.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, pin_mut};
 use tempfile::SpooledTempFile;
-use tokio_postgres::Statement;
+use tokio_postgres::{CopyInSink, Statement};
 
 use crate::engine::error::RoundError;
 use crate::engine::site::Site;
@@ -17,18 +18,46 @@ const MEMORY_MAX: usize = 512 * 1024;
 /// How much goes to the server at once.
 const PIECE: usize = 64 * 1024;
 
+/// Keys are most of those between two integers when they are one in so many, at least. To look one up costs about three
+/// times what it costs to pass by one.
+const DENSE: u64 = 2;
+
 /// Lines for a `COPY … FROM STDIN`.
 pub(super) struct Spool {
-    file: SpooledTempFile,
-    /// The last lines, on their way to the file.
+    way: Way,
+    /// The last lines, not on their way yet.
     piece: Vec<u8>,
+    /// The first key.
+    first: Vec<u8>,
+    /// The last one.
+    last: Vec<u8>,
     /// Lines.
     pub(super) rows: u64,
 }
 
+/// Where lines go.
+enum Way {
+    /// They are kept.
+    File(SpooledTempFile),
+    /// They are sent.
+    Server(Pin<Box<CopyInSink<Bytes>>>),
+    /// They have been sent.
+    Over,
+}
+
 impl Spool {
     pub(super) fn new() -> Self {
-        Self { file: SpooledTempFile::new(MEMORY_MAX), piece: Vec::new(), rows: 0 }
+        Self::by(Way::File(SpooledTempFile::new(MEMORY_MAX)))
+    }
+
+    /// One that sends its lines to a server whose connection does nothing else until [`Spool::end`].
+    pub(super) async fn sending(site: &Site, what: &str, into: &Statement) -> Result<Self, RoundError> {
+        let sink = site.conn.copy_in::<_, Bytes>(into).await.map_err(site.failed(what))?;
+        Ok(Self::by(Way::Server(Box::pin(sink))))
+    }
+
+    fn by(way: Way) -> Self {
+        Self { way, piece: Vec::new(), first: Vec::new(), last: Vec::new(), rows: 0 }
     }
 
     /// Adds a line: the key's columns, as they came from a `COPY`, and the rest, tabs included.
@@ -36,27 +65,64 @@ impl Spool {
         self.piece.extend_from_slice(keys);
         self.piece.extend_from_slice(rest);
         self.piece.push(b'\n');
+        if self.rows == 0 {
+            self.first.extend_from_slice(keys);
+        }
+        self.last.clear();
+        self.last.extend_from_slice(keys);
         self.rows += 1;
-        if self.piece.len() >= PIECE {
-            self.file.write_all(&self.piece)?;
+        if self.piece.len() >= PIECE
+            && let Way::File(file) = &mut self.way
+        {
+            file.write_all(&self.piece)?;
             self.piece.clear();
         }
         Ok(())
     }
 
-    /// Sends all lines, if there are any.
-    pub(super) async fn send(mut self, site: &Site, what: &str, into: &Statement) -> Result<(), RoundError> {
+    /// The first and the last key, when they are integers and most between the two were put.
+    pub(super) fn dense(&self) -> Option<(i64, i64)> {
+        let number = |key: &[u8]| std::str::from_utf8(key).ok()?.parse::<i64>().ok();
+        let (first, last) = (number(&self.first)?, number(&self.last)?);
+        let between = last.checked_sub(first)?.unsigned_abs();
+        (first <= last && between / DENSE < self.rows).then_some((first, last))
+    }
+
+    /// Sends what has come together.
+    pub(super) async fn pass_on(&mut self, site: &Site, what: &str) -> Result<(), RoundError> {
+        match &mut self.way {
+            Way::Server(sink) if self.piece.len() >= PIECE => {
+                let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE + PIECE / 8));
+                sink.feed(Bytes::from(piece)).await.map_err(site.failed(what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No line follows: if they were sent, the server has taken them.
+    pub(super) async fn end(&mut self, site: &Site, what: &str) -> Result<(), RoundError> {
+        if let Way::Server(sink) = &mut self.way {
+            sink.feed(Bytes::from(std::mem::take(&mut self.piece))).await.map_err(site.failed(what))?;
+            sink.as_mut().finish().await.map_err(site.failed(what))?;
+            self.way = Way::Over;
+        }
+        Ok(())
+    }
+
+    /// Sends all lines, if there are any and they were not sent before.
+    pub(super) async fn send(self, site: &Site, what: &str, into: &Statement) -> Result<(), RoundError> {
+        let Way::File(mut file) = self.way else { return Ok(()) };
         if self.rows == 0 {
             return Ok(());
         }
         let sink = site.conn.copy_in::<_, Bytes>(into).await.map_err(site.failed(what))?;
         let lost = |source: io::Error| RoundError::Spool { source };
-        self.file.write_all(&self.piece).map_err(lost)?;
-        self.file.seek(SeekFrom::Start(0)).map_err(lost)?;
+        file.write_all(&self.piece).map_err(lost)?;
+        file.seek(SeekFrom::Start(0)).map_err(lost)?;
         pin_mut!(sink);
         loop {
             let mut piece = Vec::with_capacity(PIECE);
-            (&mut self.file).take(PIECE as u64).read_to_end(&mut piece).map_err(lost)?;
+            (&mut file).take(PIECE as u64).read_to_end(&mut piece).map_err(lost)?;
             if piece.is_empty() {
                 break;
             }

@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::arm::{FEW, Look, Rows};
 use super::conflict;
-use super::goat::Goat;
+use super::goat::{At, Goat};
 use super::judge::Ruled;
 use super::round::Merge;
 use super::spool::Spool;
@@ -17,9 +17,11 @@ use crate::engine::error::RoundError;
 use crate::engine::intake::{Intake, WIDE_BYTES};
 use crate::engine::round::step;
 use crate::engine::step::Step;
-use crate::pg::{Hold, SqlFile};
+use crate::pg::{Hold, Sql, SqlFile};
 
-pub(super) const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
+const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
+
+const PLAN_DENSE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_dense.sql"));
 
 /// How many of one winner's rows are handed on before it is another's turn.
 const ROWS_AT_ONCE: usize = 256;
@@ -49,34 +51,56 @@ pub(super) async fn table(
     let taken: Vec<u64> = ruled.take.iter().map(|spool| spool.rows).collect();
     let given: Vec<u64> = ruled.give.iter().map(|spool| spool.rows).collect();
     let many = ruled.record.iter().any(|spool| spool.rows > FEW.cast_unsigned());
+    let dense = |spools: &[Spool]| -> Vec<Option<(i64, i64)>> {
+        let of = |(spool, at): (&Spool, &At)| spool.dense().filter(|_| many && at.dense.is_some());
+        spools.iter().zip(&goat.at).map(of).collect()
+    };
+    let (taken_dense, given_dense) = (dense(&ruled.take), dense(&ruled.give));
     let is_second = merge.has_second && many && given.iter().filter(|rows| **rows > 0).count() > 1;
     let spools = ruled.take.into_iter().zip(ruled.record).zip(ruled.give.into_iter().zip(ruled.clash));
-    try_join_all(merge.arms.iter().zip(&goat.at).zip(spools).map(|((arm, at), spools)| async move {
-        let what = format!("keeping rulings on table \"{label}\"");
-        let keep = async |spool: Spool, into| spool.send(&arm.site, &what, into).await;
-        let ((take, record), (give, clash)) = spools;
-        if many {
-            arm.site.run(&what, PLAN_LARGE.text()).await?;
-        }
-        let keep_give = async {
-            let Some(second) = arm.second.as_ref().filter(|_| is_second) else { return keep(give, &at.give_in).await };
-            second.run(&what, &at.second.make_give).await?;
-            let into = second.conn.prepare(&at.second.give_in).await.map_err(second.failed(what.as_str()))?;
-            give.send(second, &what, &into).await
-        };
-        // Asked at once, answered one after the other.
-        tokio::try_join!(keep(take, &at.take_in), keep_give, keep(clash, &at.clash_in), keep(record, &at.record_in),)
-    }))
+    let places = 0..merge.arms.len();
+    try_join_all(
+        merge.arms.iter().zip(&goat.at).zip(spools).zip(places).map(|(((arm, at), spools), place)| {
+            let (taken_dense, given_dense) = (taken_dense[place], given_dense[place]);
+            async move {
+                let what = format!("keeping rulings on table \"{label}\"");
+                let keep = async |spool: Spool, into| spool.send(&arm.site, &what, into).await;
+                let ((take, record), (give, clash)) = spools;
+                if many {
+                    arm.site.run(&what, &plan(taken_dense)).await?;
+                }
+                let keep_give = async {
+                    let Some(second) = arm.second.as_ref().filter(|_| is_second) else {
+                        return keep(give, &at.give_in).await;
+                    };
+                    second.run(&what, &format!("{};\n{}", at.second.make_give.trim_end(), plan(given_dense))).await?;
+                    let into = second.conn.prepare(&at.second.give_in).await.map_err(second.failed(what.as_str()))?;
+                    give.send(second, &what, &into).await
+                };
+                // Asked at once, answered one after the other.
+                tokio::try_join!(
+                    keep(take, &at.take_in),
+                    keep_give,
+                    keep(clash, &at.clash_in),
+                    keep(record, &at.record_in),
+                )
+            }
+        }),
+    )
     .await?;
     if ruled.conflicts > 0 {
-        conflict::keep(&merge.sync.name, &merge.arms, goat, merge.muted, looks[0].now).await?;
+        let keeper = conflict::keep(&merge.sync.name, &merge.arms, goat, merge.muted, looks[0].now).await?;
+        if let Some(keeper) = keeper {
+            rows[keeper].conflicts += ruled.conflicts;
+        }
     }
-    let deleting = merge.arms.iter().zip(&goat.at).zip(&taken);
-    let deleted = try_join_all(deleting.map(|((arm, at), taken)| async move {
-        let deleted = match (*taken, many) {
+    let deleting = merge.arms.iter().zip(&goat.at).zip(taken.iter().zip(&taken_dense));
+    let deleted = try_join_all(deleting.map(|((arm, at), (taken, dense))| async move {
+        let deleted = match (*taken, at.dense.as_ref().filter(|_| dense.is_some())) {
             (0, _) => Ok(0),
-            (_, false) => arm.site.conn.execute(&at.delete, &[]).await,
-            (_, true) => arm.site.conn.execute(&at.delete_many, &[]).await,
+            (_, Some(dense)) => arm.site.conn.execute(&dense.delete, &[]).await,
+            (_, None) if many => arm.site.conn.execute(&at.delete_many, &[]).await,
+            (_, None) => arm.site.conn.execute(&at.delete, &[]).await,
         };
         deleted.map_err(arm.site.failed(format!("deleting changed rows of table \"{label}\"")))
     }));
@@ -88,11 +112,20 @@ pub(super) async fn table(
     // One after the other, unless second sessions read.
     let turns = if is_second { vec![winners.as_slice()] } else { winners.chunks(1).collect() };
     for winners in turns {
-        for (rows, written) in rows.iter_mut().zip(pour(merge, goat, winners, &taken, is_second).await?) {
+        for (rows, written) in
+            rows.iter_mut().zip(pour(merge, goat, winners, &taken, (many, &given_dense), is_second).await?)
+        {
             rows.inserts += written;
         }
     }
     step(merge.watch, Step::Copied(label)).await
+}
+
+/// How keys are looked up when they are many; `dense`: most of those between two.
+fn plan(dense: Option<(i64, i64)>) -> String {
+    let Some((low, high)) = dense else { return PLAN_LARGE.text().to_owned() };
+    let literal = |key: i64| Sql::literal(&key.to_string());
+    PLAN_DENSE.fill(&[("low", &literal(low)), ("high", &literal(high))])
 }
 
 /// Sends the rows of winners to their receivers, undecoded and in constant memory; returns how many each got.
@@ -101,6 +134,7 @@ async fn pour(
     goat: &Goat,
     winners: &[usize],
     taken: &[u64],
+    (many, dense): (bool, &[Option<(i64, i64)>]),
     is_second: bool,
 ) -> Result<Vec<u64>, RoundError> {
     let label = &goat.label;
@@ -122,9 +156,15 @@ async fn pour(
         let reading = reading.as_str();
         async move {
             let (arm, at) = (&merge.arms[*winner], &goat.at[*winner]);
-            let (site, rows) = match arm.second.as_ref().filter(|_| is_second) {
-                Some(second) => (second, second.conn.copy_out(&at.second.rows_out).await),
-                None => (&arm.site, arm.site.conn.copy_out(&at.rows_out).await),
+            let second = arm.second.as_ref().filter(|_| is_second);
+            let site = second.unwrap_or(&arm.site);
+            if many && second.is_none() {
+                site.run(reading, &plan(dense[*winner])).await?;
+            }
+            let rows = match (at.dense.as_ref().filter(|_| dense[*winner].is_some()), second) {
+                (Some(dense), _) => site.conn.copy_out(&dense.rows_out).await,
+                (None, Some(_)) => site.conn.copy_out(&at.second.rows_out).await,
+                (None, None) => site.conn.copy_out(&at.rows_out).await,
             };
             let rows = rows.map_err(site.failed(reading))?;
             let rows = rows.map_err(move |source| site.failed(reading)(source));
