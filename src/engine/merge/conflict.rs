@@ -98,22 +98,21 @@ fn spelled(strategy: &Strategy, names: &Names<'_>) -> String {
     format!("bucardo_{word}")
 }
 
-/// Keeps the conflicts of one table, with the rows of all sides, at the first source that writes: unless that one commits,
-/// no later one does. Returns which one that is. Before anything is deleted.
+/// Keeps the conflicts of one table, with the rows of all sides, at one source (`keeper` and the time): unless that one
+/// commits, no later one does. `sites`: the sessions where they are to be read; nothing that they see is deleted yet.
 pub(super) async fn keep(
     sync: &SyncName,
     arms: &[&mut Arm],
+    sites: &[&Site],
     goat: &Goat,
-    muted: u64,
-    time: DateTime<Utc>,
-) -> Result<Option<usize>, RoundError> {
-    let Some(keeper) = arms.iter().position(|arm| muted & arm.bit() == 0) else { return Ok(None) };
+    (keeper, time): (usize, DateTime<Utc>),
+) -> Result<(), RoundError> {
     let what = format!("reading conflicts of table \"{}\"", goat.label);
     let keeping = format!("keeping conflicts of table \"{}\"", goat.label);
     let fetch = format!("FETCH {PIECE} FROM bucardo_sides");
-    let fetches = try_join_all(arms.iter().zip(&goat.at).map(|(arm, at)| async {
-        arm.site.run(&what, &at.sides).await?;
-        arm.site.conn.prepare(&fetch).await.map_err(arm.site.failed(what.as_str()))
+    let fetches = try_join_all(sites.iter().zip(&goat.at).map(|(site, at)| async {
+        site.run(&what, &at.sides).await?;
+        site.conn.prepare(&fetch).await.map_err(site.failed(what.as_str()))
     }));
     let fetches = fetches.await?;
     let site = &arms[keeper].site;
@@ -126,9 +125,10 @@ pub(super) async fn keep(
     });
     let rest = rest.to_string();
     let fetch_all = || {
-        let fetched = arms.iter().zip(&fetches).map(|(arm, fetch)| async {
-            arm.site.conn.query(fetch, &[]).await.map_err(arm.site.failed(what.as_str()))
-        });
+        let fetched = sites
+            .iter()
+            .zip(&fetches)
+            .map(|(site, fetch)| async { site.conn.query(fetch, &[]).await.map_err(site.failed(what.as_str())) });
         try_join_all(fetched)
     };
     let mut sides = fetch_all().await?;
@@ -142,8 +142,8 @@ pub(super) async fn keep(
         kept?;
         sides = next?;
     }
-    try_join_all(arms.iter().map(|arm| arm.site.run(&what, "CLOSE bucardo_sides"))).await?;
-    Ok(Some(keeper))
+    try_join_all(sites.iter().map(|site| site.run(&what, "CLOSE bucardo_sides"))).await?;
+    Ok(())
 }
 
 /// Ids and, as JSON, what is known of some conflicts. `sides`: of each source, in one order.

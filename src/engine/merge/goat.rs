@@ -26,7 +26,7 @@ const LOCK_SECOND: SqlFile = SqlFile::new(include_str!("../../../sql/merge/lock_
 const DELETE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/delete.sql"));
 const RECORD_IN: SqlFile = SqlFile::new(include_str!("../../../sql/merge/record_in.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/rows_out.sql"));
-const GIVE_TABLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/give_table.sql"));
+const SECOND_TABLES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/second_tables.sql"));
 const SIDES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sides.sql"));
 const OLDEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/oldest.sql"));
 const NEWEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/newest.sql"));
@@ -108,8 +108,9 @@ pub(super) struct Dense {
 /// What a second session does.
 pub(super) struct Second {
     pub(super) lock: String,
-    pub(super) make_give: String,
+    pub(super) tables: String,
     pub(super) give_in: String,
+    pub(super) clash_in: String,
     pub(super) rows_out: String,
 }
 
@@ -303,8 +304,9 @@ impl Texts<'_> {
         };
         let second = Second {
             lock: LOCK_SECOND.fill(&[("table", &only), ("delta", &table.delta)]),
-            make_give: GIVE_TABLE.fill(&[("give", &give), ("columns", &as_c), ("table", &name)]),
+            tables: SECOND_TABLES.fill(&[("give", &give), ("clash", &clash), ("columns", &as_c), ("table", &name)]),
             give_in: format!("COPY {give} ({cs}, receivers) FROM STDIN"),
+            clash_in: format!("COPY {clash} ({cs}, conflict, note) FROM STDIN"),
             rows_out: rows_out.clone(),
         };
         let definition = DEFINITION.fill(&[
@@ -319,7 +321,7 @@ impl Texts<'_> {
             prepare(own.many),
             prepare(format!("COPY {take} ({cs}) FROM STDIN")),
             prepare(second.give_in.clone()),
-            prepare(format!("COPY {clash} ({cs}, conflict, note) FROM STDIN")),
+            prepare(second.clash_in.clone()),
             prepare(delete_many.clone()),
             prepare(RECORD_IN.fill(&[("delta", &table.delta), ("delta_keys", &delta_keys)])),
             prepare(rows_out),

@@ -343,8 +343,6 @@ impl Bench<'_> {
                 }
             }
         }
-        let ends = self.merge.arms.iter().zip(&mut ruled.record);
-        try_join_all(ends.map(|(arm, spool)| spool.end(&arm.site, &recording))).await?;
         Ok(ruled)
     }
 

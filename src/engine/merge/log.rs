@@ -196,6 +196,7 @@ pub(super) const INTEGERS_MAX: usize = 4;
 /// Where a key belongs in the order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
+    Integer(i64),
     Integers([i64; INTEGERS_MAX]),
     /// What the server orders by, then the key itself.
     Texts(Bytes, Bytes),
@@ -306,6 +307,7 @@ fn parse(row: Bytes, place: Option<u16>, order: Order) -> Result<Row, RoundError
     let rank = match order {
         Order::Ranks => Rank::Server(first_column),
         Order::Texts => Rank::Texts(first_column, keys.clone()),
+        Order::Integers if !keys.contains(&b'\t') => Rank::Integer(number(&keys).ok_or_else(bad)?),
         Order::Integers => {
             let mut integers = [0; INTEGERS_MAX];
             for (integer, column) in integers.iter_mut().zip(keys.split(|byte| *byte == b'\t')) {

@@ -41,8 +41,6 @@ enum Way {
     File(SpooledTempFile),
     /// They are sent.
     Server(Pin<Box<CopyInSink<Bytes>>>),
-    /// They have been sent.
-    Over,
 }
 
 impl Spool {
@@ -50,7 +48,7 @@ impl Spool {
         Self::by(Way::File(SpooledTempFile::new(MEMORY_MAX)))
     }
 
-    /// One that sends its lines to a server whose connection does nothing else until [`Spool::end`].
+    /// One that sends its lines to a server as they come; the connection does nothing else until [`Spool::send`].
     pub(super) async fn sending(site: &Site, what: &str, into: &Statement) -> Result<Self, RoundError> {
         let sink = site.conn.copy_in::<_, Bytes>(into).await.map_err(site.failed(what))?;
         Ok(Self::by(Way::Server(Box::pin(sink))))
@@ -99,19 +97,16 @@ impl Spool {
         }
     }
 
-    /// No line follows: if they were sent, the server has taken them.
-    pub(super) async fn end(&mut self, site: &Site, what: &str) -> Result<(), RoundError> {
-        if let Way::Server(sink) = &mut self.way {
-            sink.feed(Bytes::from(std::mem::take(&mut self.piece))).await.map_err(site.failed(what))?;
-            sink.as_mut().finish().await.map_err(site.failed(what))?;
-            self.way = Way::Over;
-        }
-        Ok(())
-    }
-
-    /// Sends all lines, if there are any and they were not sent before.
+    /// Sends all lines, if there are any, or what was not sent before; the server has taken them.
     pub(super) async fn send(self, site: &Site, what: &str, into: &Statement) -> Result<(), RoundError> {
-        let Way::File(mut file) = self.way else { return Ok(()) };
+        let mut file = match self.way {
+            Way::File(file) => file,
+            Way::Server(mut sink) => {
+                sink.feed(Bytes::from(self.piece)).await.map_err(site.failed(what))?;
+                sink.as_mut().finish().await.map_err(site.failed(what))?;
+                return Ok(());
+            }
+        };
         if self.rows == 0 {
             return Ok(());
         }

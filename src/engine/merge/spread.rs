@@ -3,6 +3,7 @@
 use std::task::Poll;
 
 use bytes::{Buf, Bytes};
+use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use futures_util::stream::{BoxStream, poll_fn, select_all};
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -16,6 +17,7 @@ use super::spool::Spool;
 use crate::engine::error::RoundError;
 use crate::engine::intake::{Intake, WIDE_BYTES};
 use crate::engine::round::step;
+use crate::engine::site::Site;
 use crate::engine::step::Step;
 use crate::pg::{Hold, Sql, SqlFile};
 
@@ -57,54 +59,15 @@ pub(super) async fn table(
     };
     let (taken_dense, given_dense) = (dense(&ruled.take), dense(&ruled.give));
     let is_second = merge.has_second && many && given.iter().filter(|rows| **rows > 0).count() > 1;
-    let spools = ruled.take.into_iter().zip(ruled.record).zip(ruled.give.into_iter().zip(ruled.clash));
-    let places = 0..merge.arms.len();
-    try_join_all(
-        merge.arms.iter().zip(&goat.at).zip(spools).zip(places).map(|(((arm, at), spools), place)| {
-            let (taken_dense, given_dense) = (taken_dense[place], given_dense[place]);
-            async move {
-                let what = format!("keeping rulings on table \"{label}\"");
-                let keep = async |spool: Spool, into| spool.send(&arm.site, &what, into).await;
-                let ((take, record), (give, clash)) = spools;
-                if many {
-                    arm.site.run(&what, &plan(taken_dense)).await?;
-                }
-                let keep_give = async {
-                    let Some(second) = arm.second.as_ref().filter(|_| is_second) else {
-                        return keep(give, &at.give_in).await;
-                    };
-                    second.run(&what, &format!("{};\n{}", at.second.make_give.trim_end(), plan(given_dense))).await?;
-                    let into = second.conn.prepare(&at.second.give_in).await.map_err(second.failed(what.as_str()))?;
-                    give.send(second, &what, &into).await
-                };
-                // Asked at once, answered one after the other.
-                tokio::try_join!(
-                    keep(take, &at.take_in),
-                    keep_give,
-                    keep(clash, &at.clash_in),
-                    keep(record, &at.record_in),
-                )
-            }
-        }),
-    )
-    .await?;
-    if ruled.conflicts > 0 {
-        let keeper = conflict::keep(&merge.sync.name, &merge.arms, goat, merge.muted, looks[0].now).await?;
-        if let Some(keeper) = keeper {
-            rows[keeper].conflicts += ruled.conflicts;
-        }
+    let keeper = merge.arms.iter().position(|arm| merge.muted & arm.bit() == 0);
+    let keeper = keeper.filter(|_| ruled.conflicts > 0);
+    if let Some(keeper) = keeper {
+        rows[keeper].conflicts += ruled.conflicts;
     }
-    let deleting = merge.arms.iter().zip(&goat.at).zip(taken.iter().zip(&taken_dense));
-    let deleted = try_join_all(deleting.map(|((arm, at), (taken, dense))| async move {
-        let deleted = match (*taken, at.dense.as_ref().filter(|_| dense.is_some())) {
-            (0, _) => Ok(0),
-            (_, Some(dense)) => arm.site.conn.execute(&dense.delete, &[]).await,
-            (_, None) if many => arm.site.conn.execute(&at.delete_many, &[]).await,
-            (_, None) => arm.site.conn.execute(&at.delete, &[]).await,
-        };
-        deleted.map_err(arm.site.failed(format!("deleting changed rows of table \"{label}\"")))
-    }));
-    for (rows, deleted) in rows.iter_mut().zip(deleted.await?) {
+    let work = Work { merge, goat, many, taken: &taken, taken_dense: &taken_dense, given_dense: &given_dense };
+    let kept = keeper.map(|keeper| (keeper, looks[0].now));
+    let deleted = if is_second { work.at_once(ruled, kept).await? } else { work.in_turn(ruled, kept).await? };
+    for (rows, deleted) in rows.iter_mut().zip(deleted) {
         rows.deletes += deleted;
     }
     step(merge.watch, Step::Deleted(label)).await?;
@@ -119,6 +82,93 @@ pub(super) async fn table(
         }
     }
     step(merge.watch, Step::Copied(label)).await
+}
+
+/// What makes room for the winners' rows.
+struct Work<'a> {
+    merge: &'a Merge<'a>,
+    goat: &'a Goat,
+    many: bool,
+    /// Rows of each source that make room.
+    taken: &'a [u64],
+    taken_dense: &'a [Option<(i64, i64)>],
+    given_dense: &'a [Option<(i64, i64)>],
+}
+
+impl Work<'_> {
+    fn keeping(&self) -> String {
+        format!("keeping rulings on table \"{}\"", self.goat.label)
+    }
+
+    /// One after the other: rulings, conflicts (`kept`: where, and when), deletions. Returns how many rows each deleted.
+    async fn in_turn(&self, ruled: Ruled, kept: Option<(usize, DateTime<Utc>)>) -> Result<Vec<u64>, RoundError> {
+        let what = self.keeping();
+        let spools = ruled.take.into_iter().zip(ruled.record).zip(ruled.give.into_iter().zip(ruled.clash));
+        let (arms, what) = (self.merge.arms.iter().zip(&self.goat.at), what.as_str());
+        try_join_all(arms.zip(spools).enumerate().map(|(place, ((arm, at), spools))| async move {
+            let keep = async |spool: Spool, into| spool.send(&arm.site, what, into).await;
+            let ((take, record), (give, clash)) = spools;
+            if self.many {
+                arm.site.run(what, &plan(self.taken_dense[place])).await?;
+            }
+            // Asked at once, answered one after the other.
+            tokio::try_join!(
+                keep(take, &at.take_in),
+                keep(give, &at.give_in),
+                keep(clash, &at.clash_in),
+                keep(record, &at.record_in)
+            )
+        }))
+        .await?;
+        if let Some(kept) = kept {
+            let sites: Vec<&Site> = self.merge.arms.iter().map(|arm| &arm.site).collect();
+            conflict::keep(&self.merge.sync.name, &self.merge.arms, &sites, self.goat, kept).await?;
+        }
+        try_join_all((0..self.merge.arms.len()).map(|place| self.delete(place))).await
+    }
+
+    /// The first sessions delete while the second ones read conflicts, as they are before that.
+    async fn at_once(&self, ruled: Ruled, kept: Option<(usize, DateTime<Utc>)>) -> Result<Vec<u64>, RoundError> {
+        let what = self.keeping();
+        let what = what.as_str();
+        let sites: Vec<&Site> = self.merge.arms.iter().map(|arm| arm.second.as_ref().unwrap_or(&arm.site)).collect();
+        let spools = ruled.take.into_iter().zip(ruled.record);
+        let arms = self.merge.arms.iter().zip(&self.goat.at).zip(spools).enumerate();
+        let deleting = try_join_all(arms.map(|(place, ((arm, at), (take, record)))| async move {
+            record.send(&arm.site, what, &at.record_in).await?;
+            arm.site.run(what, &plan(self.taken_dense[place])).await?;
+            take.send(&arm.site, what, &at.take_in).await?;
+            self.delete(place).await
+        }));
+        let spools = ruled.give.into_iter().zip(ruled.clash);
+        let arms = sites.iter().zip(&self.goat.at).zip(spools).enumerate();
+        let giving = try_join_all(arms.map(|(place, ((site, at), (give, clash)))| async move {
+            let make = format!("{};\n{}", at.second.tables.trim_end(), plan(self.given_dense[place]));
+            site.run(what, &make).await?;
+            let prepare = async |sql: &str| site.conn.prepare(sql).await.map_err(site.failed(what));
+            let (give_in, clash_in) = tokio::try_join!(prepare(&at.second.give_in), prepare(&at.second.clash_in))?;
+            tokio::try_join!(give.send(site, what, &give_in), clash.send(site, what, &clash_in))
+        }));
+        let reading = async {
+            giving.await?;
+            let Some(kept) = kept else { return Ok(()) };
+            conflict::keep(&self.merge.sync.name, &self.merge.arms, &sites, self.goat, kept).await
+        };
+        let (deleted, ()) = tokio::try_join!(deleting, reading)?;
+        Ok(deleted)
+    }
+
+    /// Deletes the rows of a source that make room.
+    async fn delete(&self, place: usize) -> Result<u64, RoundError> {
+        let (site, at) = (&self.merge.arms[place].site, &self.goat.at[place]);
+        let deleted = match (self.taken[place], at.dense.as_ref().filter(|_| self.taken_dense[place].is_some())) {
+            (0, _) => Ok(0),
+            (_, Some(dense)) => site.conn.execute(&dense.delete, &[]).await,
+            (_, None) if self.many => site.conn.execute(&at.delete_many, &[]).await,
+            (_, None) => site.conn.execute(&at.delete, &[]).await,
+        };
+        deleted.map_err(site.failed(format!("deleting changed rows of table \"{}\"", self.goat.label)))
+    }
 }
 
 /// How keys are looked up when they are many; `dense`: most of those between two.
