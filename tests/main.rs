@@ -66,6 +66,7 @@ mod limits;
 mod logs;
 mod mail;
 mod merge_chaos;
+mod merge_large;
 mod merge_model;
 mod merge_quarantine;
 mod merge_rounds;
