@@ -83,6 +83,8 @@ fn block(conflict: &Listed) -> String {
     let time = local(conflict.time.into());
     let won = if conflict.strategy == "bucardo_skip" {
         format!("Skipped ({}): everyone kept the row that it had", conflict.strategy)
+    } else if conflict.winner.is_empty() {
+        format!("Won by nobody's row ({})", conflict.strategy)
     } else {
         format!("Won by {} ({})", conflict.winner, conflict.strategy)
     };

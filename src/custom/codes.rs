@@ -7,9 +7,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
+use super::conflict::Winners;
 use super::input::Counts;
 use super::{Code, CodeError, Databases, Found, Hook, Host, Language, Outcome, Refused, Statement};
 use crate::catalog::{Goat, SyncDetail};
+
+mod settle;
 
 /// Makes the host of a language; it does nothing before it is asked.
 pub type Hosts = Arc<dyn Fn(Language) -> Box<dyn Host> + Send + Sync>;
@@ -39,6 +42,8 @@ pub struct Codes {
     hosts: BTreeMap<&'static str, Mutex<Box<dyn Host>>>,
     /// What codes keep for each other (`shared`), as long as the KID or CTL lives.
     shared: Value,
+    /// Whom codes of conflicts have named.
+    winners: Winners,
 }
 
 impl Codes {
@@ -51,6 +56,7 @@ impl Codes {
             post: None,
             hosts: BTreeMap::new(),
             shared: Value::Object(Map::new()),
+            winners: Winners::default(),
         })
     }
 
@@ -138,12 +144,7 @@ impl Codes {
             input.insert("rows_left_out".to_owned(), json!(left_out));
         }
         if code.getdbh {
-            let names = dbs.names();
-            let of = |key: &str| base.get(key).filter(|name| names.iter().any(|it| *name == it)).cloned();
-            let handles = [("sourcedbh", of("sourcename")), ("targetdbh", of("targetname"))];
-            input.extend(handles.into_iter().filter_map(|(key, db)| Some((key.to_owned(), db?))));
-            let dbh: Map<String, Value> = names.into_iter().map(|name| (name.clone(), json!(name))).collect();
-            input.insert("dbh".to_owned(), Value::Object(dbh));
+            input.extend(handles(base, dbs));
         }
         Value::Object(input)
     }
@@ -184,6 +185,18 @@ impl Codes {
         let host = self.hosts.entry(language.word()).or_insert_with(|| Mutex::new((self.open)(language)));
         host.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What stands for handles in an input.
+fn handles(base: &Map<String, Value>, dbs: &dyn Databases) -> Map<String, Value> {
+    let names = dbs.names();
+    let of = |key: &str| base.get(key).filter(|name| names.iter().any(|it| *name == it)).cloned();
+    let handles = [("sourcedbh", of("sourcename")), ("targetdbh", of("targetname"))];
+    let mut told: Map<String, Value> =
+        handles.into_iter().filter_map(|(key, db)| Some((key.to_owned(), db?))).collect();
+    let dbh: Map<String, Value> = names.into_iter().map(|name| (name.clone(), json!(name))).collect();
+    told.insert("dbh".to_owned(), Value::Object(dbh));
+    told
 }
 
 /// The codes that run here, in their order.

@@ -5,6 +5,7 @@
 
 mod ask;
 mod codes;
+pub mod conflict;
 mod databases;
 mod host;
 mod hosts;

@@ -123,7 +123,7 @@ pub enum RoundError {
         row: String,
     },
     /// The strategy of a sync says that a conflict shall stop it.
-    #[error("table \"{table}\" has a conflict and the strategy is to abort: key {key} was changed in {dbs}")]
+    #[error("table \"{table}\" has a conflict and {why}: key {key} was changed in {dbs}")]
     Conflict {
         /// `schema.table`.
         table: String,
@@ -131,6 +131,8 @@ pub enum RoundError {
         key: String,
         /// The databases.
         dbs: String,
+        /// Why nobody wins.
+        why: String,
     },
     /// The conflict strategy of a sync cannot be used.
     #[error(transparent)]

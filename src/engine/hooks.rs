@@ -21,6 +21,7 @@ use super::round::{Round, step};
 use super::site::Site;
 use super::step::Step;
 use crate::catalog::{Goat, SyncDetail};
+use crate::custom::conflict::{Dispute, Field, Verdict};
 use crate::custom::input::{self, Counts, ROWS_MAX, Side};
 use crate::custom::{CodeError, Codes, Databases, Found, Hook, Outcome, Refused, Statement, ask};
 use crate::pg::{Connection, causes, connect};
@@ -86,6 +87,7 @@ impl Hooks {
         self.tries += 1;
         self.has_begun = false;
         self.had_triggers = false;
+        self.codes.winners().begin();
         self.counts = Counts::default();
         self.base.insert("attempts".to_owned(), json!(self.tries));
     }
@@ -163,6 +165,23 @@ impl Hooks {
         step(watch, Step::Code(hook.word())).await?;
         let outcome = outside(&mut self.codes, hook, &self.base, &self.counts).await.map_err(RoundError::Code)?;
         self.heed(&outcome)
+    }
+
+    /// Asks the codes what becomes of each of these conflicts, in the transactions of a merge.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hooks::inside`].
+    pub(super) async fn settle(
+        &mut self,
+        field: &Field<'_>,
+        disputes: &[Dispute],
+        sites: &[&Site],
+    ) -> Result<Vec<Verdict>, RoundError> {
+        let settled = self.codes.settle(field, disputes, &self.base, &mut Inside { sites }).await;
+        let (verdicts, outcome) = settled.map_err(RoundError::Code)?;
+        self.heed(&outcome)?;
+        Ok(verdicts)
     }
 
     /// Runs the codes that come after everything was committed: nothing can be left any more.

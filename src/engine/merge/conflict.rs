@@ -63,8 +63,34 @@ impl Clash<'_> {
     }
 }
 
+/// Who decided a conflict.
+pub(super) enum By<'a> {
+    Strategy(&'a Strategy),
+    /// A custom code of this name, or one that had named a winner for all; and what it did.
+    Code {
+        name: Option<&'a str>,
+        how: &'static str,
+    },
+}
+
+impl By<'_> {
+    /// As it stands in the history.
+    fn spelled(&self, names: &Names<'_>) -> String {
+        match self {
+            Self::Strategy(strategy) => spelled(strategy, names),
+            Self::Code { name: Some(name), how } => format!("custom code {name}: {how}"),
+            Self::Code { name: None, how } => format!("custom code: {how}"),
+        }
+    }
+
+    /// Whether somebody's row was taken.
+    fn has_winner(&self) -> bool {
+        matches!(self, Self::Strategy(_) | Self::Code { how: "picked", .. })
+    }
+}
+
 /// What is known of a conflict when it is decided, as JSON; rows and key are added later.
-pub(super) fn describe(clash: &Clash<'_>, strategy: &Strategy) -> String {
+pub(super) fn describe(clash: &Clash<'_>, by: &By<'_>) -> String {
     let name = |place: u16| clash.names.name(place);
     let versions: Map<String, Value> = clash
         .rivals()
@@ -75,8 +101,8 @@ pub(super) fn describe(clash: &Clash<'_>, strategy: &Strategy) -> String {
             (name(place).to_owned(), version)
         })
         .collect();
-    json!({"strategy": spelled(strategy, clash.names), "winner": name(clash.take.winner), "versions": versions})
-        .to_string()
+    let winner = if by.has_winner() { name(clash.take.winner) } else { "" };
+    json!({"strategy": by.spelled(clash.names), "winner": winner, "versions": versions}).to_string()
 }
 
 /// A strategy as it stands in the catalog.

@@ -42,6 +42,10 @@ pub(super) struct Goat {
     pub(super) sources: Vec<u16>,
     /// Key columns.
     pub(super) key: Vec<String>,
+    /// Their types.
+    pub(super) key_types: Vec<String>,
+    /// All columns that are copied.
+    pub(super) columns: Vec<String>,
     /// How its keys are compared.
     pub(super) order: Order,
     pub(super) at: Vec<At>,
@@ -68,6 +72,8 @@ pub(super) struct At {
     pub(super) logs: Logs,
     pub(super) take_in: Statement,
     pub(super) give_in: Statement,
+    /// Empties what `give_in` fills.
+    pub(super) clear_give: String,
     pub(super) clash_in: Statement,
     pub(super) delete: Statement,
     /// The same for many rows: a prepared one keeps its plan.
@@ -136,13 +142,16 @@ impl Goat {
             Some(order) => order,
             None => Order::Ranks,
         };
+        let type_of = |name: &String| definitions[0].1.column(name).map(|column| column.type_name.clone());
+        let key_types = key.iter().map(|name| type_of(name).unwrap_or_default()).collect();
         let at = arms.iter().zip(definitions);
         let at = try_join_all(at.map(|(arm, (signature, relation))| {
             let texts = Texts { sync, arm, place, relation, columns: &columns, order };
             texts.prepare(signature)
         }));
         let sources = arms.iter().map(|arm| arm.place).collect();
-        Ok(Self { label, sources, key, order, at: at.await? })
+        let at = at.await?;
+        Ok(Self { label, sources, key, key_types, columns, order, at })
     }
 }
 
@@ -346,6 +355,7 @@ impl Texts<'_> {
             },
             take_in,
             give_in,
+            clear_give: format!("TRUNCATE {give}"),
             clash_in,
             delete,
             delete_many,

@@ -8,8 +8,9 @@ use futures_util::stream::{BoxStream, select_all};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, pin_mut};
 
 use super::arm::{FEW, Look, News};
-use super::conflict::{Clash, describe};
+use super::conflict::{By, Clash, describe};
 use super::decide::{Entry, Ruling, Take, Terms, decide};
+use super::dispute::{Disputes, Waiting};
 use super::goat::{Goat, Order};
 use super::log::{Change, Keys, Names, Readers, Roads, Stream, note, passed};
 use super::round::Merge;
@@ -17,6 +18,7 @@ use super::spool::{Escaped, Spool};
 use super::strategy::Strategy;
 use super::version::{Origin, Version, timestamp};
 use crate::engine::error::RoundError;
+use crate::engine::hooks::Hooks;
 use crate::engine::site::Site;
 use crate::pg::{Sql, SqlFile};
 
@@ -36,6 +38,8 @@ pub(super) struct Ruled {
     pub(super) record: Vec<Spool>,
     /// Keys whose row others get from each source.
     pub(super) give: Vec<Spool>,
+    /// Rows that custom code made.
+    pub(super) made: Vec<Spool>,
     /// Conflicts; the same for all, but that only the first source is told what is known of each.
     pub(super) clash: Vec<Spool>,
     pub(super) keys: u64,
@@ -77,6 +81,7 @@ impl Ruled {
             take: spools(),
             record: spools(),
             give: spools(),
+            made: spools(),
             clash: spools(),
             keys: 0,
             conflicts: 0,
@@ -88,20 +93,22 @@ impl Ruled {
 }
 
 /// What is the same for all keys of a table.
-struct Bench<'a> {
-    merge: &'a Merge<'a>,
-    goat: &'a Goat,
+pub(super) struct Bench<'a> {
+    pub(super) merge: &'a Merge<'a>,
+    pub(super) goat: &'a Goat,
+    /// Of the table, among those of the sync.
+    pub(super) place: usize,
     readers: &'a [Readers],
     looks: &'a [&'a Look],
     names: Names<'a>,
-    terms: Terms<'a>,
+    pub(super) terms: Terms<'a>,
     /// Each source's truncations of the table, which are changes of every key.
     truncations: Vec<Vec<Change>>,
     /// Whether other syncs at each source shall see what is written there.
     shared: Vec<bool>,
 }
 
-/// Rules on every key of a table that somebody has not read.
+/// Rules on every key of a table that somebody has not read. `hooks`: they decide its conflicts.
 pub(super) async fn table(
     merge: &Merge<'_>,
     goat: &Goat,
@@ -109,6 +116,7 @@ pub(super) async fn table(
     (readers, looks, news): (&[Readers], &[&Look], &[&News]),
     strategy: &Strategy,
     leader: Option<u16>,
+    hooks: Option<&mut Hooks>,
 ) -> Result<Ruled, RoundError> {
     let truncations: Vec<Vec<Change>> =
         goat.at.iter().zip(news).map(|(at, news)| truncations(at.captured, news)).collect();
@@ -120,6 +128,7 @@ pub(super) async fn table(
     let bench = Bench {
         merge,
         goat,
+        place,
         readers,
         looks,
         names: Names { sync: merge.sync.name.as_str(), sources: merge.names },
@@ -145,7 +154,7 @@ pub(super) async fn table(
     let floor = if is_bounded { bench.floor(&changed).await? } else { None };
     // The first sessions are free to take versions while the second ones read.
     let is_large = extents.iter().all(|(_, extent)| matches!(extent, Extent::Recent | Extent::Vast));
-    let is_second = merge.has_second && is_large && meeting.is_none();
+    let is_second = merge.has_second && is_large && meeting.is_none() && hooks.is_none();
     let streams = try_join_all(extents.iter().map(|(arm, extent)| async {
         let extent = *extent;
         let second = bench.merge.arms[*arm].second.as_ref().filter(|_| is_second);
@@ -182,10 +191,14 @@ pub(super) async fn table(
     if is_second {
         ruled.record = bench.take_versions().await?;
     }
-    let ruled = bench.rule(&mut keys, ruled).await?;
+    let mut disputes = hooks.is_some().then(Disputes::new);
+    let mut ruled = bench.rule(&mut keys, ruled, disputes.as_mut()).await?;
     if let Some(scratch) = meeting {
         drop(keys);
         scratch.run("ending the comparison of keys", "COMMIT").await?;
+    }
+    if let (Some(disputes), Some(hooks)) = (disputes, hooks) {
+        bench.settle(&mut ruled, disputes, hooks).await?;
     }
     Ok(ruled)
 }
@@ -299,7 +312,13 @@ impl Bench<'_> {
         try_join_all(spools).await
     }
 
-    async fn rule(&self, keys: &mut Keys<'_>, mut ruled: Ruled) -> Result<Ruled, RoundError> {
+    /// `disputes`: where conflicts wait for custom code.
+    async fn rule(
+        &self,
+        keys: &mut Keys<'_>,
+        mut ruled: Ruled,
+        mut disputes: Option<&mut Disputes>,
+    ) -> Result<Ruled, RoundError> {
         let recording = self.recording();
         let mut entries: Vec<Entry> = vec![Entry::default(); self.readers.len()];
         let mut present: Vec<(u16, Entry)> = Vec::with_capacity(entries.len());
@@ -329,14 +348,20 @@ impl Bench<'_> {
                     present.push((readers.place, entry));
                 }
             }
-            match decide(&present, &self.terms, &keys.keys) {
-                None => {}
-                Some(Ruling::Abort { rivals }) => return Err(self.abort(rivals, &keys.keys)),
-                Some(Ruling::Take(take)) => {
-                    let fresh = present.iter().filter_map(|(_, entry)| entry.fresh).map(|fresh| fresh.newest).min();
-                    ruled.oldest = [ruled.oldest, fresh].into_iter().flatten().min();
-                    self.put(&mut ruled, &take, &present, (&keys.keys, &roads))
-                        .map_err(|source| RoundError::Spool { source })?;
+            let Some(ruling) = decide(&present, &self.terms, &keys.keys) else { continue };
+            if let Some(disputes) = disputes.as_mut().filter(|_| ruling.rivals() != 0) {
+                let passed = match &ruling {
+                    Ruling::Take(take) => self.passed(take, &roads),
+                    Ruling::Abort { .. } => String::new(),
+                };
+                disputes.put(&Waiting { keys: keys.keys.to_vec(), present: present.clone(), ruling, passed })?;
+                continue;
+            }
+            match ruling {
+                Ruling::Abort { rivals } => return Err(self.abort(rivals, &keys.keys, self.no_winner())),
+                Ruling::Take(take) => {
+                    let by = By::Strategy(self.terms.strategy);
+                    self.put(&mut ruled, &take, &present, &keys.keys, (self.passed(&take, &roads), by, None))?;
                     for (arm, spool) in self.merge.arms.iter().zip(&mut ruled.record) {
                         spool.pass_on(&arm.site, &recording).await?;
                     }
@@ -346,24 +371,39 @@ impl Bench<'_> {
         Ok(ruled)
     }
 
-    /// Notes what each source does.
-    fn put(
+    /// Notes what each source does. `passed`: the databases that the row has been to besides; `by`: who decided; `made`: a
+    /// row that nobody had before.
+    pub(super) fn put(
         &self,
         ruled: &mut Ruled,
         take: &Take,
         present: &[(u16, Entry)],
-        (keys, roads): (&[u8], &Roads),
+        keys: &[u8],
+        how: (String, By<'_>, Option<&str>),
+    ) -> Result<(), RoundError> {
+        let fresh = present.iter().filter_map(|(_, entry)| entry.fresh).map(|fresh| fresh.newest).min();
+        ruled.oldest = [ruled.oldest, fresh].into_iter().flatten().min();
+        self.note(ruled, take, present, keys, how).map_err(|source| RoundError::Spool { source })
+    }
+
+    fn note(
+        &self,
+        ruled: &mut Ruled,
+        take: &Take,
+        present: &[(u16, Entry)],
+        keys: &[u8],
+        (passed, by, made): (String, By<'_>, Option<&str>),
     ) -> io::Result<()> {
         ruled.keys += 1;
         let write = take.write & !self.merge.muted;
         let record = take.record & !self.merge.muted;
         let clash = (take.rivals != 0).then(|| {
             let clash = Clash { table: &self.goat.label, names: &self.names, take, present, keys };
-            (clash.id(), Escaped(&describe(&clash, self.terms.strategy)).to_string())
+            (clash.id(), Escaped(&describe(&clash, &by)).to_string())
         });
         if let Some((id, note)) = &clash {
             ruled.conflicts += 1;
-            ruled.uncertain += u64::from(self.is_uncertain(take, present));
+            ruled.uncertain += u64::from(matches!(by, By::Strategy(_)) && self.is_uncertain(take, present));
             for (arm, spool) in ruled.clash.iter_mut().enumerate() {
                 let note = if arm == 0 { note.as_str() } else { "" };
                 spool.put(keys, format!("\t{id}\t{note}").as_bytes())?;
@@ -372,7 +412,6 @@ impl Bench<'_> {
         if write == 0 && record == 0 {
             return Ok(());
         }
-        let passed = self.passed(take, roads);
         // The changes of a transaction have one version.
         let stamp = match ruled.stamp.take() {
             Some(stamp) if stamp.version == take.version && stamp.passed == passed => stamp,
@@ -385,6 +424,9 @@ impl Bench<'_> {
             }
             if (write | record) & bit != 0 {
                 ruled.record[arm].put(keys, if self.shared[arm] { &stamp.shared } else { &stamp.own })?;
+            }
+            if let Some(made) = made.filter(|_| write & bit != 0) {
+                ruled.made[arm].put(made.as_bytes(), b"")?;
             }
             if readers.place == take.winner && write != 0 {
                 ruled.give[arm].put(keys, format!("\t{}", write.cast_signed()).as_bytes())?;
@@ -421,12 +463,20 @@ impl Bench<'_> {
         times.windows(2).last().is_some_and(|pair| (pair[1].0 - pair[0].0) < (pair[1].1 - pair[0].1).abs())
     }
 
-    fn abort(&self, rivals: u64, keys: &[u8]) -> RoundError {
+    /// Why nobody wins a conflict.
+    pub(super) fn no_winner(&self) -> String {
+        match self.terms.strategy {
+            Strategy::Custom => "the strategy is bucardo_custom, and no custom code decided".to_owned(),
+            _ => "the strategy is to abort".to_owned(),
+        }
+    }
+
+    pub(super) fn abort(&self, rivals: u64, keys: &[u8], why: String) -> RoundError {
         let dbs = self.merge.arms.iter().filter(|arm| rivals & arm.bit() != 0);
         let dbs: Vec<String> = dbs.map(|arm| format!("\"{}\"", arm.site.db)).collect();
         let values = String::from_utf8_lossy(keys).into_owned();
         let key = self.goat.key.iter().zip(values.split('\t'));
         let key: Vec<String> = key.map(|(column, value)| format!("{column}={value}")).collect();
-        RoundError::Conflict { table: self.goat.label.clone(), key: key.join(", "), dbs: dbs.join(" and ") }
+        RoundError::Conflict { table: self.goat.label.clone(), key: key.join(", "), dbs: dbs.join(" and "), why }
     }
 }

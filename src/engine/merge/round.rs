@@ -324,7 +324,11 @@ impl Merge<'_> {
         step(self.watch, Step::Keys(&goat.label)).await?;
         let strategy = self.strategy(place)?;
         self.open_scratch(&goat).await?;
-        let ruled = judge::table(self, &goat, place, (readers, looks, news), &strategy, tally.leader).await?;
+        let mut hooks = self.hooks.take();
+        let judges = hooks.as_deref_mut().filter(|hooks| hooks.has(Hook::Conflict, self.sync.tables().nth(place)));
+        let ruled = judge::table(self, &goat, place, (readers, looks, news), &strategy, tally.leader, judges).await;
+        self.hooks = hooks;
+        let ruled = ruled?;
         let (keys, before) = (ruled.keys, sum(tally.rows));
         tally.report.keys += keys;
         *tally.oldest = [*tally.oldest, ruled.oldest].into_iter().flatten().min();
@@ -364,7 +368,7 @@ impl Merge<'_> {
             asides: &mut *self.asides,
             is_asked: self.is_asked,
             watch: self.watch,
-            hooks: None,
+            hooks: self.hooks.as_deref_mut(),
         };
         let readers = part.readers(&looks, Some(place))?;
         let own: Vec<News>;

@@ -31,6 +31,8 @@ pub(super) struct Spool {
     first: Vec<u8>,
     /// The last one.
     last: Vec<u8>,
+    /// The lines are in no order.
+    is_mixed: bool,
     /// Lines.
     pub(super) rows: u64,
 }
@@ -55,7 +57,7 @@ impl Spool {
     }
 
     fn by(way: Way) -> Self {
-        Self { way, piece: Vec::new(), first: Vec::new(), last: Vec::new(), rows: 0 }
+        Self { way, piece: Vec::new(), first: Vec::new(), last: Vec::new(), is_mixed: false, rows: 0 }
     }
 
     /// Adds a line: the key's columns, as they came from a `COPY`, and the rest, tabs included.
@@ -78,12 +80,17 @@ impl Spool {
         Ok(())
     }
 
+    /// What comes now begins anew with the first keys.
+    pub(super) fn begin_anew(&mut self) {
+        self.is_mixed |= self.rows > 0;
+    }
+
     /// The first and the last key, when they are integers and most between the two were put.
     pub(super) fn dense(&self) -> Option<(i64, i64)> {
         let number = |key: &[u8]| std::str::from_utf8(key).ok()?.parse::<i64>().ok();
         let (first, last) = (number(&self.first)?, number(&self.last)?);
         let between = last.checked_sub(first)?.unsigned_abs();
-        (first <= last && between / DENSE < self.rows).then_some((first, last))
+        (!self.is_mixed && first <= last && between / DENSE < self.rows).then_some((first, last))
     }
 
     /// Sends what has come together.
@@ -149,5 +156,47 @@ impl fmt::Display for Escaped<'_> {
             f.write_str(escape)?;
         }
         Ok(())
+    }
+}
+
+/// The values of a line of `COPY`, without its end; the outer `None`: no text in UTF-8.
+pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = Option<Option<String>>> {
+    line.split(|byte| *byte == b'\t').map(|field| if field == b"\\N" { Some(None) } else { unescaped(field).map(Some) })
+}
+
+fn unescaped(field: &[u8]) -> Option<String> {
+    if !field.contains(&b'\\') {
+        return std::str::from_utf8(field).ok().map(str::to_owned);
+    }
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.iter().copied();
+    while let Some(byte) = rest.next() {
+        bytes.push(match (byte, if byte == b'\\' { rest.next() } else { None }) {
+            (_, Some(b'b')) => 8,
+            (_, Some(b'f')) => 12,
+            (_, Some(b'n')) => b'\n',
+            (_, Some(b'r')) => b'\r',
+            (_, Some(b't')) => b'\t',
+            (_, Some(b'v')) => 11,
+            (_, Some(other)) => other,
+            (byte, None) => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_both_ways() {
+        let values = ["", "a", "\\", "\\N", "a\tb\nc\rd", "\u{8}\u{b}\u{c}", "\\t", "ü"];
+        let line = values.map(|value| Escaped(value).to_string()).join("\t") + "\t\\N";
+        let mut back: Vec<Option<String>> = values.iter().map(|&value| Some(value.to_owned())).collect();
+        back.push(None);
+        assert_eq!(fields(line.as_bytes()).collect::<Option<Vec<_>>>(), Some(back));
+        assert_eq!(fields(b"\\b\\v\\f").collect::<Vec<_>>(), [Some(Some("\u{8}\u{b}\u{c}".to_owned()))]);
+        assert_eq!(fields(b"\xff").collect::<Vec<_>>(), [None]);
     }
 }

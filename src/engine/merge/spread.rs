@@ -14,12 +14,13 @@ use super::goat::{At, Goat};
 use super::judge::Ruled;
 use super::round::Merge;
 use super::spool::Spool;
+use crate::custom::CodeError;
 use crate::engine::error::RoundError;
 use crate::engine::intake::{Intake, WIDE_BYTES};
 use crate::engine::round::step;
 use crate::engine::site::Site;
 use crate::engine::step::Step;
-use crate::pg::{Hold, Sql, SqlFile};
+use crate::pg::{Hold, Sql, SqlFile, causes};
 
 const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
 
@@ -35,7 +36,7 @@ pub(super) async fn table(
     merge: &Merge<'_>,
     goat: &Goat,
     looks: &[&Look],
-    ruled: Ruled,
+    mut ruled: Ruled,
     rows: &mut [Rows],
 ) -> Result<(), RoundError> {
     let label = &goat.label;
@@ -64,6 +65,7 @@ pub(super) async fn table(
     if let Some(keeper) = keeper {
         rows[keeper].conflicts += ruled.conflicts;
     }
+    let made = ruled.made.iter_mut().map(|spool| std::mem::replace(spool, Spool::new())).collect::<Vec<_>>();
     let work = Work { merge, goat, many, taken: &taken, taken_dense: &taken_dense, given_dense: &given_dense };
     let kept = keeper.map(|keeper| (keeper, looks[0].now));
     let deleted = if is_second { work.at_once(ruled, kept).await? } else { work.in_turn(ruled, kept).await? };
@@ -81,6 +83,15 @@ pub(super) async fn table(
             rows.inserts += written;
         }
     }
+    let writing = format!("writing rows of table \"{label}\" that custom code made");
+    for (rows, made) in rows.iter_mut().zip(&made) {
+        rows.inserts += made.rows;
+    }
+    let sent = merge.arms.iter().zip(&goat.at).zip(made).map(|((arm, at), made)| {
+        let writing = writing.as_str();
+        async move { made.send(&arm.site, writing, &at.rows_in).await.map_err(|error| of_code(error, label)) }
+    });
+    try_join_all(sent).await?;
     step(merge.watch, Step::Copied(label)).await
 }
 
@@ -230,7 +241,7 @@ async fn pour(
         for row in chunk {
             let mut row = row?;
             merge.watch.moved(1);
-            let receivers = take_receivers(&mut row)?;
+            let receivers = self::receivers(&mut row)?;
             for (arm, sink) in sinks.iter_mut().enumerate() {
                 if let Some(sink) = sink.as_mut().filter(|_| receivers & merge.arms[arm].bit() != 0) {
                     sink.row(row.clone()).await?;
@@ -270,8 +281,20 @@ fn at_once(
     })
 }
 
-/// Takes the first column off a row: a bit for each receiver.
-fn take_receivers(row: &mut Bytes) -> Result<u64, RoundError> {
+/// A value that the server does not take is the code's fault, not the database's.
+fn of_code(error: RoundError, table: &str) -> RoundError {
+    match &error {
+        RoundError::Sql { source, .. } if source.code().is_some_and(|code| code.code().starts_with("22")) => {
+            let place = source.as_db_error().and_then(|error| error.where_()).unwrap_or_default();
+            let why = format!("table \"{table}\": {} ({place})", causes(source));
+            RoundError::Code(CodeError::Garbage { code: "conflict".to_owned(), why })
+        }
+        _ => error,
+    }
+}
+
+/// Takes the first column off a row: a bit for each receiver, or the number of a conflict.
+pub(super) fn receivers(row: &mut Bytes) -> Result<u64, RoundError> {
     let bad = || RoundError::Log { row: "a row without its receivers".to_owned() };
     let tab = row.iter().position(|byte| *byte == b'\t').ok_or_else(bad)?;
     let receivers = std::str::from_utf8(&row[..tab]).ok().and_then(|text| text.parse::<i64>().ok());

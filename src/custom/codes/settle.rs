@@ -1,0 +1,109 @@
+//! Codes that decide conflicts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{Closed, Codes, handles, here, text};
+use crate::custom::conflict::{Asking, Dispute, Field, Verdict, Winners, answer};
+use crate::custom::{Code, CodeError, Databases, Decision, Hook, Language, Outcome};
+
+impl Codes {
+    /// Whom codes have named as the winner of what is left open.
+    pub fn winners(&mut self) -> &mut Winners {
+        &mut self.winners
+    }
+
+    /// Asks the codes of a table and its sync what becomes of each of these conflicts: one code after the other, each
+    /// about those that are open yet. `base`: what every code of the sync is told.
+    ///
+    /// # Errors
+    ///
+    /// See [`CodeError`]. Nothing is decided then.
+    pub async fn settle(
+        &mut self,
+        field: &Field<'_>,
+        disputes: &[Dispute],
+        base: &Map<String, Value>,
+        dbs: &mut dyn Databases,
+    ) -> Result<(Vec<Verdict>, Outcome), CodeError> {
+        let sync = Arc::clone(&self.sync);
+        let (goat, mut outcome) = (field.goat.id, Outcome::default());
+        let mut verdicts: Vec<Verdict> =
+            disputes.iter().map(|_| Verdict { decision: Decision::Open, code: None }).collect();
+        // Places of those that the next code is asked about.
+        let mut open: Vec<usize> =
+            if self.winners.is_settled(goat) { Vec::new() } else { (0..disputes.len()).collect() };
+        for code in here(&sync, Hook::Conflict, Some(goat)) {
+            if open.is_empty() || outcome.endsync {
+                break;
+            }
+            let inputs = self.questions(code, field, disputes, &open, base, dbs);
+            let mut closed = Closed;
+            let asks = code.getdbh || code.language == Language::Sql;
+            let dbs: &mut dyn Databases = if asks { &mut *dbs } else { &mut closed };
+            let outputs = self.host(code.language).call(code, inputs, dbs).await?;
+            if outputs.len() != open.len() {
+                let why = format!("{} answers to {} conflicts", outputs.len(), open.len());
+                return Err(CodeError::Garbage { code: code.name.clone(), why });
+            }
+            let mut heard = BTreeSet::new();
+            let mut still_open = Vec::new();
+            for (place, output) in open.iter().copied().zip(outputs) {
+                let Value::Object(mut output) = output else { continue };
+                if let Some(shared) = output.remove("shared") {
+                    self.shared = shared;
+                }
+                let decision = answer(code.language, field, &disputes[place], &output);
+                let decision = decision.map_err(|why| CodeError::Garbage {
+                    code: code.name.clone(),
+                    why: format!("key {}: {why}", disputes[place].key.join(", ")),
+                })?;
+                self.winners.hear(goat, &output);
+                once(&mut output, &mut heard);
+                let is_last = self.heed(code, &output, &mut outcome)?;
+                if decision != Decision::Open {
+                    verdicts[place] = Verdict { decision, code: Some(code.name.clone()) };
+                } else if !is_last {
+                    still_open.push(place);
+                }
+            }
+            open = still_open;
+        }
+        if let Some(names) = self.winners.of(goat) {
+            for verdict in verdicts.iter_mut().filter(|verdict| verdict.decision == Decision::Open) {
+                verdict.decision = Decision::Winner(names.to_owned());
+            }
+        }
+        Ok((verdicts, outcome))
+    }
+
+    fn questions(
+        &self,
+        code: &Code,
+        field: &Field<'_>,
+        disputes: &[Dispute],
+        open: &[usize],
+        base: &Map<String, Value>,
+        dbs: &dyn Databases,
+    ) -> Vec<Value> {
+        let mut base = base.clone();
+        base.insert("shared".to_owned(), self.shared.clone());
+        let mut asking = Asking::new(code, *field, &base);
+        if code.getdbh {
+            asking.tell(handles(&base, dbs));
+        }
+        open.iter().map(|place| asking.about(&disputes[*place])).collect()
+    }
+}
+
+/// The same sentence about each of many conflicts is said once.
+fn once(output: &mut Map<String, Value>, heard: &mut BTreeSet<String>) {
+    for key in ["message", "warning"] {
+        let is_new = output.get(key).and_then(text).is_none_or(|said| heard.insert(said));
+        if !is_new {
+            output.remove(key);
+        }
+    }
+}

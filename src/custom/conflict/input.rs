@@ -1,0 +1,165 @@
+//! What a code is told of a conflict. A code is told what it names only: each of a hundred thousand conflicts costs what
+//! is told of it. One that names none of the things that tell of a conflict hands all of them to somebody else.
+
+use serde_json::{Map, Value, json};
+
+use super::{Dispute, Field};
+use crate::catalog::Role;
+use crate::custom::{Code, Language, Row};
+
+/// Any of these tells of a conflict.
+const TELLING: [&str; 3] = ["rows", "rowinfo", "conflicts"];
+
+/// A code that is asked, and what it names.
+pub struct Asking<'a> {
+    field: Field<'a>,
+    /// What is the same for all conflicts.
+    common: Map<String, Value>,
+    key: bool,
+    rows: bool,
+    row: bool,
+    changed: bool,
+    dbs: bool,
+    conflicts: bool,
+    rowinfo: bool,
+}
+
+impl<'a> Asking<'a> {
+    /// `base`: what every code of the sync is told.
+    #[must_use]
+    pub fn new(code: &Code, field: Field<'a>, base: &Map<String, Value>) -> Self {
+        // The function that a statement calls names things elsewhere; and what is for other versions holds what its
+        // server cannot take.
+        let is_sql = code.language == Language::Sql;
+        let names = |word: &str| is_sql || names(&code.source, word);
+        let tells_nothing = !TELLING.iter().any(|word| names(word));
+        let named = |word: &str| names(word) || tells_nothing;
+        let mut common: Map<String, Value> =
+            base.iter().filter(|(key, _)| named(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut tell = |key: &str, value: &dyn Fn() -> Value| {
+            if named(key) {
+                common.insert(key.to_owned(), value());
+            }
+        };
+        tell("whenrun", &|| json!(code.hook.word()));
+        tell("schemaname", &|| json!(field.goat.schema));
+        tell("tablename", &|| json!(field.goat.name));
+        if !is_sql {
+            tell("dbinfo", &|| dbinfo(&field));
+        }
+        Self {
+            field,
+            common,
+            key: named("key"),
+            rows: named("rows"),
+            row: named("row"),
+            changed: named("changed"),
+            dbs: named("dbs"),
+            conflicts: !is_sql && named("conflicts"),
+            rowinfo: !is_sql && named("rowinfo"),
+        }
+    }
+
+    /// Tells of more.
+    pub fn tell(&mut self, more: Map<String, Value>) {
+        self.common.extend(more);
+    }
+
+    /// The input for one conflict.
+    #[must_use]
+    pub fn about(&self, dispute: &Dispute) -> Value {
+        let mut input = self.common.clone();
+        let mut put = |key: &str, value: Value| drop(input.insert(key.to_owned(), value));
+        let sides = &dispute.sides;
+        if self.key {
+            let pairs = self.field.goat.key.iter().zip(&dispute.key);
+            put("key", pairs.map(|(column, value)| (column.clone(), json!(value))).collect());
+        }
+        if self.rows {
+            put("rows", sides.iter().map(|side| (side.db.clone(), value(side.row.as_ref()))).collect());
+        }
+        if self.row {
+            // What is not set is NULL, in each language.
+            put("row", self.field.columns.iter().map(|column| (column.clone(), Value::Null)).collect());
+        }
+        if self.changed {
+            put("changed", sides.iter().map(|side| (side.db.clone(), json!(side.changed))).collect());
+        }
+        if self.dbs {
+            put("dbs", sides.iter().map(|side| json!(side.db)).collect());
+        }
+        if self.conflicts {
+            let dbs: Map<String, Value> = sides.iter().map(|side| (side.db.clone(), json!(1))).collect();
+            put("conflicts", json!({joined(&dispute.key): dbs}));
+        }
+        if self.rowinfo {
+            put("rowinfo", self.rowinfo(dispute));
+        }
+        Value::Object(input)
+    }
+
+    /// The first two sides are source and target.
+    fn rowinfo(&self, dispute: &Dispute) -> Value {
+        let goat = self.field.goat;
+        let row = |at: usize| value(dispute.sides.get(at).and_then(|side| side.row.as_ref()));
+        let quoted: Vec<String> = goat.key.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+        json!({
+            "sourcerow": row(0),
+            "targetrow": row(1),
+            "schema": goat.schema,
+            "table": goat.name,
+            "pkeyname": one_or_all(&goat.key),
+            "qpkeyname": one_or_all(&quoted),
+            "pkeytype": one_or_all(self.field.key_types),
+            "pkey": joined(&dispute.key),
+        })
+    }
+}
+
+/// The key in the words of version 5.
+pub(super) fn joined(key: &[String]) -> String {
+    key.join("\0")
+}
+
+fn one_or_all(values: &[String]) -> Value {
+    match values {
+        [one] => json!(one),
+        all => json!(all),
+    }
+}
+
+fn value(row: Option<&Row>) -> Value {
+    row.map_or(Value::Null, |row| row.iter().map(|(column, value)| (column.clone(), json!(value))).collect())
+}
+
+fn dbinfo(field: &Field<'_>) -> Value {
+    let one = |member: &crate::catalog::Member| {
+        let (db, of) = (&member.db, |word: &str| member.db.access.get(word).map(str::to_owned));
+        let info = json!({
+            "name": db.name.as_str(),
+            "dbtype": db.kind,
+            "status": if db.active { "active" } else { "inactive" },
+            "role": match member.role {
+                Role::Source => "source",
+                Role::Target => "target",
+                Role::Fullcopy => "fullcopy",
+            },
+            "priority": member.priority,
+            "dbhost": of("host"),
+            "dbport": of("port"),
+            "dbname": of("dbname"),
+            "dbuser": of("user"),
+        });
+        (db.name.to_string(), info)
+    };
+    field.sync.members.iter().map(one).collect()
+}
+
+/// Whether a code has this word, as a whole one.
+fn names(source: &str, word: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    source.match_indices(word).any(|(at, _)| {
+        let (before, after) = (source[..at].chars().next_back(), source[at + word.len()..].chars().next());
+        !is_part(before) && !is_part(after)
+    })
+}

@@ -1,0 +1,197 @@
+//! Conflicts that custom code decides: their rows are read from all sides, the codes are asked, and what they say becomes
+//! a ruling like any other, before anything is written.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
+
+use super::conflict::By;
+use super::decide::{Ruling, Take, Terms, decide, replace};
+use super::dispute::{Disputes, Waiting};
+use super::judge::{Bench, Ruled};
+use super::spool::{Escaped, Spool, fields};
+use super::spread::receivers;
+use super::strategy::{Strategy, places};
+use crate::custom::conflict::{Dispute, Field, Side, Verdict};
+use crate::custom::{CodeError, Decision, Row};
+use crate::engine::error::RoundError;
+use crate::engine::hooks::Hooks;
+use crate::engine::round::step;
+use crate::engine::site::Site;
+use crate::engine::step::Step;
+use crate::pg::SqlFile;
+
+const PLAN_DISPUTES: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_disputes.sql"));
+
+/// So many conflicts at a time, at first: nobody knows how wide the rows are.
+const BATCH_MIN: usize = 16;
+const BATCH_MAX: usize = 1000;
+/// A batch shall have about so many bytes of rows.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+impl Bench<'_> {
+    /// Settles all conflicts of the table. No log is being read any more.
+    pub(super) async fn settle(
+        &self,
+        ruled: &mut Ruled,
+        mut disputes: Disputes,
+        hooks: &mut Hooks,
+    ) -> Result<(), RoundError> {
+        let merge = self.merge;
+        let (Some(goat), false) = (merge.sync.tables().nth(self.place), disputes.count == 0) else { return Ok(()) };
+        step(merge.watch, Step::Code("conflict")).await?;
+        let what = format!("planning to read conflicts of table \"{}\"", self.goat.label);
+        try_join_all(merge.arms.iter().map(|arm| arm.site.run(&what, PLAN_DISPUTES.text()))).await?;
+        let sites: Vec<&Site> =
+            merge.arms.iter().filter(|arm| merge.muted & arm.bit() == 0).map(|arm| &arm.site).collect();
+        let field = Field { sync: merge.sync, goat, columns: &self.goat.columns, key_types: &self.goat.key_types };
+        disputes.rewind()?;
+        ruled.take.iter_mut().chain(&mut ruled.give).for_each(Spool::begin_anew);
+        let mut most = BATCH_MIN;
+        loop {
+            let batch = disputes.next(most)?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let (told, bytes) = self.told(&batch).await?;
+            most = (BATCH_BYTES / (bytes / batch.len()).max(1)).clamp(1, BATCH_MAX).min(most * 8);
+            for (waiting, verdict) in batch.iter().zip(hooks.settle(&field, &told, &sites).await?) {
+                self.carry_out(ruled, waiting, verdict)?;
+            }
+            merge.watch.moved(u64::try_from(batch.len()).unwrap_or_default());
+        }
+    }
+
+    /// What codes are told of a batch, and how many bytes of rows that is.
+    async fn told(&self, batch: &[Waiting]) -> Result<(Vec<Dispute>, usize), RoundError> {
+        let arms = 0..self.merge.arms.len();
+        let rows = try_join_all(arms.map(|arm| self.rows(arm, batch))).await?;
+        let bytes = rows.iter().map(|(_, bytes)| *bytes).sum();
+        let mut rows: Vec<Vec<Option<Row>>> = rows.into_iter().map(|(rows, _)| rows).collect();
+        let dispute = |(number, waiting): (usize, &Waiting)| {
+            let sides = self.merge.arms.iter().enumerate().filter(|(_, arm)| waiting.speaks(arm.place));
+            let side = |(place, arm): (usize, &&mut super::arm::Arm)| {
+                let entry = waiting.present.iter().find(|(place, _)| *place == arm.place);
+                let time = entry.and_then(|(place, entry)| entry.version(*place)).map_or(0, |version| version.time);
+                let changed = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or_default();
+                Side {
+                    db: arm.site.db.to_string(),
+                    changed: changed.to_rfc3339_opts(SecondsFormat::Micros, true),
+                    row: rows[place][number].take(),
+                }
+            };
+            let sides = sides.map(side).collect();
+            let key = fields(&waiting.keys).map(|value| Some(value?.unwrap_or_default())).collect::<Option<_>>();
+            Ok(Dispute { key: key.ok_or_else(|| self.unreadable(0))?, sides })
+        };
+        let told: Result<Vec<Dispute>, RoundError> = batch.iter().enumerate().map(dispute).collect();
+        Ok((told?, bytes))
+    }
+
+    /// The rows of a batch at one source that is a side, each in the place of its conflict; and how many bytes they have.
+    async fn rows(&self, arm: usize, batch: &[Waiting]) -> Result<(Vec<Option<Row>>, usize), RoundError> {
+        let (site, at) = (&self.merge.arms[arm].site, &self.goat.at[arm]);
+        let what = format!("reading conflicts of table \"{}\"", self.goat.label);
+        let place = self.merge.arms[arm].place;
+        let mut keys = Spool::new();
+        for (number, waiting) in batch.iter().enumerate().filter(|(_, waiting)| waiting.speaks(place)) {
+            keys.put(&waiting.keys, format!("\t{number}").as_bytes()).map_err(|source| RoundError::Spool { source })?;
+        }
+        let (mut rows, mut bytes) = (vec![None; batch.len()], 0);
+        if keys.rows == 0 {
+            return Ok((rows, bytes));
+        }
+        keys.send(site, &what, &at.give_in).await?;
+        {
+            let found = site.conn.copy_out(&at.rows_out).await.map_err(site.failed(what.as_str()))?;
+            futures_util::pin_mut!(found);
+            while let Some(mut line) = found.try_next().await.map_err(site.failed(what.as_str()))? {
+                bytes += line.len();
+                let number = usize::try_from(receivers(&mut line)?).unwrap_or(usize::MAX);
+                let line = line.strip_suffix(b"\n").unwrap_or(&line);
+                let pairs = self.goat.columns.iter().zip(fields(line));
+                let row: Option<Row> = pairs.map(|(column, value)| Some((column.clone(), value?))).collect();
+                let row = row.ok_or_else(|| self.unreadable(arm))?;
+                if let Some(slot) = rows.get_mut(number) {
+                    *slot = Some(row);
+                }
+            }
+        }
+        site.run(&what, &at.clear_give).await?;
+        Ok((rows, bytes))
+    }
+
+    fn unreadable(&self, arm: usize) -> RoundError {
+        RoundError::Table {
+            table: self.goat.label.clone(),
+            db: self.merge.arms[arm].site.db.clone(),
+            why: "a row with a conflict is no text in UTF-8, which is what custom code is given".to_owned(),
+        }
+    }
+
+    /// Notes what each source does about one conflict.
+    fn carry_out(&self, ruled: &mut Ruled, waiting: &Waiting, verdict: Verdict) -> Result<(), RoundError> {
+        let rivals = waiting.ruling.rivals();
+        let code = verdict.code.as_deref();
+        let by = |how| By::Code { name: code, how };
+        let decided = match verdict.decision {
+            Decision::Open => None,
+            Decision::Abort(why) => {
+                let code = code.unwrap_or_default();
+                return Err(self.abort(rivals, &waiting.keys, format!("custom code \"{code}\" aborts: {why}")));
+            }
+            Decision::Skip => self.take(waiting, &Strategy::Skip).map(|take| (take, by("skipped"), None)),
+            Decision::Winner(names) => {
+                let take = self.winner(&names, code)?.and_then(|strategy| self.take(waiting, &strategy));
+                take.map(|take| (take, by("picked"), None))
+            }
+            Decision::Delete => {
+                let take = replace(&waiting.present, rivals, &self.terms, b"");
+                take.map(|take| (take, by("deleted"), None))
+            }
+            Decision::Edited(row) => {
+                let line = self.line(&row);
+                let take = replace(&waiting.present, rivals, &self.terms, line.as_bytes());
+                take.map(|take| (take, by("edited"), Some(line)))
+            }
+        };
+        if let Some((take, by, made)) = decided {
+            return self.put(ruled, &take, &waiting.present, &waiting.keys, (String::new(), by, made.as_deref()));
+        }
+        match waiting.ruling {
+            Ruling::Abort { rivals } => Err(self.abort(rivals, &waiting.keys, self.no_winner())),
+            Ruling::Take(take) => {
+                let by = By::Strategy(self.terms.strategy);
+                self.put(ruled, &take, &waiting.present, &waiting.keys, (waiting.passed.clone(), by, None))
+            }
+        }
+    }
+
+    fn take(&self, waiting: &Waiting, strategy: &Strategy) -> Option<Take> {
+        match decide(&waiting.present, &Terms { strategy, ..self.terms }, &waiting.keys)? {
+            Ruling::Take(take) => Some(take),
+            Ruling::Abort { .. } => None,
+        }
+    }
+
+    /// The winners that a code names. `None`: they take no part in this merge, and the strategy decides.
+    fn winner(&self, names: &str, code: Option<&str>) -> Result<Option<Strategy>, RoundError> {
+        let names: Vec<String> = names.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let places = places(&names, self.merge.names).map_err(|_| {
+            let sources = self.merge.names.join(", ");
+            let why = format!("\"{}\" is no winner: the sources are {sources}", names.join(" "));
+            RoundError::Code(CodeError::Garbage { code: code.unwrap_or("conflict").to_owned(), why })
+        })?;
+        let up: Vec<u16> = places.into_iter().filter(|place| self.terms.up & (1 << place) != 0).collect();
+        Ok((!up.is_empty()).then_some(Strategy::Listed(up)))
+    }
+
+    /// A row as `COPY` takes it.
+    fn line(&self, row: &Row) -> String {
+        let values = self.goat.columns.iter().map(|column| match row.get(column) {
+            Some(Some(text)) => Escaped(text).to_string(),
+            Some(None) | None => "\\N".to_owned(),
+        });
+        values.collect::<Vec<_>>().join("\t")
+    }
+}
