@@ -175,7 +175,7 @@ async fn edited_rows_arrive_to_the_byte() {
     }
     lab.settle().await;
     lab.assert_same().await;
-    let row = &seen.lock().unwrap()[0]["b"];
+    let row = seen.lock().unwrap()[0]["b"].clone();
     assert_eq!(
         (&row["v\\'al"], &row["b"], &row["n"], &row["e"]),
         (&json!(HOSTILE), &json!("\\x00ff5c0a"), &Value::Null, &json!(""))
