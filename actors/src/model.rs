@@ -268,6 +268,15 @@ impl Reason {
     }
 }
 
+/// Whether custom codes run around the runs of a sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AroundRuns {
+    /// Before its KIDs begin.
+    pub before: bool,
+    /// After they have ended.
+    pub after: bool,
+}
+
 /// What the actors need to know of a sync. Goats, columns and connections stay outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncPlan {
@@ -299,6 +308,8 @@ pub struct SyncPlan {
     pub lifetime: Option<Duration>,
     /// A controller that has had so many kicks is replaced at the next one, with its KIDs.
     pub kicks_max: Option<u32>,
+    /// The custom codes around its runs.
+    pub codes: AroundRuns,
     /// What it has set for itself; `None`: what holds for all.
     pub settings: Option<Box<Settings>>,
     /// Something in the catalog that keeps it from running, and what to do; it is then not started.
@@ -326,6 +337,7 @@ impl SyncPlan {
             stayalive: true,
             lifetime: None,
             kicks_max: None,
+            codes: AroundRuns::default(),
             settings: None,
             problem: None,
             fingerprint: 0,

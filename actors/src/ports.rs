@@ -224,6 +224,30 @@ pub trait Replicator: Send + Sync + 'static {
     fn connections(&self) -> BTreeMap<DbName, usize>;
 }
 
+/// Where custom codes run around the runs of a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Before the KIDs of a run begin.
+    BeforeSync,
+    /// After all KIDs of a run ended well, and something was brought.
+    AfterSync,
+}
+
+/// What custom codes want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Go {
+    /// The run goes on.
+    On,
+    /// The run is left before it begins; that is no failure.
+    Leave,
+}
+
+/// Runs custom codes around the runs of syncs.
+pub trait Hooks: Send + Sync + 'static {
+    /// Runs all that are there; `brought`: what the run has done so far. A fault fails the run.
+    fn run(&self, sync: &SyncName, point: Point, brought: RoundReport) -> BoxFuture<'static, Result<Go, Fault>>;
+}
+
 /// What one purge did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PurgeReport {

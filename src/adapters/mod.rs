@@ -30,7 +30,7 @@ use crate::pg::{ConnectError, causes};
 
 pub use catalog::{ControlDatabase, changed_settings};
 pub use conflicts::ConflictHistory;
-pub use hooks::Workshop;
+pub use hooks::{SyncHooks, Workshop};
 pub use hush::Activity;
 pub use lease::is_lease_held;
 pub use listener::Listeners;

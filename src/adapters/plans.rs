@@ -2,9 +2,10 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use bucardo_actors::model::{DbName, Fault, Intent, SyncPlan};
+use bucardo_actors::model::{AroundRuns, DbName, Fault, Intent, SyncPlan};
 
 use crate::catalog::{Role, SyncDetail};
+use crate::custom::Hook;
 use crate::source::validate;
 
 /// What in the catalog keeps a sync from running, and what to do about it.
@@ -21,6 +22,7 @@ pub(super) fn plan(sync: &SyncDetail) -> SyncPlan {
         Some(Fault { failure: error.failure(), hint: error.hint(), ..fault })
     });
     let next = || format!("change the sync, then run \"bucardo validate {0}\" and \"bucardo reload {0}\"", sync.name);
+    let has = |hook| sync.codes.iter().any(|code| code.hook == hook);
     SyncPlan {
         name: sync.name.clone(),
         // A former daemon may have marked it stalled; to run it is still what is wanted.
@@ -38,6 +40,7 @@ pub(super) fn plan(sync: &SyncDetail) -> SyncPlan {
         stayalive: sync.stayalive || sync.kidsalive,
         lifetime: sync.lifetime,
         kicks_max: sync.maxkicks,
+        codes: AroundRuns { before: has(Hook::BeforeSync), after: has(Hook::AfterSync) },
         settings: None,
         problem: problem.map(|fault| if fault.hint.is_some() { fault } else { fault.with_hint(next()) }),
         fingerprint: fingerprint(sync),

@@ -28,7 +28,8 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use crate::adapters::{
-    Activity, ConflictHistory, ControlDatabase, Listeners, Numbers, SourcePurger, SyncMap, SyncReplicator, Workshop,
+    Activity, ConflictHistory, ControlDatabase, Listeners, Numbers, SourcePurger, SyncHooks, SyncMap, SyncReplicator,
+    Workshop,
 };
 use crate::config::{Layers, Settings, SettingsError, host_is_safe};
 use crate::custom;
@@ -283,6 +284,7 @@ impl Daemon {
         let mailer = Arc::new(Mailer::start(workers.handle(), &self.settings, &host(), Arc::clone(&board)));
         let voices = Voices { log: self.log.clone(), mailer: Arc::clone(&mailer) };
         let workshop = Workshop::new(custom::open(custom::Limits::default()), None);
+        let hooks = Arc::new(SyncHooks::new(syncs.clone(), workshop.clone()));
         let replicator = SyncReplicator::new(syncs.clone(), activity, conflicts).with_codes(workshop);
         replicator.desks().change(&self.settings);
         let catalog = ControlDatabase::new(
@@ -299,6 +301,7 @@ impl Daemon {
             workers: Workers::new(workers.handle().clone()),
             catalog: Arc::new(catalog),
             replicator: Arc::new(replicator),
+            hooks,
             purger,
             board: Arc::clone(&board),
             ready,

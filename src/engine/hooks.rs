@@ -213,6 +213,18 @@ pub(super) async fn left(sync: &SyncDetail, ended: Result<RoundReport, RoundErro
     Ok(RoundReport::default())
 }
 
+/// What a run has brought, in the words of codes.
+#[must_use]
+pub fn counts(sync: &SyncDetail, brought: &RoundReport) -> Counts {
+    let mut counts = Counts::default();
+    for of in &brought.goats {
+        let Some(goat) = sync.goats.iter().find(|goat| goat.id == of.goat) else { continue };
+        counts.changed(goat, Side::Source, of.keys);
+        counts.written(goat, Side::Target, of.deletes, of.inserts);
+    }
+    counts
+}
+
 /// Runs codes with connections of their own.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! A kick only sets a bit per KID. A KID that has the bit and is idle gets a round at once; KIDs never wait for each
 //! other, unless the sync limits how many are in a round. The bits live here and not in the KIDs, so work that a failed KID leaves behind is not forgotten.
 
+mod hooks;
 mod steer;
 mod tell;
 
@@ -25,13 +26,14 @@ use crate::model::{Cause, DbName, KidId, Reason, SyncName, SyncPlan, Work};
 use crate::nursery::{Nursery, Parent, Standing};
 use crate::outbox::{Answer, Outbox};
 use crate::policy::{Exit, Settings, Verdict};
-use crate::ports::{Notice, Replicator};
+use crate::ports::{Hooks, Notice, Replicator};
 use crate::runs::Runs;
 use crate::work::Workers;
 
 /// What all CTLs share.
 pub(crate) struct Shared {
     pub(crate) replicator: Arc<dyn Replicator>,
+    pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) workers: Workers,
     pub(crate) board: Arc<Board>,
     pub(crate) outbox: Outbox,
@@ -55,6 +57,7 @@ pub struct Ctl {
     kids: Nursery<KidId, Kid>,
     agenda: Agenda<Answer>,
     runs: Runs,
+    run: hooks::Run,
     brake: Brake,
     stopping: bool,
     check: Option<SpawnHandle>,
@@ -99,6 +102,7 @@ impl Ctl {
             told_brought: None,
             untold_brought: None,
             runs: Runs::default(),
+            run: hooks::Run::default(),
             stopping: false,
             leaving: false,
             asked_to_rest: false,
@@ -121,7 +125,7 @@ impl Ctl {
     fn grant(&mut self, ctx: &mut Context<Self>) {
         // An abandoned CTL may come to life again before it notices that its token is cancelled.
         let ended = self.stopping || self.life.stop().is_cancelled();
-        if ended || self.brake.paused || self.brake.held {
+        if ended || self.brake.paused || self.brake.held || !self.may_begin(ctx) {
             return;
         }
         let at_once_max = self.plan.at_once_max.unwrap_or(usize::MAX);
@@ -169,7 +173,7 @@ impl Ctl {
         }
         let waits = |kid: KidId| !is_able(self.kids.standing(&kid));
         if self.leaving {
-            if self.agenda.running() == 0 && self.agenda.due().into_iter().all(waits) {
+            if self.run.is_between() && self.agenda.running() == 0 && self.agenda.due().into_iter().all(waits) {
                 if !self.agenda.all_idle() {
                     self.mcp.do_send(Undone(self.plan.name.clone()));
                 }
@@ -177,6 +181,7 @@ impl Ctl {
             }
         } else if !self.plan.stayalive && !self.asked_to_rest && !self.brake.paused {
             let idle = self.kids.is_empty() && self.agenda.all_idle() && self.untold.is_none();
+            let idle = idle && self.run.is_between();
             if idle {
                 self.asked_to_rest = true;
                 let (sync, generation) = (self.plan.name.clone(), self.life.generation());
@@ -208,7 +213,7 @@ impl Ctl {
         let stalled = self.agenda.kids().find(|kid| self.kids.standing(kid) == Standing::Stalled);
         let state = match stalled {
             _ if self.brake.paused => Doing::Paused,
-            _ if self.agenda.running() > 0 => Doing::Running,
+            _ if self.agenda.running() > 0 || self.run.is_coding() => Doing::Running,
             Some(_) => Doing::Stalled,
             None => Doing::Idle,
         };
@@ -240,7 +245,7 @@ impl Ctl {
     }
 
     fn end_if_alone(&mut self, ctx: &mut Context<Self>) {
-        if self.stopping && self.kids.is_empty() {
+        if self.stopping && self.kids.is_empty() && !self.run.is_finishing() {
             let records = self.runs.take_all(Instant::now());
             self.record(records);
             if self.untold.is_some() {
@@ -291,6 +296,7 @@ impl Parent<KidId> for Ctl {
                 self.shared.board.note(&ActorId::Kid(kid.clone()), |snapshot| snapshot.enter(Doing::Idle));
             }
             self.grant(ctx);
+            self.end_run(ctx);
             self.rest(ctx);
             return self.end_if_alone(ctx);
         };
@@ -338,7 +344,9 @@ impl Parent<KidId> for Ctl {
         }
         // Who asked and hears of it can read in the run history why.
         Self::killed(over);
+        self.run_failed(kid);
         self.grant(ctx);
+        self.end_run(ctx);
         self.rest(ctx);
         self.end_if_alone(ctx);
     }
@@ -398,6 +406,7 @@ impl Handler<RoundEnded> for Ctl {
             snapshot.succeed(&report);
         });
         self.brought(&kid, &report, ctx);
+        self.run_moved(&kid, &report);
         self.grant(ctx);
         self.record(record);
         self.done(over, ctx);
@@ -405,6 +414,7 @@ impl Handler<RoundEnded> for Ctl {
             self.kids.stop(&kid, Duration::ZERO);
         }
         self.flush_later(ctx);
+        self.end_run(ctx);
         self.rest(ctx);
     }
 }

@@ -49,6 +49,7 @@ impl Ctl {
     /// Answers kicks that got their rounds. Who asked hears at once, and can then read the run history; others are
     /// told once in a while, as a busy sync has hundreds of rounds a second.
     pub(super) fn done(&mut self, over: Over<Answer>, ctx: &mut Context<Self>) {
+        let Some(over) = self.hold(over) else { return };
         let (now, gap) = (Instant::now(), self.settings.schedule.tell_every);
         if !over.asked.is_empty() {
             let records = self.runs.take_all(now);

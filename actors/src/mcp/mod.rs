@@ -23,7 +23,7 @@ use crate::model::{Fault, SyncName};
 use crate::nursery::{Nursery, Parent};
 use crate::outbox::Outbox;
 use crate::policy::{Exit, Settings, Verdict};
-use crate::ports::{Catalog, Notice, Purger, Replicator};
+use crate::ports::{Catalog, Hooks, Notice, Purger, Replicator};
 use crate::vac::{Purged, TheVac, Vac};
 use crate::work::{Work, Workers};
 
@@ -41,6 +41,8 @@ pub struct McpConfig {
     pub catalog: Arc<dyn Catalog>,
     /// Makes the rounds of KIDs.
     pub replicator: Arc<dyn Replicator>,
+    /// Runs custom codes around the runs of syncs.
+    pub hooks: Arc<dyn Hooks>,
     /// Purges delivered changes.
     pub purger: Arc<dyn Purger>,
     /// Where actors show how they are.
@@ -91,14 +93,15 @@ impl Mcp {
     /// An MCP that is started with [`Actor::start`], on the control runtime.
     #[must_use]
     pub fn new(config: McpConfig) -> Self {
-        let McpConfig { settings, workers, catalog, replicator, purger, board, ready, finished, on_phase } = config;
+        let McpConfig { settings, workers, catalog, replicator, hooks, purger, board, ready, finished, on_phase } =
+            config;
         let (outbox, posting) = Outbox::open(&workers, Arc::clone(&catalog), settings.schedule.posts_max);
         let stop = CancellationToken::new();
         Self {
             ctls: Nursery::new(settings.supervision.ctl, stop.clone()),
             vac: Nursery::new(settings.supervision.vac, stop.clone()),
             settings: Arc::new(settings),
-            shared: Arc::new(Shared { replicator, workers, board, outbox }),
+            shared: Arc::new(Shared { replicator, hooks, workers, board, outbox }),
             posting: Some(posting),
             syncs: BTreeMap::new(),
             lease: Lease::default(),

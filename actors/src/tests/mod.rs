@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod control;
+mod hooks;
 mod merging;
 mod pure;
 mod scheduling;
@@ -66,6 +67,7 @@ impl Rig {
             workers: Workers::new(tokio::runtime::Handle::current()),
             catalog: world.port(),
             replicator: world.port(),
+            hooks: world.port(),
             purger: world.port(),
             board: Arc::clone(&board),
             ready,

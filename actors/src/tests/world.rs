@@ -14,7 +14,9 @@ use crate::board::{ActorId, Snapshot};
 use crate::mcp::Phase;
 use crate::model::{DbName, Fault, KidId, Reason, RoundReport, SyncName, SyncPlan};
 use crate::policy::Settings;
-use crate::ports::{Catalog, Notice, OpenRun, PurgeReport, Purger, Replicator, Rounds, RunRecord, Shown, Watch};
+use crate::ports::{
+    Catalog, Go, Hooks, Notice, OpenRun, Point, PurgeReport, Purger, Replicator, Rounds, RunRecord, Shown, Watch,
+};
 
 /// What the next round of a target does.
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ struct Script {
     log: Vec<(Duration, String)>,
     plays: HashMap<String, VecDeque<Play>>,
     purges: VecDeque<Result<PurgeReport, Fault>>,
+    codes: VecDeque<(Duration, Result<Go, Fault>)>,
     plans: Vec<SyncPlan>,
     leases: VecDeque<Result<(), Fault>>,
     loads: VecDeque<Result<Vec<SyncPlan>, Fault>>,
@@ -127,6 +130,11 @@ impl World {
 
     pub(crate) fn purges(&self, plays: impl IntoIterator<Item = Result<PurgeReport, Fault>>) {
         self.with(|script| script.purges.extend(plays));
+    }
+
+    /// What custom codes around runs do, and how long they take.
+    pub(crate) fn codes(&self, plays: impl IntoIterator<Item = (Duration, Result<Go, Fault>)>) {
+        self.with(|script| script.codes.extend(plays));
     }
 
     pub(crate) fn leases(&self, plays: impl IntoIterator<Item = Result<(), Fault>>) {
@@ -307,6 +315,19 @@ impl Replicator for Ports {
 
     fn connections(&self) -> BTreeMap<DbName, usize> {
         BTreeMap::new()
+    }
+}
+
+impl Hooks for Ports {
+    fn run(&self, sync: &SyncName, point: Point, brought: RoundReport) -> BoxFuture<'static, Result<Go, Fault>> {
+        self.world.note(format!("code {point:?} {sync} {}", brought.inserts));
+        let world = Arc::clone(&self.world);
+        let (takes, play) = world.with(|script| script.codes.pop_front()).unwrap_or((Duration::ZERO, Ok(Go::On)));
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            world.note(format!("coded {point:?}"));
+            play
+        })
     }
 }
 
