@@ -15,7 +15,8 @@ use bucardo_actors::messages::{Kick, Shutdown};
 use bucardo_actors::model::{DbName, Fault, Intent, KidId, Pair, Reason, RoundReport, SyncName, SyncPlan, Work};
 use bucardo_actors::policy::{Exit, Restart, Settings, StalledCare};
 use bucardo_actors::ports::{
-    Catalog, Notice, OpenRun, PurgeReport, Purger, Replicator, Rounds, RunRecord, Shown, StepHook, Watch,
+    Catalog, Go, Hooks, Notice, OpenRun, Point, PurgeReport, Purger, Replicator, Rounds, RunRecord, Shown, StepHook,
+    Watch,
 };
 use bucardo_actors::work::Workers;
 use bucardo_actors::{Mcp, McpConfig};
@@ -35,6 +36,12 @@ struct Bench {
     /// So many more rounds of the KID to `b` panic when they have copied rows.
     panics: Arc<AtomicU32>,
     runs: Mutex<Vec<RunRecord>>,
+}
+
+impl Hooks for Bench {
+    fn run(&self, _: &SyncName, _: Point, _: RoundReport) -> BoxFuture<'static, Result<Go, Fault>> {
+        ready(Ok(Go::On)).boxed()
+    }
 }
 
 impl Catalog for Bench {
@@ -156,6 +163,7 @@ fn a_kid_that_panics_is_restarted_stalls_and_leaves_nothing_half() {
             workers: Workers::new(workers.handle().clone()),
             catalog: Arc::clone(&bench) as Arc<dyn Catalog>,
             replicator: Arc::clone(&bench) as Arc<dyn Replicator>,
+            hooks: Arc::clone(&bench) as Arc<dyn Hooks>,
             purger: Arc::clone(&bench) as Arc<dyn Purger>,
             board: Arc::clone(&board),
             ready,
