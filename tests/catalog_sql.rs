@@ -89,7 +89,41 @@ async fn a_sync_of_version_3_makes_its_group_of_databases() {
     assert_eq!(control.rows(MEMBERS).await, ["m:source:0", "s2:fullcopy:0"]);
     // In the words of version 5 the same sync is described by its group.
     control.run("UPDATE sync SET dbs = 'slaves'").await;
-    assert_eq!(control.rows("SELECT dbs, targetdb, targetgroup, synctype FROM sync").await, ["slaves|||"]);
+    assert_eq!(control.rows("SELECT dbs, targetdb, targetgroup, synctype FROM sync").await, ["slaves|s2||pushdelta"]);
+}
+
+/// Scripts of versions 3 and 4 read the kind and the target of a sync, also of one that version 5 describes.
+#[tokio::test]
+async fn every_sync_tells_its_kind_and_its_targets() {
+    let control = catalog().await;
+    control
+        .run(
+            "SET search_path = bucardo;
+             INSERT INTO dbgroup (name) VALUES ('one'), ('two');
+             INSERT INTO dbmap (db, dbgroup, role)
+             VALUES ('m', 'one', 'source'), ('s1', 'one', 'target'), ('m', 'two', 'source'), ('s1', 'two', 'source'), ('s2', 'two', 'target');
+             INSERT INTO sync (name, herd, dbs) VALUES ('x', 'alpha', 'one'), ('y', 'alpha', 'two')",
+        )
+        .await;
+    let told = "SELECT name, source, targetdb, targetgroup, synctype FROM sync ORDER BY 1";
+    assert_eq!(control.rows(told).await, ["x|alpha|s1||pushdelta", "y|alpha||two|swap"]);
+    // Members change, and with them what is told.
+    control.run("UPDATE dbmap SET role = 'fullcopy' WHERE dbgroup = 'one' AND db = 's1'").await;
+    control.run("DELETE FROM dbmap WHERE dbgroup = 'two' AND db = 's1'").await;
+    assert_eq!(control.rows(told).await, ["x|alpha|s1||fullcopy", "y|alpha|s2||pushdelta"]);
+    control.run("INSERT INTO dbmap (db, dbgroup, role) VALUES ('s2', 'one', 'fullcopy')").await;
+    assert_eq!(control.rows(told).await[0], "x|alpha||one|fullcopy");
+    // What is told can be changed, too.
+    control.run("UPDATE sync SET synctype = 'pushdelta' WHERE name = 'x'").await;
+    assert_eq!(control.rows(MEMBERS).await, ["m:source:0", "s1:target:0", "s2:target:0"]);
+    control.run("UPDATE sync SET targetdb = 's2', synctype = 'swap' WHERE name = 'x'").await;
+    assert_eq!(control.rows(MEMBERS).await, ["m:source:1", "s2:source:0"]);
+    control.run("UPDATE db SET name = 'renamed' WHERE name = 's2'; UPDATE dbgroup SET name = 'zwei' WHERE name = 'two'").await;
+    assert_eq!(control.rows(told).await, ["x|alpha|renamed||swap", "y|alpha|renamed||pushdelta"]);
+    assert_eq!(control.value("SELECT dbs FROM sync WHERE name = 'y'").await, "zwei");
+    // As in version 5, a database leaves its groups when it is removed.
+    control.run("DELETE FROM db WHERE name = 'renamed'").await;
+    assert_eq!(control.rows(told).await, ["x|alpha|||", "y|alpha|||"]);
 }
 
 #[tokio::test]
@@ -121,7 +155,11 @@ async fn what_makes_no_sense_is_refused_in_psql() {
         ("INSERT INTO sync (name, source, synctype) VALUES ('x', 'alpha', 'pushdelta')", "has no target"),
         ("INSERT INTO sync (name, targetdb) VALUES ('x', 's1')", "has no source"),
         ("INSERT INTO sync (name, source, herd, dbs) VALUES ('x', 'alpha', 'empty', 'slaves')", "source and herd"),
-        ("INSERT INTO sync (name, source, dbs, targetdb) VALUES ('x', 'alpha', 'slaves', 's1')", "beside the group"),
+        ("INSERT INTO sync (name, source, dbs, targetdb) VALUES ('x', 'alpha', 'slaves', 's2')", "beside the group"),
+        (
+            "INSERT INTO sync (name, source, dbs, synctype) VALUES ('x', 'alpha', 'slaves', 'fullcopy')",
+            "cannot be a fullcopy with the roles",
+        ),
         (
             "INSERT INTO sync (name, source, targetdb, onetimecopy) VALUES ('x', 'alpha', 's1', 7)",
             "sync_onetimecopy_valid",

@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: [Migration; 23] = [
+pub const MIGRATIONS: [Migration; 24] = [
     Migration { level: 1, name: "tables", sql: include_str!("../../sql/control/0001_tables.sql") },
     Migration { level: 2, name: "keys and copies", sql: include_str!("../../sql/control/0002_keys_and_copies.sql") },
     Migration { level: 3, name: "settings", sql: include_str!("../../sql/control/0003_settings.sql") },
@@ -57,6 +57,11 @@ pub const MIGRATIONS: [Migration; 23] = [
     },
     Migration { level: 22, name: "worker memory", sql: include_str!("../../sql/control/0022_worker_memory.sql") },
     Migration { level: 23, name: "code languages", sql: include_str!("../../sql/control/0023_code_languages.sql") },
+    Migration {
+        level: 24,
+        name: "targets of every sync",
+        sql: include_str!("../../sql/control/0024_targets_of_every_sync.sql"),
+    },
 ];
 
 /// The level of a catalog that has them all.

@@ -54,13 +54,9 @@ pub(super) fn text(status: &SyncStatus, pid_file: &std::path::Path, days_back: u
     row("Type:", kind(sync).to_owned());
     let sources = of_role(sync, "source");
     row("Source herd/database:", format!("{} / {}", sync.herd.as_deref().unwrap_or("none"), sources.join(", ")));
-    let targets: Vec<&str> = sync.members.iter().skip(1).map(|member| member.db.as_str()).collect();
-    match (sync.columns.get("targetgroup").and_then(Value::as_str), targets.as_slice()) {
-        (Some(group), _) => row("Target group:", group.to_owned()),
-        (None, [one]) => row("Target database:", (*one).to_owned()),
-        (None, several) => {
-            row("Target group:", format!("{} ({})", sync.dbs.as_deref().unwrap_or("none"), several.join(", ")));
-        }
+    match (sync.columns.get("targetgroup"), sync.columns.get("targetdb")) {
+        (Some(Value::String(group)), _) => row("Target group:", group.clone()),
+        (_, target) => row("Target database:", target.and_then(Value::as_str).unwrap_or("none").to_owned()),
     }
     row("Tables in sync:", sync.relations.len().to_string());
     match recent(status.good.as_ref(), days_back) {
