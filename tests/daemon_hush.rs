@@ -48,9 +48,7 @@ async fn a_commit_that_told_nobody_arrives_at_once() {
 async fn a_sync_made_again_is_heard() {
     let mut town = Town::found(ORDERS).await;
     town.sync("");
-    let mut daemon = town.daemon().await;
-    // Until it reads the catalog again it does not know, and a round may find that its position is gone.
-    daemon.announce("the position of sync 's' is missing");
+    let daemon = town.daemon().await;
     let gate = "SELECT last_value FROM bucardo.gate_s";
     wait::until_equal("the gate to open", AT_ONCE, &1, async || town.a.number(gate).await).await;
     town.bucardo.run("remove sync s");

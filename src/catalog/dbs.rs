@@ -5,6 +5,7 @@ use tokio_postgres::{GenericClient, Row};
 
 use super::CatalogError;
 use super::query::{Query, query};
+use crate::config::PasswordRef;
 use crate::pg::{Access, ConnectError};
 
 const LIST: Query = query!("list the databases", "db_list");
@@ -198,19 +199,11 @@ impl DbRow {
         Ok(access)
     }
 
-    /// The password, which may stand elsewhere: in a variable (`env:NAME`) or a file (`file:PATH`).
+    /// The password, which may stand elsewhere.
     fn password(&self) -> Result<String, ConnectError> {
-        let missing = |what: String| {
-            ConnectError::Conninfo(format!("cannot read the password of database \"{}\": {what}", self.name))
-        };
-        if let Some(name) = self.pass.strip_prefix("env:") {
-            return std::env::var(name).map_err(|error| missing(format!("variable {name}: {error}")));
-        }
-        if let Some(path) = self.pass.strip_prefix("file:") {
-            let text = std::fs::read_to_string(path).map_err(|error| missing(format!("file {path}: {error}")))?;
-            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
-        }
-        Ok(self.pass.clone())
+        PasswordRef::new(&self.pass).resolve().map_err(|why| {
+            ConnectError::Conninfo(format!("cannot read the password of database \"{}\": {why}", self.name))
+        })
     }
 
     fn words(&self) -> Result<Access, ConnectError> {

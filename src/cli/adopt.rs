@@ -288,6 +288,13 @@ async fn undo(ctx: &Context) -> Outcome {
         if found.has_schema {
             ctx.out.say(format!("Database \"{}\": triggers and tables of the Perl program come back", place.name));
         }
+        let given_up = perl::readers_given_up(&place.conn).await;
+        for (sync, target) in given_up.map_err(sql("Cannot look for targets that were given up"))? {
+            ctx.out.warn(format!(
+                "Warning: database \"{target}\" was given up by sync \"{sync}\": changes that it lacks are gone from \"{}\", and the Perl program will not bring them: have it copy the tables (onetimecopy=1)",
+                place.name
+            ));
+        }
     }
     if ctx.options.dry_run {
         ctx.out.say("Dry run: nothing was changed");

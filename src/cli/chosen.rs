@@ -12,8 +12,17 @@ pub(super) struct Chosen {
     pub(super) number: Option<u64>,
 }
 
-/// Chooses among the syncs of the catalog. No words choose nothing.
+/// Chooses among the syncs of the catalog. No words choose nothing, and words that mean no sync are refused.
 pub(super) async fn choose(control: &Control, wanted: &[String]) -> Result<Chosen, CliError> {
+    choose_or(control, wanted, unknown).await
+}
+
+/// The same with another way to say that there is no such sync.
+pub(super) async fn choose_or(
+    control: &Control,
+    wanted: &[String],
+    unknown: impl Fn(&str, &[SyncListing]) -> CliError,
+) -> Result<Chosen, CliError> {
     let all = syncs::list(control.client()).await?;
     if all.is_empty() {
         return Err(CliError::die("No syncs have been created yet!"));
@@ -35,6 +44,9 @@ pub(super) async fn choose(control: &Control, wanted: &[String]) -> Result<Chose
             return Err(unknown(&word, &all));
         }
         names.extend(found);
+    }
+    if names.is_empty() && !wanted.is_empty() {
+        return Err(unknown("*", &all));
     }
     let chosen = all.iter().filter(|sync| names.contains(&sync.name.as_str())).cloned().collect();
     Ok(Chosen { syncs: chosen, number })

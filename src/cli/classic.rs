@@ -117,10 +117,10 @@ impl<'a> Classic<'a> {
             return Err(CliError::refuse("Give either dbs= or dbgroup=, or source= and targetdb= or targetgroup="));
         }
         let Some(source) = source.or(value("relgroup")) else {
-            return Err(CliError::refuse("Need to specify the source of this sync: source=HERD"));
+            return Err(CliError::die("Need to specify the source of this sync: source=HERD"));
         };
         if targetdb.is_some() == targetgroup.is_some() {
-            return Err(CliError::refuse("Need to specify one of targetdb=NAME and targetgroup=NAME for this sync"));
+            return Err(CliError::die("Need to specify one of targetdb=NAME and targetgroup=NAME for this sync"));
         }
         let synctype = super::sync::synctype(kind.unwrap_or("pushdelta"))?;
         if synctype == "swap" && targetdb.is_none() {

@@ -24,9 +24,6 @@ pub(super) async fn set_active(ctx: &Context, active: bool) -> Outcome {
     }
     let mut ear = Ear::open(ctx).await?;
     let chosen = choose(ear.control(), &ctx.words).await?;
-    if chosen.syncs.is_empty() {
-        return Err(CliError::usage(verb));
-    }
     let present = chosen.number.is_some() && ear.ping(Some(PRESENT_WITHIN)).await?.is_some();
     let mut code = 0;
     for sync in &chosen.syncs {

@@ -79,7 +79,7 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
 /// The row for the name at `place`: comma lists are given out in order, a short one repeats its last value.
 fn row(parsed: &Parsed, name: &str, place: usize, count: usize) -> Result<DbRow, CliError> {
     if !words::sane_name(name) {
-        return Err(CliError::refuse(format!("Invalid database name \"{name}\""))
+        return Err(CliError::die(format!("Invalid database name \"{name}\""))
             .hint("a name begins with a letter and holds letters, digits and underscores only"));
     }
     let value = |key: &str| -> Option<String> {
@@ -149,12 +149,14 @@ fn limit(key: &str, value: Option<String>) -> Result<i16, CliError> {
     let Some(value) = value else { return Ok(0) };
     let limit = value.trim().parse::<i16>().ok().filter(|limit| *limit >= 0);
     limit.ok_or_else(|| {
-        CliError::refuse(format!("Invalid value for '{key}': {value}"))
+        CliError::die(format!("Invalid value for '{key}': {value}"))
             .hint("it takes a number from 0, for all, to 32767")
     })
 }
 
 const STATUSES: Kind = Kind::OneOf(&["active", "inactive"]);
+/// What the daemon writes may be written by hand, too.
+const UPDATED: Kind = Kind::OneOf(&["active", "inactive", "stalled"]);
 
 /// Connects to a database that is to be added; returns the version of its server. With `--force` a failure is told only.
 async fn test(ctx: &Context, row: &DbRow) -> Result<Option<String>, CliError> {
@@ -254,6 +256,11 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
         }
         if key == "port" || key == "dbport" {
             words::checked(key, &value.replace(',', "0"), Kind::Number)?;
+        }
+        match key.as_str() {
+            "status" | "stat" => *value = words::checked(key, value, UPDATED)?,
+            "makedelta" | "server_side_prepares" | "ssp" => *value = words::checked(key, value, Kind::Bool)?,
+            _ => {}
         }
         if key == "sourcelimit" || key == "targetlimit" {
             limit(key, Some(value.clone()))?;

@@ -35,7 +35,7 @@ pub(super) fn role(word: &str) -> Result<&'static str, CliError> {
     } else if starts(&["full"]) || word == "f" {
         Ok("fullcopy")
     } else {
-        Err(CliError::refuse(format!("Invalid database role: {word}")).hint("roles are source, target and fullcopy"))
+        Err(CliError::die(format!("Invalid database role: {word}")).hint("roles are source, target and fullcopy"))
     }
 }
 
@@ -53,11 +53,11 @@ impl Member {
             match words::pair(piece) {
                 Some((key, value)) if key.starts_with("pri") => {
                     let number = value.parse();
-                    member.priority = Some(number.map_err(|_| CliError::refuse(format!("Invalid priority: {value}")))?);
+                    member.priority = Some(number.map_err(|_| CliError::die(format!("Invalid priority: {value}")))?);
                 }
                 Some((key, value)) if key == "makedelta" => {
                     let flag = words::boolean(value);
-                    let refused = || CliError::refuse(format!("Invalid value for 'makedelta': {value}"));
+                    let refused = || CliError::die(format!("Invalid value for 'makedelta': {value}"));
                     member.makedelta = Some(flag.ok_or_else(refused)?);
                 }
                 Some((key, _)) => return Err(CliError::refuse(format!("Unknown option '{key}'"))),
@@ -77,7 +77,7 @@ pub(super) fn check_name(name: &str) -> Result<(), CliError> {
     if words::sane_name(name) {
         return Ok(());
     }
-    Err(CliError::refuse(format!("Invalid dbgroup name \"{name}\""))
+    Err(CliError::die(format!("Invalid dbgroup name \"{name}\""))
         .hint("a name begins with a letter and holds letters, digits and underscores only"))
 }
 

@@ -34,9 +34,6 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     }
     let mut ear = Ear::open(ctx).await?;
     let chosen = choose(ear.control(), &of_kind(&ear, &ctx.words).await?).await?;
-    if chosen.syncs.is_empty() {
-        return Err(CliError::usage("kick"));
-    }
     let mut active = Vec::new();
     for sync in &chosen.syncs {
         if sync.status == "inactive" {

@@ -162,7 +162,7 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
     if all.is_empty() {
         ctx.out.say("There are no relgroups.");
     } else if shown.is_empty() {
-        ctx.out.say("No matching relgroups found");
+        ctx.out.say("There are no matching relgroups.");
     }
     let width = shown.iter().map(|group| group.name.chars().count()).max().unwrap_or(0);
     for group in shown {

@@ -21,16 +21,29 @@ pub(super) async fn show(ctx: &Context, given: &[String]) -> Outcome {
     let control = ctx.control().await?;
     let all = settings::load(control.client()).await?;
     let known: Vec<&str> = all.iter().map(|(name, _)| name).collect();
-    let mut chosen: Vec<String> = Vec::new();
+    let (mut chosen, mut unknown): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for word in words::flat(given) {
         match word.to_lowercase().as_str() {
             "all" => chosen.extend(known.iter().map(|name| (*name).to_owned())),
             "changed" => {
                 chosen.extend(all.iter().filter(|(_, setting)| is_changed(setting)).map(|(name, _)| name.to_owned()));
             }
-            pattern => chosen.extend(names::like(control.client(), &known, pattern).await?),
+            pattern => {
+                let found = names::like(control.client(), &known, pattern).await?;
+                if found.is_empty() {
+                    unknown.push(word.clone());
+                }
+                chosen.extend(found);
+            }
         }
     }
+    if let (true, Some(first)) = (chosen.is_empty(), unknown.first()) {
+        return Err(CliError::refuse(format!("Unknown setting \"{first}\""))
+            .hint("\"bucardo show all\" lists them")
+            .suggest(first, known.iter().copied()));
+    }
+    unknown.iter().for_each(|word| ctx.out.warn(format!("Unknown setting \"{word}\"")));
+    let code = u8::from(!unknown.is_empty());
     let shown: Vec<(&str, &str)> = all
         .iter()
         .filter(|(name, _)| chosen.iter().any(|one| one == name))
@@ -40,13 +53,13 @@ pub(super) async fn show(ctx: &Context, given: &[String]) -> Outcome {
         let object: Map<String, Value> =
             shown.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
         ctx.out.json(&object)?;
-        return Ok(0);
+        return Ok(code);
     }
     let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in shown {
         ctx.out.say(format!("{name:width$} = {value}").trim_end());
     }
-    Ok(0)
+    Ok(code)
 }
 
 fn is_changed(setting: &Setting) -> bool {
@@ -111,13 +124,13 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
     match name {
         "log_level" => words::checked(name, value, LOG_LEVELS),
         "log_showtime" => words::checked(name, value, words::Kind::OneOf(&["0", "1", "2", "3"])),
-        "syslog_facility" if !Log::knows_facility(value) => Err(CliError::refuse(format!(
+        "syslog_facility" if !Log::knows_facility(value) => Err(CliError::die(format!(
             "Invalid value for '{name}': must be log_local0 to log_local7, log_daemon, log_user or the like"
         ))),
         "log_format" => words::checked(name, value, words::Kind::OneOf(&["text", "json"])),
         "email_tls" => words::checked(name, value, words::Kind::OneOf(&["none", "starttls", "tls"])),
         "default_email_port" if value.parse::<u16>().is_err() => {
-            Err(CliError::refuse(format!("Invalid value for '{name}': must be a port")))
+            Err(CliError::die(format!("Invalid value for '{name}': must be a port")))
         }
         "isolation_level" => words::checked(
             name,
@@ -126,26 +139,26 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
         ),
         "batch_rows_max" | "copy_workers" | "copy_chunk_mb" => match value.parse::<u32>() {
             Ok(number) if number > 0 => Ok(value.to_owned()),
-            _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number above 0"))),
+            _ => Err(CliError::die(format!("Invalid value for '{name}': must be a whole number above 0"))),
         },
         "conflict_keep" | "email_patience" | "freezer_keep" | "run_keep" | "vac_keep" | "vac_run" => match value
             .parse::<f64>()
         {
             Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(value.to_owned()),
-            _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
+            _ => Err(CliError::die(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
         },
         "queue_policy" => words::checked(name, value, words::Kind::OneOf(&["warn", "stall", "copy"])),
         "copy_atomic_mb" | "email_hour_max" | "queue_rows_max" | "queue_mb_max" | "queue_age_max" | "worker_mb_max"
             if value.parse::<u32>().is_err() =>
         {
-            Err(CliError::refuse(format!("Invalid value for '{name}': must be a whole number")))
+            Err(CliError::die(format!("Invalid value for '{name}': must be a whole number")))
         }
         _ if is_number(&setting.default) && !is_number(value) => {
-            Err(CliError::refuse(format!("Invalid value for '{name}': must be numeric")))
+            Err(CliError::die(format!("Invalid value for '{name}': must be numeric")))
         }
         _ => match check_classic(name, value) {
             Err(SettingsError::Value { why, .. }) => {
-                Err(CliError::refuse(format!("Invalid value for '{name}': {why}")))
+                Err(CliError::die(format!("Invalid value for '{name}': {why}")))
             }
             _ => Ok(value.to_owned()),
         },

@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::chosen::choose;
+use super::chosen::choose_or;
 use super::copying::Copying;
 use super::delta::grouped;
 use super::process::Process;
 use super::status_merge::Merge;
 use super::targets::{Target, size, targets};
 use super::{CliError, Context, Outcome};
-use super::{status_classic, status_detail};
+use super::{status_classic, status_detail, sync};
 use crate::catalog::conflict_history::{self, Total};
 use crate::catalog::queue::{self, OverBudget};
 use crate::catalog::runs::{self, GoatTotal, Run};
@@ -154,7 +154,9 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         Ok(Presence::Running(pid)) => Some(pid),
         _ => None,
     };
-    let listings = if ctx.words.is_empty() {
+    // Numbers mean nothing here.
+    let words: Vec<String> = ctx.words.iter().filter(|word| word.parse::<u64>().is_err()).cloned().collect();
+    let listings = if words.is_empty() {
         let listings = syncs::list(control.client()).await?;
         if listings.is_empty() && !ctx.out.is_json() {
             ctx.out.say("No syncs have been created yet.");
@@ -162,7 +164,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         }
         listings
     } else {
-        choose(&control, &ctx.words).await?.syncs
+        choose_or(&control, &words, sync::unknown).await?.syncs
     };
     let history = runs::last(control.client(), None).await?;
     let troubles = trouble::list(control.client()).await?;
@@ -170,7 +172,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     let totals = conflict_history::totals(control.client()).await?;
     let queues = queue::list(control.client()).await?;
     let brought = runs::goat_totals(control.client(), None).await?;
-    let detailed = !ctx.words.is_empty();
+    let detailed = !words.is_empty();
     let mut all = Vec::new();
     for sync in listings {
         // How far a copy is, only the targets know.

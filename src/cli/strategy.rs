@@ -22,7 +22,7 @@ const SEQUENCE_WORDS: &str = "bucardo_source, bucardo_target, bucardo_skip, buca
 ///
 /// A word that is neither; the message tells which there are.
 pub(super) fn stored(value: &str, dbs: &[&str], of: &str) -> Result<String, CliError> {
-    let refuse = |error: &dyn std::error::Error| CliError::refuse(error.to_string()).hint(format!("use {WORDS}"));
+    let refuse = |error: &dyn std::error::Error| CliError::die(error.to_string()).hint(format!("use {WORDS}"));
     let lower = value.to_lowercase();
     match Words::parse(&lower).map_err(|error| refuse(&error))? {
         None => return Ok(String::new()),
@@ -33,7 +33,7 @@ pub(super) fn stored(value: &str, dbs: &[&str], of: &str) -> Result<String, CliE
         return Ok(String::new());
     };
     match names.iter().find(|name| !dbs.contains(&name.as_str())) {
-        Some(unknown) => Err(CliError::refuse(format!(
+        Some(unknown) => Err(CliError::die(format!(
             "conflict_strategy should contain a list of databases, but \"{unknown}\" is not a db {of}!"
         ))
         .hint(format!("use {WORDS}"))),
@@ -56,7 +56,7 @@ pub(super) async fn stored_for_sequence(client: &impl GenericClient, value: &str
 }
 
 fn sequence(value: &str, dbs: &[&str]) -> Result<String, CliError> {
-    let refuse = |message: String| CliError::refuse(message).hint(format!("use {SEQUENCE_WORDS}"));
+    let refuse = |message: String| CliError::die(message).hint(format!("use {SEQUENCE_WORDS}"));
     let parse = |text: &str| lead::Words::parse(text).map_err(|error| refuse(error.to_string()));
     let word = match parse(&value.to_lowercase())? {
         None | Some(lead::Words::Lead(Lead::Furthest)) => "",

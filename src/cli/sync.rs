@@ -1,10 +1,15 @@
 //! Syncs: `list syncs`, `update sync`, `remove sync`, and what `add sync` shares with them.
 
+use std::time::Duration;
+
 use bucardo_actors::model::SyncName;
+use tokio::time::Instant;
 use tokio_postgres::{GenericClient, Transaction};
 
+use super::ear::Ear;
 pub(super) use super::sync_add::add;
 use super::{CliError, Context, Outcome, choose, classic, output, relgroup, strategy, uninstall, update, words};
+use crate::adapters;
 use crate::catalog::syncs::{self, SyncListing};
 use crate::catalog::{SyncDetail, Table, load_sync};
 use crate::pg::SqlFile;
@@ -83,7 +88,7 @@ pub(super) fn stored(column: &str, value: &str, dbs: &[&str]) -> Result<String, 
         "isolation_level" => Ok(value.replace(['_', '-'], " ")),
         "limitdbs" => match value.trim().parse::<u16>() {
             Ok(limit) if limit <= 32_767 => Ok(limit.to_string()),
-            _ => Err(CliError::refuse(format!("Invalid value for 'limitdbs': {value}"))
+            _ => Err(CliError::die(format!("Invalid value for 'limitdbs': {value}"))
                 .hint("how many databases are written to at a time; 0: all")),
         },
         "lock_table_force" => lock_mode(value),
@@ -97,7 +102,7 @@ pub(super) fn synctype(word: &str) -> Result<&'static str, CliError> {
         "pushdelta" | "delta" => Ok("pushdelta"),
         "fullcopy" | "copy" => Ok("fullcopy"),
         "swap" => Ok("swap"),
-        _ => Err(CliError::refuse(format!("Invalid value for 'type': {word}"))
+        _ => Err(CliError::die(format!("Invalid value for 'type': {word}"))
             .hint("it is one of pushdelta, fullcopy, swap")),
     }
 }
@@ -110,7 +115,7 @@ fn lock_mode(value: &str) -> Result<String, CliError> {
     }
     match crate::catalog::LockMode::parse(&word) {
         Some(mode) => Ok(mode.words().to_lowercase()),
-        None => Err(CliError::refuse(format!("Invalid lock mode \"{value}\""))
+        None => Err(CliError::die(format!("Invalid lock mode \"{value}\""))
             .hint("for example exclusive, share row exclusive, access exclusive; none for no lock")),
     }
 }
@@ -237,7 +242,8 @@ async fn change_relations(ctx: &Context, name: &str, verb: &str, rest: &[String]
     relgroup::change(ctx, &words).await
 }
 
-fn unknown(name: &str, all: &[SyncListing]) -> CliError {
+/// There is no such sync.
+pub(super) fn unknown(name: &str, all: &[SyncListing]) -> CliError {
     CliError::die(format!("No such sync: {name}"))
         .hint("\"bucardo list syncs\" shows those that exist")
         .suggest(name, all.iter().map(|sync| sync.name.as_str()))
@@ -255,8 +261,36 @@ pub(super) async fn take_out(client: &impl GenericClient, names: &[String]) -> R
     Ok(details)
 }
 
-/// Takes removed syncs out of their databases, so that nothing is kept for them there.
+/// A daemon that runs ends what it does for a removed sync within this time; a round that is under way may be long.
+const ENDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Has a daemon that runs end what it does for syncs that are in the catalog no more.
+async fn hush(ctx: &Context, details: &[SyncDetail]) -> Result<(), CliError> {
+    let mut ear = Ear::open(ctx).await?;
+    let failed = |error| CliError::caused("cannot see whether the daemon runs", &error);
+    if details.is_empty() || !adapters::is_lease_held(ear.control().client()).await.map_err(failed)? {
+        return Ok(());
+    }
+    let deadline = Instant::now() + ENDED_WITHIN;
+    for SyncDetail { name, .. } in details {
+        ear.say(&format!("reload_sync_{name}")).await?;
+        let (ended, failed) = (format!("deactivated_sync_{name}"), format!("reload_error_sync_{name}"));
+        let meant = |word: &str| (word == ended || word == failed).then_some(());
+        if ear.wait(Some(deadline), meant).await?.is_none() {
+            ctx.out.warn(format!(
+                "Warning: the daemon has not ended its work for sync \"{name}\" within {} s: it may log that what the sync kept in its databases is missing",
+                ENDED_WITHIN.as_secs()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Takes removed syncs out of their databases, so that nothing is kept for them there; a daemon that runs is told first.
 pub(super) async fn forget(ctx: &Context, details: &[SyncDetail]) {
+    if let Err(error) = Box::pin(hush(ctx, details)).await {
+        ctx.out.warn(format!("Warning: the daemon is not told of it: {}; \"bucardo reload\" tells it", error.message));
+    }
     for detail in details {
         for left in Box::pin(source::forget_sync(detail)).await {
             ctx.out.warn(format!("Warning: {left}"));

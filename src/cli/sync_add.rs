@@ -59,13 +59,13 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
     let parsed = Parsed::read(given, &KEYS, "add sync")?;
     let [name] = parsed.bare.as_slice() else { return Err(CliError::usage("add sync")) };
     if !words::sane_name(name) || RESERVED.contains(&name.to_lowercase().as_str()) {
-        return Err(CliError::refuse(format!("Invalid sync name \"{name}\""))
+        return Err(CliError::die(format!("Invalid sync name \"{name}\""))
             .hint("a name begins with a letter and holds letters, digits and underscores only"));
     }
     let mut control = ctx.control().await?;
     let transaction = control.transaction().await.map_err(|error| CliError::caused("Failed to add sync", &error))?;
     if syncs::list(&transaction).await?.iter().any(|sync| sync.name == *name) {
-        return Err(CliError::refuse(format!("A sync with the name \"{name}\" already exists")));
+        return Err(CliError::die(format!("A sync with the name \"{name}\" already exists")));
     }
     let mut told = vec![format!("Added sync \"{name}\"")];
     let dbgroup = match Classic::of(&parsed)? {
@@ -104,13 +104,13 @@ async fn add_classic(
     let (source, known) = (classic.source, dbs::list(transaction).await?);
     let is_db = |name: &str| known.iter().any(|db| db.name == name);
     if let Some(unknown) = classic.targetdb.filter(|target| !is_db(target)) {
-        return Err(CliError::refuse(format!("Unknown database \"{unknown}\""))
+        return Err(CliError::die(format!("Unknown database \"{unknown}\""))
             .hint("\"list dbs\" shows those that exist")
             .suggest(unknown, known.iter().map(|db| db.name.as_str())));
     }
     let all = groups::dbgroups(transaction).await?;
     if let Some(unknown) = classic.targetgroup.filter(|target| !all.iter().any(|group| group.name == **target)) {
-        return Err(CliError::refuse(format!("Unknown database group \"{unknown}\""))
+        return Err(CliError::die(format!("Unknown database group \"{unknown}\""))
             .hint("\"list dbgroups\" shows those that exist")
             .suggest(unknown, all.iter().map(|group| group.name.as_str())));
     }
@@ -177,12 +177,12 @@ async fn databases(
         return Ok(name.clone());
     }
     if listed.is_empty() {
-        return Err(CliError::refuse("Need to specify which dbgroup (or list of databases) for this sync"));
+        return Err(CliError::die("Need to specify which dbgroup (or list of databases) for this sync"));
     }
     let mut members = listed.iter().map(|word| Member::parse(word)).collect::<Result<Vec<_>, _>>()?;
     let all = dbs::list(transaction).await?;
     if let Some(unknown) = members.iter().find(|member| !all.iter().any(|db| db.name == member.db)) {
-        return Err(CliError::refuse(format!("Unknown database \"{}\"", unknown.db))
+        return Err(CliError::die(format!("Unknown database \"{}\"", unknown.db))
             .hint("\"bucardo list dbs\" shows those that exist"));
     }
     if let Some(twice) = repeated(&members) {
@@ -261,7 +261,7 @@ async fn tables(
         wanted = Some(named.to_owned());
     }
     if terms.is_empty() {
-        return Err(CliError::refuse("Must specify a relgroup (or a list of tables) for this sync"));
+        return Err(CliError::die("Must specify a relgroup (or a list of tables) for this sync"));
     }
     let db = relations::database(transaction, source).await?;
     let inspected = relations::look(&db).await?;
@@ -269,7 +269,7 @@ async fn tables(
     for word in &terms {
         let meant = Term::parse(word).find(&inspected);
         if meant.is_empty() {
-            return Err(CliError::refuse(format!("Could not find a relation named \"{word}\""))
+            return Err(CliError::die(format!("Could not find a relation named \"{word}\""))
                 .hint(format!("it was looked for in database \"{}\"", db.name)));
         }
         found.extend(meant);

@@ -276,7 +276,10 @@ pub(super) async fn list(ctx: &Context, what: What, given: &[String]) -> Outcome
             What::Tables => "No tables have been added yet",
         });
     } else if shown.is_empty() {
-        ctx.out.say(format!("No matching {}s found", what.word()));
+        ctx.out.say(match what {
+            What::Sequences => "There are no matching sequences.",
+            What::Tables => "No matching tables found",
+        });
     }
     let width = shown.iter().map(|goat| goat.full_name().chars().count()).max().unwrap_or(0);
     let number = shown.iter().map(|goat| goat.id.to_string().len()).max().unwrap_or(0);

@@ -88,7 +88,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         ctx.out.say(format!("Database \"{}\": schema \"bucardo\" with {} tables", place.db, place.found.tables));
         place.found.triggers.iter().for_each(|trigger| ctx.out.say(format!("  trigger {trigger}")));
     }
-    ctx.out.say("Control database: schema \"bucardo\" with the catalog");
+    ctx.out.say("Control database: schema \"bucardo\" with the catalog, schema \"freezer\" with old runs");
     if ctx.options.dry_run {
         ctx.out.say("Dry run: nothing was changed");
         return Ok(0);
@@ -105,9 +105,9 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         leftovers::drop_all(&mut place.conn).await.map_err(failed)?;
         ctx.out.say(format!("Cleaned database \"{}\"", place.db));
     }
-    leftovers::drop_all(&mut control)
-        .await
-        .map_err(|error| CliError::caused("Cannot remove the catalog; the databases are clean", &error))?;
+    let failed = |error| CliError::caused("Cannot remove the catalog; the databases are clean", &error);
+    leftovers::drop_freezer(&mut control).await.map_err(failed)?;
+    leftovers::drop_all(&mut control).await.map_err(failed)?;
     ctx.out.say("Removed the catalog; the control database itself and its role remain");
     Ok(0)
 }

@@ -337,7 +337,7 @@ pub fn flat(words: &[String]) -> Vec<String> {
 ///
 /// `Invalid value for 'k': …`.
 pub fn checked(key: &str, value: &str, kind: Kind) -> Result<String, CliError> {
-    let invalid = |must: String| CliError::refuse(format!("Invalid value for '{key}': must be {must}"));
+    let invalid = |must: String| CliError::die(format!("Invalid value for '{key}': must be {must}"));
     match kind {
         Kind::Text => Ok(value.to_owned()),
         Kind::Bool => match boolean(value) {

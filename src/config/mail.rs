@@ -1,11 +1,12 @@
 //! The settings of mail.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use super::PasswordRef;
 
 /// The recipient that is shipped: nobody.
 const NOBODY: &str = "nobody@example.com";
@@ -20,42 +21,6 @@ pub enum MailTls {
     Starttls,
     /// From the first byte (port 465).
     Tls,
-}
-
-/// A password, or where it is: `file:PATH` (its first line), `env:NAME`.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct PasswordRef(String);
-
-impl PasswordRef {
-    /// There is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The password itself.
-    ///
-    /// # Errors
-    ///
-    /// What it refers to is not there; the text says what that is.
-    pub fn resolve(&self) -> Result<String, String> {
-        if let Some(path) = self.0.strip_prefix("file:") {
-            let text = std::fs::read_to_string(path);
-            let text = text.map_err(|error| format!("cannot read the password from \"{path}\": {error}"))?;
-            return Ok(text.lines().next().unwrap_or_default().to_owned());
-        }
-        if let Some(name) = self.0.strip_prefix("env:") {
-            return std::env::var(name).map_err(|_| format!("there is no password in the variable \"{name}\""));
-        }
-        Ok(self.0.clone())
-    }
-}
-
-impl fmt::Debug for PasswordRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// `[mail]`
@@ -159,7 +124,7 @@ mod tests {
         let login = |host: &str| MailSettings {
             host: host.to_owned(),
             auth_user: "me".to_owned(),
-            auth_pass: PasswordRef("geheim".to_owned()),
+            auth_pass: PasswordRef::new("geheim"),
             ..MailSettings::default()
         };
         for here in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1"] {
@@ -172,17 +137,5 @@ mod tests {
             assert!(!MailSettings { tls: MailTls::Tls, ..login(there) }.tells_password());
             assert!(!MailSettings { tls: MailTls::Starttls, ..login(there) }.tells_password());
         }
-    }
-
-    #[test]
-    fn a_password_may_be_elsewhere_and_is_never_shown() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "geheim\nmore\n").unwrap();
-        let named = |text: String| PasswordRef(text).resolve();
-        assert_eq!(named(format!("file:{}", file.path().display())).unwrap(), "geheim");
-        assert_eq!(named("plain".to_owned()).unwrap(), "plain");
-        assert!(named("file:/nonexistent/x".to_owned()).unwrap_err().contains("/nonexistent/x"));
-        assert!(named("env:BUCARDO_NO_SUCH_THING".to_owned()).unwrap_err().contains("BUCARDO_NO_SUCH_THING"));
-        assert_eq!(format!("{:?}", PasswordRef("geheim".to_owned())), "***");
     }
 }

@@ -5,6 +5,7 @@ mod classic;
 mod host;
 mod log;
 mod mail;
+mod password;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use config::{Config, ConfigError, Environment, File, FileFormat};
 pub use classic::{check as check_classic, without_effect};
 pub use host::host_is_safe;
 pub use log::{Level, LogFormat, LogSettings, ShowTime};
-pub use mail::{MailSettings, MailTls, PasswordRef};
+pub use mail::{MailSettings, MailTls};
+pub use password::PasswordRef;
 pub use settings::{ConflictSettings, ControlWords, DaemonSettings, HistorySettings, PurgeSettings, Settings};
 
 /// The compiled-in layer.

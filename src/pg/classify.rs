@@ -77,7 +77,9 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
 
 fn told(db: &tokio_postgres::error::DbError) -> String {
     let mut text = format!("{} (SQLSTATE {})", db.message(), db.code().code());
-    for extra in [db.detail(), db.hint(), db.where_()].into_iter().flatten() {
+    // Whole rows have no place in a log or on a screen: a password may be among the values.
+    let detail = db.detail().filter(|detail| !detail.starts_with("Failing row contains"));
+    for extra in [detail, db.hint(), db.where_()].into_iter().flatten() {
         text.push_str("; ");
         text.push_str(extra);
     }

@@ -16,8 +16,9 @@ const UNUSED: SqlFile = SqlFile::new(include_str!("../../sql/source/unused.sql")
 const ONE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_one.sql"));
 const UNNEEDED: SqlFile = SqlFile::new(include_str!("../../sql/adopt/unneeded.sql"));
 const PIECES: SqlFile = SqlFile::new(include_str!("../../sql/source/pieces.sql"));
-/// So many tables or functions are dropped in one transaction.
-const AT_ONCE: i64 = 40;
+const FREEZER_PIECES: SqlFile = SqlFile::new(include_str!("../../sql/source/freezer_pieces.sql"));
+/// So many tables or functions are dropped, or moved, in one transaction.
+pub(super) const AT_ONCE: i64 = 40;
 const DELETE: SqlFile = SqlFile::new(include_str!("../../sql/source/captured_delete.sql"));
 
 /// What this program has in a database.
@@ -140,20 +141,37 @@ pub async fn drop_all(conn: &mut Connection) -> Result<(), tokio_postgres::Error
     drop_schema(conn, &format!("{}_freezer", perl::SCHEMA)).await
 }
 
+/// Drops the freezer of old runs, which belongs to a catalog; what others have in its schema stays, and so does that then.
+///
+/// # Errors
+///
+/// As [`drop_all`].
+pub async fn drop_freezer(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
+    drop_pieces(conn, &FREEZER_PIECES, &[&AT_ONCE]).await
+}
+
+async fn drop_pieces(
+    conn: &mut Connection,
+    pieces: &SqlFile,
+    args: &[&(dyn postgres_types::ToSql + Sync)],
+) -> Result<(), tokio_postgres::Error> {
+    loop {
+        let pieces = conn.query(pieces.text(), args).await?;
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let script: Vec<&str> = pieces.iter().map(|row| row.get("statement")).collect();
+        with_retries(conn, &script.join(";"), None).await?;
+    }
+}
+
 /// Drops a schema, if it is there, piece by piece.
 ///
 /// # Errors
 ///
 /// As [`drop_all`].
 pub async fn drop_schema(conn: &mut Connection, schema: &str) -> Result<(), tokio_postgres::Error> {
-    loop {
-        let pieces = conn.query(PIECES.text(), &[&schema, &AT_ONCE]).await?;
-        if pieces.is_empty() {
-            break;
-        }
-        let script: Vec<&str> = pieces.iter().map(|row| row.get("statement")).collect();
-        with_retries(conn, &script.join(";"), None).await?;
-    }
+    drop_pieces(conn, &PIECES, &[&schema, &AT_ONCE]).await?;
     with_retries(conn, &format!("DROP SCHEMA IF EXISTS {} CASCADE", Sql::ident(schema)), None).await.map(drop)
 }
 

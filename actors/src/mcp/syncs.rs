@@ -83,6 +83,8 @@ pub(super) struct Applied {
     pub(super) started: BTreeSet<SyncName>,
     /// How many should be up.
     pub(super) active: usize,
+    /// Syncs that are in the catalog no more.
+    pub(super) gone: BTreeSet<SyncName>,
 }
 
 impl Mcp {
@@ -94,12 +96,12 @@ impl Mcp {
         plans.sort_by_cached_key(|plan| (Reverse(plan.priority), plan.name.clone()));
         let present: BTreeSet<SyncName> = plans.iter().map(|plan| plan.name.clone()).collect();
         let gone = self.syncs.keys().filter(|name| !present.contains(*name) && meant(name));
-        for name in gone.cloned().collect::<Vec<_>>() {
+        let mut applied = Applied { gone: gone.cloned().collect(), ..Applied::default() };
+        for name in &applied.gone {
             info!(sync = %name, "sync was removed");
-            self.syncs.remove(&name);
-            self.stop_sync(&name);
+            self.syncs.remove(name);
+            self.stop_sync(name);
         }
-        let mut applied = Applied::default();
         self.shared.know_dbs(plans.iter().filter(|plan| plan.intent != Intent::Inactive));
         for plan in plans {
             let name = plan.name.clone();
@@ -289,6 +291,12 @@ impl Mcp {
     pub(super) fn sync_reloaded(&mut self, name: SyncName, applied: &Applied, ctx: &mut Context<Self>) {
         let held = self.held();
         let Some(entry) = self.syncs.get_mut(&name) else {
+            if applied.gone.contains(&name) {
+                if self.ctls.standing(&name) == Standing::Absent {
+                    self.tell(Notice::Deactivated(name)); // else it is told when its CTL has ended
+                }
+                return;
+            }
             warn!(sync = %name, "cannot reload an unknown sync");
             return self.tell(Notice::ReloadError(name));
         };

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{CliError, Context, Outcome, words};
+use crate::config::PasswordRef;
 
 /// The kinds of things, in the order in which they are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,16 +164,11 @@ struct Document {
     secrets: BTreeSet<(Id, String)>,
 }
 
-/// Where a password may stand instead of a document.
-fn is_reference(value: &str) -> bool {
-    value.starts_with("env:") || value.starts_with("file:")
-}
-
 /// Whether a value may hold a password.
 fn is_secret(id: &Id, column: &str, value: &Value) -> bool {
     let text = value.as_str().unwrap_or_default();
     match (id.kind, column) {
-        (Kind::Db, "dbpass") => !text.is_empty() && !is_reference(text),
+        (Kind::Db, "dbpass") => !text.is_empty() && !PasswordRef::new(text).is_elsewhere(),
         (Kind::Db, "dbdsn" | "dbconn") => {
             let lower = text.to_lowercase();
             lower.contains("pass") && !lower.contains("passfile=")
@@ -181,7 +177,10 @@ fn is_secret(id: &Id, column: &str, value: &Value) -> bool {
                     user.contains(':')
                 }
         }
-        (Kind::Setting, _) => id.names.first().is_some_and(|name| name == "email_auth_pass") && !text.is_empty(),
+        (Kind::Setting, _) => {
+            let is_password = id.names.first().is_some_and(|name| name == "email_auth_pass");
+            is_password && !text.is_empty() && !PasswordRef::new(text).is_elsewhere()
+        }
         _ => false,
     }
 }

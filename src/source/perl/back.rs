@@ -7,7 +7,7 @@ use bucardo_actors::model::DbName;
 use postgres_types::Oid;
 use tokio_postgres::{Row, Transaction};
 
-use super::{SCHEMA, Version, failed, key_types, look};
+use super::{SCHEMA, Version, failed, key_types, look, move_shared};
 use crate::pg::{Connection, Sql, SqlFile};
 use crate::source::install::{LOCK_PAUSE, begin, exists, is_worth_trying_again};
 use crate::source::leftovers;
@@ -15,9 +15,8 @@ use crate::source::names;
 use crate::source::origin::readable;
 use crate::source::validate::ValidateError;
 
-const SHARED: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/shared.sql"));
 const SHARED_OURS: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/shared_ours.sql"));
-const REST_OURS: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/rest_ours.sql"));
+const OURS: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/ours_drop.sql"));
 const TAKEN_LIST: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/taken_list.sql"));
 const TAKEN_REMOVE: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/taken_remove.sql"));
 const TRIGGERS_AGAIN: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/triggers_again.sql"));
@@ -80,10 +79,10 @@ pub async fn back(conn: &mut Connection, db: &DbName) -> Result<Option<Back>, Va
     if !found.has_schema {
         return Ok(None);
     }
-    if found.kept.is_some() {
-        let moved = move_shared(conn).await;
-        moved.map_err(at("moving what the tables of the Perl program share"))?;
-    }
+    // Where only functions were moved when it stopped, nothing of ours has the names of the rest.
+    let ours = found.kept.is_some().then_some(&SHARED_OURS);
+    let moved = move_shared(conn, (SCHEMA, "bucardo"), ours).await;
+    moved.map_err(at("moving what the tables of the Perl program share"))?;
     let version = look(conn).await.map_err(at("looking for the Perl program"))?.live;
     let mut given = Back::default();
     let tables = conn.query(TAKEN_LIST.text(), &[]).await.map_err(at("listing the tables"))?;
@@ -108,7 +107,7 @@ pub async fn back(conn: &mut Connection, db: &DbName) -> Result<Option<Back>, Va
 
 async fn drop_rest(txn: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
     txn.batch_execute("SET LOCAL client_min_messages = warning").await?;
-    for row in txn.query(REST_OURS.text(), &[]).await? {
+    for row in txn.query(OURS.text(), &[]).await? {
         txn.batch_execute(row.get("statement")).await?;
     }
     // A catalog that was taken over goes its own way.
@@ -116,17 +115,6 @@ async fn drop_rest(txn: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
         txn.batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).await?;
     }
     Ok(())
-}
-
-async fn move_shared(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
-    let txn = begin(conn).await?;
-    for row in txn.query(SHARED_OURS.text(), &[]).await? {
-        txn.batch_execute(row.get("statement")).await?;
-    }
-    for row in txn.query(SHARED.text(), &[&SCHEMA, &"bucardo"]).await? {
-        txn.batch_execute(row.get("statement")).await?;
-    }
-    txn.commit().await
 }
 
 async fn give(conn: &mut Connection, table: &Taken, version: Option<Version>) -> Result<i64, tokio_postgres::Error> {

@@ -8,16 +8,19 @@
 mod back;
 mod take;
 
-use bucardo_actors::model::DbName;
+use bucardo_actors::model::{DbName, SyncName};
 use postgres_types::Oid;
 
 pub use back::{Back, back};
 pub use take::{Pending, pending, take};
 
-use super::install::exists;
+use super::given_up::given_up;
+use super::install::{begin, exists};
+use super::leftovers;
 use super::validate::ValidateError;
 use crate::pg::{Connection, Sql, SqlFile};
 
+const SHARED: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/shared.sql"));
 const LOOK: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/look.sql"));
 const SESSIONS: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/sessions.sql"));
 const TABLES: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/tables.sql"));
@@ -95,6 +98,50 @@ pub async fn make_room(client: &tokio_postgres::Client) -> Result<(), tokio_post
     client
         .batch_execute(&format!("SET client_min_messages = warning; {}; RESET client_min_messages", KEEP.text()))
         .await
+}
+
+/// Moves what the tables of the Perl program share from one schema to another. The functions of single tables go some at
+/// a time: there may be thousands, and each is a lock until its transaction ends (manual, section "Lock Management").
+/// What tells that it was moved goes last, in one transaction with what `ours` says, so that the next call goes on.
+async fn move_shared(
+    conn: &mut Connection,
+    (from, to): (&str, &str),
+    ours: Option<&SqlFile>,
+) -> Result<(), tokio_postgres::Error> {
+    let at_once = usize::try_from(leftovers::AT_ONCE).unwrap_or_default();
+    loop {
+        let txn = begin(conn).await?;
+        let rows = txn.query(SHARED.text(), &[&from, &to]).await?;
+        let (many, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.get("is_many"));
+        for row in many.iter().take(at_once) {
+            txn.batch_execute(row.get("statement")).await?;
+        }
+        if many.is_empty() {
+            for row in match ours {
+                Some(ours) => txn.query(ours.text(), &[]).await?,
+                None => Vec::new(),
+            } {
+                txn.batch_execute(row.get("statement")).await?;
+            }
+            for row in rest {
+                txn.batch_execute(row.get("statement")).await?;
+            }
+            return txn.commit().await;
+        }
+        txn.commit().await?;
+    }
+}
+
+/// The readers that are given up here: what they lack is gone.
+///
+/// # Errors
+///
+/// The server's.
+pub async fn readers_given_up(conn: &Connection) -> Result<Vec<(SyncName, DbName)>, tokio_postgres::Error> {
+    if !exists(conn, "bucardo.track").await? {
+        return Ok(Vec::new());
+    }
+    Ok(given_up(conn).await?.into_iter().map(|(sync, target, _)| (sync, target)).collect())
 }
 
 /// Whether the triggers here are the Perl program's. A source that it serves is not ours to install anything in.

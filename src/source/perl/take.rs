@@ -14,7 +14,7 @@ use postgres_types::Oid;
 use serde::Serialize;
 use tokio_postgres::Transaction;
 
-use super::{Found, SCHEMA, Triggered, Version, failed, key_types, look, make_room, triggered};
+use super::{Found, SCHEMA, Triggered, Version, failed, key_types, look, make_room, move_shared, triggered};
 use crate::catalog::{Goat, GoatKind, Role, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile};
 use crate::source::install::{self, BOOKKEEPING, LOCK_PAUSE, begin, is_worth_trying_again};
@@ -36,7 +36,6 @@ const PENDING_OLD: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/pendi
 const PENDING_OLD_COUNT: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/pending_old_count.sql"));
 const TRUNCATES: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/truncates.sql"));
 const TRUNCATES_COUNT: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/truncates_count.sql"));
-const SHARED: SqlFile = SqlFile::new(include_str!("../../../sql/adopt/shared.sql"));
 
 /// What the Perl program has not delivered of one table for one sync.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -190,7 +189,7 @@ pub async fn take(conn: &mut Connection, db: &DbName, syncs: &[&SyncDetail]) -> 
         let what = format!("taking the triggers from table \"{}.{}\"", table.schema, table.name);
         taken += usize::from(take_unused(conn, &table, version).await.map_err(at(&what))?);
     }
-    let moved = move_shared(conn).await;
+    let moved = move_shared(conn, ("bucardo", SCHEMA), None).await;
     moved.map_err(at("moving what the tables share"))?;
     Ok(taken)
 }
@@ -342,13 +341,4 @@ async fn set_aside(
         }
     }
     Ok(Some(kept))
-}
-
-/// What the tables of the Perl program shared, once none of them is left.
-async fn move_shared(conn: &mut Connection) -> Result<(), tokio_postgres::Error> {
-    let txn = begin(conn).await?;
-    for row in txn.query(SHARED.text(), &[&"bucardo", &SCHEMA]).await? {
-        txn.batch_execute(row.get("statement")).await?;
-    }
-    txn.commit().await
 }

@@ -1,4 +1,4 @@
--- Statements that drop our catalog, and nothing that another Bucardo has in sources.
+-- Statements that drop what is ours in the schema, the catalog or what a source has, and nothing of another Bucardo.
 SELECT format('DROP %s IF EXISTS %s CASCADE',
               CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass) AS statement
 FROM pg_class AS c
