@@ -323,3 +323,98 @@ async fn a_version_4_installation_is_taken_over_too() {
     a.run("INSERT INTO orders VALUES (4, 'captured again')").await;
     assert_eq!(a.number("SELECT count(*) FROM bucardo.bucardo_delta").await, 2);
 }
+
+/// The control database may be a source, too: the catalog and the tables of changes lie in one schema.
+#[tokio::test]
+async fn a_control_database_that_is_a_source_is_taken_over_and_given_back() {
+    let Some(perl) = Perl::install().await else { return };
+    let a = Database::of(&perl.cluster, "bucardo").await;
+    a.run("ALTER DATABASE bucardo SET search_path = public; SET search_path = public").await;
+    a.run(TABLES).await;
+    let b = database(&perl.cluster, "b").await;
+    perl.add_db("A", &a);
+    perl.add_db("B", &b);
+    perl.run("add all tables db=A relgroup=ours");
+    perl.run("add sync one relgroup=ours dbs=A:source,B:target");
+    a.run("INSERT INTO orders VALUES (1, 'before')").await;
+    let before = (shape(&a).await, shape(&b).await);
+    let ours = perl.successor().await;
+    ours.run("adopt --dry-run");
+    assert_eq!((shape(&a).await, shape(&b).await), before);
+
+    let told = ours.run("adopt --batch");
+    assert!(told.contains("Database \"A\": 3 tables taken over"), "{told}");
+    let daemon = Daemon::start(&ours).await;
+    until_same(&[&a, &b]).await;
+    a.run("INSERT INTO orders VALUES (2, 'after')").await;
+    until_same(&[&a, &b]).await;
+    daemon.stop().await;
+
+    a.run("INSERT INTO orders VALUES (3, 'late'); UPDATE bucardo.track SET round = -2").await;
+    let told = ours.call(&["adopt", "undo", "--batch"]);
+    assert!(told.stderr.contains("database \"B\" was given up by sync \"one\""), "{}", told.stderr);
+    told.ok();
+    assert_eq!((shape(&a).await, shape(&b).await), before);
+    a.run("UPDATE orders SET note = 'later' WHERE id = 3").await;
+    perl.start(&["one"]).await;
+    until_same(&[&a, &b]).await;
+    perl.stop().await;
+}
+
+/// A source of thousands of tables has as many functions of the Perl program: to move them all at once takes more locks
+/// than the server has room for. When it stops among them, one can go on or back.
+#[tokio::test]
+async fn many_tables_are_taken_over_with_few_locks() {
+    let Some(mut perl) = Perl::install().await else { return };
+    let (a, b) = (database(&perl.cluster, "a").await, database(&perl.cluster, "b").await);
+    perl.add_db("A", &a);
+    perl.add_db("B", &b);
+    perl.run("add table orders db=A relgroup=ours");
+    perl.run("add sync one relgroup=ours dbs=A:source,B:target");
+    // It leaves those of tables that it had once.
+    a.run(
+        "DO $$ BEGIN FOR n IN 1000..2999 LOOP EXECUTE format('CREATE FUNCTION bucardo.delta_public_t%s() \
+         RETURNS trigger LANGUAGE plpgsql AS ''BEGIN RETURN NULL; END''', n); END LOOP; END $$",
+    )
+    .await;
+    a.run("ALTER SYSTEM SET max_locks_per_transaction = 10").await;
+    a.run("ALTER SYSTEM SET max_connections = 14").await;
+    let (a_name, b_name) = (a.name.clone(), b.name.clone());
+    drop((a, b));
+    perl.cluster.restart().unwrap();
+    let (a, b) = (Database::of(&perl.cluster, &a_name).await, Database::of(&perl.cluster, &b_name).await);
+    let at_once = a
+        .refused(
+            "DO $$ BEGIN FOR n IN 1000..2999 LOOP EXECUTE \
+             format('ALTER FUNCTION bucardo.delta_public_t%s() SET SCHEMA public', n); END LOOP; END $$",
+        )
+        .await;
+    assert!(at_once.contains("out of shared memory"), "{at_once}");
+    let before = shape(&a).await;
+    a.run("INSERT INTO orders VALUES (1, 'before')").await;
+    let ours = perl.successor().await;
+
+    let stops = async |words: &[&str]| {
+        let locker = a.session().await;
+        let schema =
+            a.value("SELECT pronamespace::regnamespace FROM pg_proc WHERE proname = 'delta_public_t2500'").await;
+        locker.batch_execute(&format!("BEGIN; ALTER FUNCTION {schema}.delta_public_t2500() COST 50")).await.unwrap();
+        let told = ours.call(words).failed();
+        assert!(told.contains("moving what the tables"), "{told}");
+        locker.batch_execute("ROLLBACK").await.unwrap();
+        let kept = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'bucardo_perl'::regnamespace";
+        let kept = a.number(kept).await;
+        assert!((1..2000).contains(&kept), "{words:?} stops half-way: {kept}, {told}");
+    };
+    stops(&["adopt", "--batch"]).await;
+    ours.run("adopt undo --batch");
+    assert_eq!(shape(&a).await, before);
+    stops(&["adopt", "--batch"]).await;
+    ours.run("adopt --batch");
+    let daemon = Daemon::start(&ours).await;
+    until_same(&[&a, &b]).await;
+    daemon.stop().await;
+    stops(&["adopt", "undo", "--batch"]).await;
+    ours.run("adopt undo --batch");
+    assert_eq!(shape(&a).await, before);
+}

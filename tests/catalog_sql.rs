@@ -118,7 +118,9 @@ async fn every_sync_tells_its_kind_and_its_targets() {
     assert_eq!(control.rows(MEMBERS).await, ["m:source:0", "s1:target:0", "s2:target:0"]);
     control.run("UPDATE sync SET targetdb = 's2', synctype = 'swap' WHERE name = 'x'").await;
     assert_eq!(control.rows(MEMBERS).await, ["m:source:1", "s2:source:0"]);
-    control.run("UPDATE db SET name = 'renamed' WHERE name = 's2'; UPDATE dbgroup SET name = 'zwei' WHERE name = 'two'").await;
+    control
+        .run("UPDATE db SET name = 'renamed' WHERE name = 's2'; UPDATE dbgroup SET name = 'zwei' WHERE name = 'two'")
+        .await;
     assert_eq!(control.rows(told).await, ["x|alpha|renamed||swap", "y|alpha|renamed||pushdelta"]);
     assert_eq!(control.value("SELECT dbs FROM sync WHERE name = 'y'").await, "zwei");
     // As in version 5, a database leaves its groups when it is removed.

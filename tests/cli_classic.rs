@@ -103,15 +103,15 @@ async fn what_versions_3_and_4_refused_is_refused_and_changes_nothing() {
     let (lab, _databases) = lab().await;
     ctl(&lab.bucardo, "add table pgbench_accounts db=master herd=alpha").ok();
     for (line, code, complaint) in [
-        ("add sync x source=alpha", 1, "Need to specify one of targetdb=NAME and targetgroup=NAME"),
-        ("add sync x targetdb=slave", 1, "Need to specify the source of this sync"),
+        ("add sync x source=alpha", 255, "Need to specify one of targetdb=NAME and targetgroup=NAME"),
+        ("add sync x targetdb=slave", 255, "Need to specify the source of this sync"),
         ("add sync x source=none targetdb=slave", 1, "The source \"none\" is no herd"),
         ("add sync x source=master targetdb=slave", 1, "The source \"master\" is no herd"),
-        ("add sync x source=alpha targetdb=none", 1, "Unknown database \"none\""),
-        ("add sync x source=alpha targetgroup=none", 1, "Unknown database group \"none\""),
-        ("add sync x source=alpha targetdb=slave type=push", 1, "Invalid value for 'type': push"),
+        ("add sync x source=alpha targetdb=none", 255, "Unknown database \"none\""),
+        ("add sync x source=alpha targetgroup=none", 255, "Unknown database group \"none\""),
+        ("add sync x source=alpha targetdb=slave type=push", 255, "Invalid value for 'type': push"),
         ("add sync x source=alpha targetdb=slave dbs=master,slave", 1, "Give either dbs= or dbgroup="),
-        ("add sync x source=alpha targetdb=slave usecustomselect=odd", 1, "Invalid value for 'usecustomselect'"),
+        ("add sync x source=alpha targetdb=slave usecustomselect=odd", 255, "Invalid value for 'usecustomselect'"),
         ("add sync x source=alpha targetdb=master", 255, "Failed to add sync: "),
         ("add database nothere name=x port=1 host=127.0.0.1", 255, "Cannot add database \"x\""),
         ("add database", 1, "bucardo add db"),

@@ -95,8 +95,8 @@ async fn codes_that_make_no_sense_are_refused_and_change_nothing() {
     for (code, words, complaint) in [
         (1, &["add", "customcode", "x"][..], "bucardo add customcode NAME"),
         (1, &["add", "customcode", "x", "whenrun=before_txn"], "bucardo add customcode NAME"),
-        (1, &["add", "customcode", "x", "whenrun=sometimes", &file], "Invalid value for 'whenrun': must be one of"),
-        (1, &["add", "customcode", "x", "whenrun=before_txn", &file, "getdbh=maybe"], "Invalid value for 'getdbh'"),
+        (255, &["add", "customcode", "x", "whenrun=sometimes", &file], "Invalid value for 'whenrun': must be one of"),
+        (255, &["add", "customcode", "x", "whenrun=before_txn", &file, "getdbh=maybe"], "Invalid value for 'getdbh'"),
         (1, &["add", "customcode", "x", "whenrun=before_txn", &file, "priority=x"], "Invalid value for 'priority'"),
         (1, &["add", "customcode", "x", "whenrun=before_txn", &file, "priority=40000"], "Invalid value for 'priority'"),
         (1, &["add", "customcode", "x", "whenrun=before_txn", &file, "sync=none"], "Unknown sync \"none\""),

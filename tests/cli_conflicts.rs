@@ -153,7 +153,7 @@ async fn strategies_are_checked_when_they_are_written() {
         &["add", "all", "tables", "db=C", "standard_conflict=oldest"],
         &["set", "default_conflict_strategy=oldest"],
     ] {
-        let refusal = lab.refused(1, words).await;
+        let refusal = lab.refused(255, words).await;
         for word in ["bucardo_latest", "bucardo_skip", "bucardo_abort", "names of databases"] {
             assert!(refusal.contains(word), "{words:?} names {word}: {refusal}");
         }
@@ -168,12 +168,12 @@ async fn strategies_are_checked_when_they_are_written() {
         (["update", "sequence", "counter", "standard_conflict=B,X"], "\"X\" is not a db of the catalog"),
         (["update", "table", "public.t1", "standard_conflict=lowest"], "is one of sequences"),
     ] {
-        let refusal = lab.refused(1, &refused).await;
+        let refusal = lab.refused(255, &refused).await;
         assert!(refusal.contains(why), "{refusal}");
     }
     lab.bucardo.run("update sequence counter conflict_strategy=");
     assert_eq!(lab.bucardo.run("list sequences"), "Sequence: public.counter  DB: A  Syncs: s\n");
-    lab.refused(1, &["set", "conflict_keep=-1"]).await;
+    lab.refused(255, &["set", "conflict_keep=-1"]).await;
 }
 
 /// A sync of its own words, a table of its own, and the setting for those who say nothing.

@@ -100,6 +100,7 @@ async fn a_catalog_goes_round_through_a_file() {
 async fn passwords_are_never_in_the_file() {
     let (lab, dbs) = filled().await;
     lab.call(&["update", "db", "west", "pass=geheim!"]).ok();
+    lab.call(&["update", "db", "east", "pass=text:env:geheim"]).ok();
     lab.call(&["set", "email_auth_pass=auch geheim"]).ok();
     let exported = lab.call(&["export"]);
     assert!(exported.stderr.contains("dbpass of db west is not written"), "{}", exported.stderr);

@@ -38,17 +38,18 @@ async fn settings_are_shown_and_set_as_they_are_typed() {
 
     for (code, words, complaint) in [
         (255, &["set", "nonsense=1"][..], "Unknown setting \"nonsense\""),
-        (1, &["set", "log_level=loud"], "Invalid value for 'log_level': must be one of"),
-        (1, &["set", "kid_sleep=often"], "Invalid value for 'kid_sleep': must be numeric"),
-        (1, &["set", "kid_abort_limit=2.5"], "Invalid value for 'kid_abort_limit': it must be a whole number"),
-        (1, &["set", "batch_rows_max=0"], "Invalid value for 'batch_rows_max'"),
-        (1, &["set", "host_safety_check=~["], "Invalid value for 'host_safety_check': regex parse error"),
-        (1, &["set", "piddir=here"], "Invalid value for 'piddir': it must be an absolute path"),
-        (1, &["set", "isolation_level=none"], "Invalid value for 'isolation_level'"),
+        (255, &["set", "log_level=loud"], "Invalid value for 'log_level': must be one of"),
+        (255, &["set", "kid_sleep=often"], "Invalid value for 'kid_sleep': must be numeric"),
+        (255, &["set", "kid_abort_limit=2.5"], "Invalid value for 'kid_abort_limit': it must be a whole number"),
+        (255, &["set", "batch_rows_max=0"], "Invalid value for 'batch_rows_max'"),
+        (255, &["set", "host_safety_check=~["], "Invalid value for 'host_safety_check': regex parse error"),
+        (255, &["set", "piddir=here"], "Invalid value for 'piddir': it must be an absolute path"),
+        (255, &["set", "isolation_level=none"], "Invalid value for 'isolation_level'"),
         (1, &["set", "kid_sleep="], "bucardo set NAME=VALUE"),
-        (1, &["set", "kid_sleep=1", "log_level=loud"], "Invalid value for 'log_level'"),
+        (255, &["set", "kid_sleep=1", "log_level=loud"], "Invalid value for 'log_level'"),
         (1, &["set"], "bucardo set NAME=VALUE"),
         (1, &["show"], "bucardo show"),
+        (1, &["show", "kid_slepe"], "Unknown setting \"kid_slepe\"\nHint: did you mean \"kid_sleep\"?"),
     ] {
         let refusal = lab.refused(code, words).await;
         assert!(refusal.starts_with(complaint), "{words:?}: {refusal}");

@@ -74,25 +74,22 @@ async fn a_sync_that_cannot_run_is_refused_and_leaves_the_catalog_as_it_was() {
         assert!(refusal.starts_with("Failed to add sync: "), "{words:?}: {refusal}");
         assert!(refusal.contains(complaint), "{words:?}: {refusal}");
     }
-    for (words, complaint) in [
-        (&["add", "sync", "s", "tables=nothere", "dbs=A,B"][..], "Could not find a relation named \"nothere\""),
-        (&["add", "sync", "s", "tables=t1", "dbs=A,Z"], "Unknown database \"Z\""),
-        (&["add", "sync", "s", "tables=t1", "dbs=A:source,B", "db=A"], "Database \"A\" is named twice"),
-        (&["add", "sync", "s", "tables=t1"], "Need to specify which dbgroup (or list of databases) for this sync"),
-        (&["add", "sync", "s", "dbs=A,B"], "Must specify a relgroup (or a list of tables) for this sync"),
-        (&["add", "sync", "s", "relgroup=known", "tables=t1", "dbs=A,B"], "Cannot give tables together"),
-        (&["add", "sync", "s-t", "tables=t1", "dbs=A,B"], "Invalid sync name \"s-t\""),
-        (&["add", "sync", "swap", "tables=t1", "dbs=A,B"], "Invalid sync name \"swap\""),
-        (&["add", "sync", "s", "tables=t1", "dbs=A,B", "onetimecopy=3"], "Invalid value for 'onetimecopy'"),
-        (
-            &["add", "sync", "s", "tables=t1", "dbs=A,B", "priority=high"],
-            "Invalid value for 'priority': must be numeric",
-        ),
-        (&["add", "sync", "s", "tables=t1", "dbs=A,B", "conflict=C"], "conflict_strategy should contain a list"),
-        (&["add", "sync", "s", "tables=t1", "dbs=A,B", "color=red"], "Unknown option 'color'"),
-        (&["add", "sync"], "bucardo add sync NAME"),
+    for (code, words, complaint) in [
+        (1, &["add", "sync", "s", "tables=t1", "dbs=A:source,B", "db=A"][..], "Database \"A\" is named twice"),
+        (1, &["add", "sync", "s", "relgroup=known", "tables=t1", "dbs=A,B"], "Cannot give tables together"),
+        (1, &["add", "sync", "s", "tables=t1", "dbs=A,B", "color=red"], "Unknown option 'color'"),
+        (1, &["add", "sync"], "bucardo add sync NAME"),
+        (255, &["add", "sync", "s", "tables=nothere", "dbs=A,B"], "Could not find a relation named \"nothere\""),
+        (255, &["add", "sync", "s", "tables=t1", "dbs=A,Z"], "Unknown database \"Z\""),
+        (255, &["add", "sync", "s", "tables=t1"], "Need to specify which dbgroup (or list of databases) for this sync"),
+        (255, &["add", "sync", "s", "dbs=A,B"], "Must specify a relgroup (or a list of tables) for this sync"),
+        (255, &["add", "sync", "s-t", "tables=t1", "dbs=A,B"], "Invalid sync name \"s-t\""),
+        (255, &["add", "sync", "swap", "tables=t1", "dbs=A,B"], "Invalid sync name \"swap\""),
+        (255, &["add", "sync", "s", "tables=t1", "dbs=A,B", "onetimecopy=3"], "Invalid value for 'onetimecopy'"),
+        (255, &["add", "sync", "s", "tables=t1", "dbs=A,B", "priority=high"], "Invalid value for 'priority': must be"),
+        (255, &["add", "sync", "s", "tables=t1", "dbs=A,B", "conflict=C"], "conflict_strategy should contain a list"),
     ] {
-        let refusal = lab.refused(1, words).await;
+        let refusal = lab.refused(code, words).await;
         assert!(refusal.starts_with(complaint), "{words:?}: {refusal}");
     }
     let refusal = lab.refused(255, &["add", "sync", "s", "tables=t1", "dbs=A,B", "checktime=soon"]).await;
@@ -100,7 +97,7 @@ async fn a_sync_that_cannot_run_is_refused_and_leaves_the_catalog_as_it_was() {
     assert_eq!(a.number("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal").await, 0, "nothing was installed");
     b.run("ALTER TABLE t1 ADD note text").await;
     lab.bucardo.run("add sync s relgroup=known dbs=A,B");
-    let refusal = lab.refused(1, &["add", "sync", "s", "relgroup=known", "dbs=A,B"]).await;
+    let refusal = lab.refused(255, &["add", "sync", "s", "relgroup=known", "dbs=A,B"]).await;
     assert!(refusal.starts_with("A sync with the name \"s\" already exists"), "{refusal}");
 }
 
@@ -140,13 +137,13 @@ async fn syncs_are_changed_column_by_column() {
     assert_eq!(lab.bucardo.run("update sync t* status=inactive"), "No change needed for sync \"two\"\n");
     for (code, words, complaint) in [
         (
-            1,
+            255,
             &["update", "sync", "one", "conflict=C"][..],
             "conflict_strategy should contain a list of databases, but \"C\"",
         ),
         (1, &["update", "sync", "one", "name=x"], "Cannot rename sync \"one\""),
         (1, &["update", "sync", "one", "cdate=x"], "Sorry, the value of cdate cannot be changed"),
-        (1, &["update", "sync", "one", "status=odd"], "Invalid value for 'status'"),
+        (255, &["update", "sync", "one", "status=odd"], "Invalid value for 'status'"),
         (1, &["update", "sync", "one"], "bucardo update sync NAME"),
         (255, &["update", "sync", "none", "priority=1"], "Could not find a sync named \"none\""),
         (255, &["update", "sync", "one", "relgroup=none"], "cannot write a value of the catalog"),

@@ -77,7 +77,7 @@ async fn wrong_names_are_refused_and_change_nothing() {
     assert!(refusal.starts_with("Did not find matches for the following terms:\n  nothere\n  counter\n"), "{refusal}");
     for (code, words, complaint) in [
         (255, &["add", "table", "t1", "db=Z"][..], "Unknown database \"Z\""),
-        (1, &["add", "table", "t1", "autokick=perhaps"], "Invalid value for 'autokick': must be true or false"),
+        (255, &["add", "table", "t1", "autokick=perhaps"], "Invalid value for 'autokick': must be true or false"),
         (1, &["add", "table"], "bucardo add table|sequence"),
         (255, &["remove", "table", "t1"], "Please use the full schema.table name"),
         (1, &["remove", "table", "public.t1"], "Nothing found to remove"),

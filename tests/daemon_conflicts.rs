@@ -123,7 +123,7 @@ async fn every_strategy_decides_rows_that_are_listed_and_counted() {
     assert_eq!(told(&town), 21);
     assert_eq!(town.control.number("SELECT sum(conflicts)::bigint FROM bucardo.syncrun WHERE sync = 's'").await, 21);
     for database in [&town.a, &town.b] {
-        assert_eq!(database.number("SELECT count(*) FROM bucardo.conflict").await, 0, "moved");
+        assert_eq!(database.number("SELECT count(*) FROM bucardo.conflict_kept").await, 0, "moved");
     }
 
     // Decided is decided: neither a crash nor a look at the same rows tells it again.
@@ -243,7 +243,7 @@ async fn conflicts_wait_at_the_sources_until_they_can_be_kept() {
     daemon.announce("the history of conflicts is not pruned");
     daemon.assert_quiet();
     assert_eq!(told(&town), 0);
-    let waiting = "SELECT count(DISTINCT id) FROM bucardo.conflict";
+    let waiting = "SELECT count(DISTINCT id) FROM bucardo.conflict_kept";
     assert_eq!(town.a.number(waiting).await, 700);
     daemon.kill();
 

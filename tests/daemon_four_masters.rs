@@ -231,7 +231,7 @@ async fn four_masters_in_chaos_end_equal() {
             masters.control.number("SELECT coalesce(sum(conflicts), 0)::bigint FROM bucardo.conflict_total").await;
         let mut waiting = 0;
         for database in &masters.databases[..MASTERS] {
-            waiting += database.number("SELECT count(*) FROM bucardo.conflict").await;
+            waiting += database.number("SELECT count(*) FROM bucardo.conflict_kept").await;
         }
         (kept, total, waiting)
     };

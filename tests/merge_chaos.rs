@@ -147,7 +147,7 @@ async fn run(seed: u64, strategy: &str) {
     lab.assert_same().await;
     for name in NAMES {
         assert_eq!(
-            lab.on(name).value("SELECT count(*) FROM bucardo.conflict").await,
+            lab.on(name).value("SELECT count(*) FROM bucardo.conflict_kept").await,
             "0",
             "BUCARDO_SEED={seed}: {name}"
         );

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bucardo::catalog::Role;
+use bucardo::catalog::{Role, migrate};
 use bucardo::engine::merge::MergeSession;
 use bucardo_actors::model::{Fault, Reason};
 use bucardo_actors::ports::{Rounds, StepHook, Watch};
@@ -65,7 +65,7 @@ async fn death_at_every_step_loses_nothing() {
         assert_eq!(lab.conflicts.all().len(), number, "{step}");
     }
     for name in ["a", "b", "c"] {
-        assert_eq!(lab.on(name).value("SELECT count(*) FROM bucardo.conflict").await, "0");
+        assert_eq!(lab.on(name).value("SELECT count(*) FROM bucardo.conflict_kept").await, "0");
     }
 }
 
@@ -557,4 +557,27 @@ async fn sources_that_are_away_in_turn_decide_a_conflict_twice() {
         let rows = lab.on("b").rows("SELECT note FROM orders ORDER BY id").await;
         assert_eq!(rows, [winner, "only b"], "{strategy}");
     }
+}
+
+/// The catalog may be in the database of a source, and has a table of conflicts of its own. One that was installed when
+/// both had the same name is brought up to date.
+#[tokio::test]
+async fn a_source_may_hold_the_catalog() {
+    let mut lab = SyncLab::empty(&["b"], "CREATE TABLE orders (id int PRIMARY KEY, note text)", &["orders:id"]).await;
+    migrate::migrate(&mut lab.on("a").session().await).await.unwrap();
+    lab.sync.members.iter_mut().for_each(|member| member.role = Role::Source);
+    lab.validate().await.unwrap();
+    lab.on("b")
+        .run(
+            "ALTER TABLE bucardo.conflict_kept RENAME TO conflict; \
+             ALTER INDEX bucardo.conflict_kept_pkey RENAME TO conflict_pkey",
+        )
+        .await;
+    lab.validate().await.unwrap();
+    for name in ["a", "b"] {
+        lab.on(name).run(&format!("INSERT INTO orders VALUES (1, '{name}')")).await;
+    }
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.conflicts.all().len(), 1);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bucardo::pg::{Access, connect};
-use bucardo::source::forget_sync;
+use bucardo::source::{forget_sync, validate_sync};
 
 use crate::support::{SyncLab, wait};
 
@@ -94,4 +94,39 @@ async fn keys_are_shown_to_those_who_may_read_the_view() {
     assert!(refusal.contains(&format!("GRANT SELECT ON bucardo.bucardo_delta TO {role}")), "{refusal}");
     a.run(&format!("GRANT SELECT ON bucardo.bucardo_delta TO {role}")).await;
     assert_eq!(theirs.rows("SELECT rowid FROM bucardo.bucardo_delta").await, ["1"]);
+}
+
+/// What a removed sync has not read is gone at once, however much it is; what another sync reads stays.
+#[tokio::test]
+async fn what_nobody_reads_any_more_is_emptied() {
+    let lab = SyncLab::start(
+        &["b"],
+        "CREATE TABLE orders (id int PRIMARY KEY, note text); CREATE TABLE items (id int PRIMARY KEY); \
+         CREATE TABLE lines (id int PRIMARY KEY)",
+        &["orders:id", "items:id", "lines:id"],
+    )
+    .await;
+    let a = lab.on("a");
+    for table in ["orders", "items", "lines"] {
+        a.run(&format!("INSERT INTO {table} SELECT n FROM generate_series(1, 1000) AS n")).await;
+    }
+    a.run(
+        "INSERT INTO bucardo.captured_sync (captured, sync, kick) \
+         SELECT id, 'other', false FROM bucardo.captured WHERE tablename = 'items'",
+    )
+    .await;
+    // Rows, and whether there is any space of them.
+    let kept = async |table: &str| {
+        let relation = format!("bucardo.delta_public_{table}");
+        let rows = a.number(&format!("SELECT count(*) FROM {relation}")).await;
+        (rows, a.number(&format!("SELECT pg_relation_size('{relation}')")).await > 0)
+    };
+    // A table leaves the sync,
+    let mut smaller = lab.sync.clone();
+    smaller.goats.retain(|goat| goat.name != "lines");
+    validate_sync(&smaller).await.unwrap();
+    assert_eq!((kept("lines").await, kept("orders").await), ((0, false), (1000, true)));
+    // and the sync its source.
+    assert_eq!(forget_sync(&smaller).await, [""; 0]);
+    assert_eq!((kept("orders").await, kept("items").await), ((0, false), (1000, true)));
 }

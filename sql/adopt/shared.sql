@@ -13,3 +13,4 @@ SELECT format('ALTER FUNCTION %s SET SCHEMA %I', p.oid::regprocedure, $2::text),
 FROM pg_proc AS p
 WHERE p.pronamespace = to_regnamespace(quote_ident($1::text))
   AND p.proname ~ '^(delta_|bucardo_kick_|bkick_|bucardo_(compress_delta|delta_check|delta_names_helper|note_trunc|purge_delta|purge_sync_track|tablename_maker|add_delta|triggerkick|audit)|bad_)'
+ORDER BY 1

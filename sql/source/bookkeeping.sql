@@ -47,17 +47,6 @@ CREATE TABLE IF NOT EXISTS bucardo.track (
     PRIMARY KEY (sync, target)
 ) WITH (fillfactor = 50);
 
--- Conflicts that merges decided, until they are moved to the control database: written in the transaction that brings
--- the decision here, so that each is told once. One row for each database with a version of the row, and a first one
--- whose db is empty.
-CREATE TABLE IF NOT EXISTS bucardo.conflict (
-    id   text NOT NULL,
-    db   text NOT NULL,
-    sync text NOT NULL,
-    body json NOT NULL,
-    PRIMARY KEY (id, db)
-);
-
 -- Tables that a target has put aside, and from where on it will want their changes: these are kept, however far its
 -- track goes, until it takes the table up again.
 CREATE TABLE IF NOT EXISTS bucardo.quarantined (
@@ -69,10 +58,27 @@ CREATE TABLE IF NOT EXISTS bucardo.quarantined (
     FOREIGN KEY (sync, target) REFERENCES bucardo.track (sync, target) ON DELETE CASCADE
 );
 
--- Partitions that came later: captured now, but the rows that they had before have to be noted as changed yet. The
--- newest table of all: where it exists, the rest does too.
+-- Partitions that came later: captured now, but the rows that they had before have to be noted as changed yet.
 CREATE TABLE IF NOT EXISTS bucardo.adopted (
     captured  int NOT NULL REFERENCES bucardo.captured (id) ON DELETE CASCADE,
     partition oid NOT NULL,
     PRIMARY KEY (captured, partition)
+);
+
+-- Conflicts that merges decided, until they are moved to the control database: written in the transaction that brings
+-- the decision here, so that each is told once. One row for each database with a version of the row, and a first one
+-- whose db is empty. Its first name is that of a table of the catalog, which may be in the same database. The newest
+-- table of all: where it exists, the rest does too.
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = to_regclass('bucardo.conflict') AND a.attname = 'body') THEN
+        ALTER TABLE bucardo.conflict RENAME TO conflict_kept;
+        ALTER INDEX bucardo.conflict_pkey RENAME TO conflict_kept_pkey;
+    END IF;
+END $$;
+CREATE TABLE IF NOT EXISTS bucardo.conflict_kept (
+    id   text NOT NULL,
+    db   text NOT NULL,
+    sync text NOT NULL,
+    body json NOT NULL,
+    PRIMARY KEY (id, db)
 )

@@ -392,6 +392,8 @@ mod tests {
         std::fs::write(file.path(), "geh eim\n").unwrap();
         let access = DbRow { pass: format!("file:{}", file.path().display()), ..row() }.access().unwrap();
         assert_eq!(access.get("password"), Some("geh eim"));
+        let literal = DbRow { pass: "text:env:HOME".into(), ..row() }.access().unwrap();
+        assert_eq!(literal.get("password"), Some("env:HOME"), "a password that looks like a reference");
         let error = DbRow { pass: "env:NO_SUCH_VARIABLE_HERE".into(), ..row() }.access().unwrap_err().to_string();
         assert!(error.contains("database \"A\": variable NO_SUCH_VARIABLE_HERE"), "{error}");
     }

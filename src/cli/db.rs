@@ -149,8 +149,7 @@ fn limit(key: &str, value: Option<String>) -> Result<i16, CliError> {
     let Some(value) = value else { return Ok(0) };
     let limit = value.trim().parse::<i16>().ok().filter(|limit| *limit >= 0);
     limit.ok_or_else(|| {
-        CliError::die(format!("Invalid value for '{key}': {value}"))
-            .hint("it takes a number from 0, for all, to 32767")
+        CliError::die(format!("Invalid value for '{key}': {value}")).hint("it takes a number from 0, for all, to 32767")
     })
 }
 

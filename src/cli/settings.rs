@@ -141,12 +141,12 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
             Ok(number) if number > 0 => Ok(value.to_owned()),
             _ => Err(CliError::die(format!("Invalid value for '{name}': must be a whole number above 0"))),
         },
-        "conflict_keep" | "email_patience" | "freezer_keep" | "run_keep" | "vac_keep" | "vac_run" => match value
-            .parse::<f64>()
-        {
-            Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(value.to_owned()),
-            _ => Err(CliError::die(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
-        },
+        "conflict_keep" | "email_patience" | "freezer_keep" | "run_keep" | "vac_keep" | "vac_run" => {
+            match value.parse::<f64>() {
+                Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(value.to_owned()),
+                _ => Err(CliError::die(format!("Invalid value for '{name}': must be a number of seconds, 0 or more"))),
+            }
+        }
         "queue_policy" => words::checked(name, value, words::Kind::OneOf(&["warn", "stall", "copy"])),
         "copy_atomic_mb" | "email_hour_max" | "queue_rows_max" | "queue_mb_max" | "queue_age_max" | "worker_mb_max"
             if value.parse::<u32>().is_err() =>
@@ -157,9 +157,7 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
             Err(CliError::die(format!("Invalid value for '{name}': must be numeric")))
         }
         _ => match check_classic(name, value) {
-            Err(SettingsError::Value { why, .. }) => {
-                Err(CliError::die(format!("Invalid value for '{name}': {why}")))
-            }
+            Err(SettingsError::Value { why, .. }) => Err(CliError::die(format!("Invalid value for '{name}': {why}"))),
             _ => Ok(value.to_owned()),
         },
     }

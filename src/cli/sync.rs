@@ -102,8 +102,10 @@ pub(super) fn synctype(word: &str) -> Result<&'static str, CliError> {
         "pushdelta" | "delta" => Ok("pushdelta"),
         "fullcopy" | "copy" => Ok("fullcopy"),
         "swap" => Ok("swap"),
-        _ => Err(CliError::die(format!("Invalid value for 'type': {word}"))
-            .hint("it is one of pushdelta, fullcopy, swap")),
+        _ => {
+            Err(CliError::die(format!("Invalid value for 'type': {word}"))
+                .hint("it is one of pushdelta, fullcopy, swap"))
+        }
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Uncapt
     let db = &source.db;
     let rows = source.conn.query(UNCAPTURED.text(), &[&captured]).await.map_err(|error| match error.code() {
         Some(&SqlState::UNDEFINED_TABLE) => {
-            RoundError::NotInstalled { what: "table bucardo.adopted".to_owned(), db: db.clone() }
+            RoundError::NotInstalled { what: "table bucardo.conflict_kept".to_owned(), db: db.clone() }
         }
         _ => source.failed("looking whether changes are captured")(error),
     })?;

@@ -64,7 +64,9 @@ pub(super) async fn source(
             )],
         });
     }
-    create_once(conn, "bucardo.adopted", BOOKKEEPING.text()).await.map_err(at("creating schema bucardo".into()))?;
+    create_once(conn, "bucardo.conflict_kept", BOOKKEEPING.text())
+        .await
+        .map_err(at("creating schema bucardo".into()))?;
     functions::make(conn).await.map_err(at("making the functions that purge".into()))?;
     create_gate(conn, &sync.name).await.map_err(at(format!("creating the gate of sync \"{}\"", sync.name)))?;
     views::make(conn, sync).await.map_err(at("making the views for scripts".into()))?;

@@ -39,7 +39,9 @@ impl MailError {
     pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::Address { .. } => "correct it with \"bucardo set\", then: bucardo reload config",
-            Self::Password(_) => "it is a password, file:PATH, env:NAME, or text: and a password that begins like these",
+            Self::Password(_) => {
+                "it is a password, file:PATH, env:NAME, or text: and a password that begins like these"
+            }
             Self::InClear { .. } => {
                 "set email_tls to starttls or tls (port 465); where nobody listens in, email_auth_plain=1 allows it"
             }

@@ -161,7 +161,7 @@ pub async fn take(conn: &mut Connection, db: &DbName, syncs: &[&SyncDetail]) -> 
     let found = look(conn).await.map_err(at("looking for the Perl program"))?;
     let Some(version) = found.live else { return Ok(0) };
     make_room(conn).await.map_err(at("making room for what the Perl program has"))?;
-    let made = install::create_once(conn, "bucardo.adopted", BOOKKEEPING.text()).await;
+    let made = install::create_once(conn, "bucardo.conflict_kept", BOOKKEEPING.text()).await;
     made.map_err(at("creating the tables of changes"))?;
     let syncs: Vec<&SyncDetail> = syncs.iter().copied().filter(|sync| captures(sync, db)).collect();
     let names: Vec<&str> = syncs.iter().map(|sync| sync.name.as_str()).collect();
