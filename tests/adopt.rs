@@ -378,7 +378,7 @@ async fn many_tables_are_taken_over_with_few_locks() {
     )
     .await;
     a.run("ALTER SYSTEM SET max_locks_per_transaction = 10").await;
-    a.run("ALTER SYSTEM SET max_connections = 14").await;
+    a.run("ALTER SYSTEM SET max_connections = 40").await;
     let (a_name, b_name) = (a.name.clone(), b.name.clone());
     drop((a, b));
     perl.cluster.restart().unwrap();

@@ -296,6 +296,24 @@ fn syncs_are_activated_deactivated_and_reloaded_one_by_one() {
     });
 }
 
+/// Who has removed it takes away what the sync kept in its databases, once nobody works on it any more.
+#[test]
+fn a_sync_that_was_removed_says_when_it_has_ended() {
+    story(|world| async move {
+        let mut off = plan("off", &["b"]);
+        off.intent = Intent::Inactive;
+        let rig = Rig::up(&world, &[plan("s", &["b"]), off, plan("t", &["c"])]).await;
+        world.set_plans(&[plan("t", &["c"])]);
+        rig.mcp.do_send(ReloadSync { sync: "s".into() });
+        world.until_seen("notice Deactivated(\"s\")", 1).await;
+        world.until_seen("close b", 1).await;
+        rig.mcp.do_send(ReloadSync { sync: "off".into() });
+        world.until_seen("notice Deactivated(\"off\")", 1).await;
+        assert_eq!(world.count("open c"), 1, "the other sync is not touched");
+        rig.stop().await;
+    });
+}
+
 #[test]
 fn settings_are_reloaded_without_touching_a_kid() {
     story(|world| async move {
