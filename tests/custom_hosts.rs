@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::support::fresh_database;
+use crate::support::{fresh_database, wait};
 
 /// A transaction on one database, known by two names.
 struct Asked<'a> {
@@ -43,21 +43,24 @@ impl Databases for Nowhere {
     }
 }
 
+const NAME: &str = "it's \"one\"";
+
 fn code(language: Language, source: &str) -> Code {
     Code {
         id: 1,
-        name: "it's \"one\"".to_owned(),
+        name: NAME.to_owned(),
         hook: Hook::Conflict,
         language,
         source: source.to_owned(),
         getdbh: true,
         getrows: false,
         goat: None,
+        limits: Limits { timeout: Duration::from_secs(20), memory_mb: 32 },
     }
 }
 
 fn host(language: Language) -> Box<dyn Host> {
-    open(Limits { timeout: Duration::from_secs(2), memory_mb: 32 })(language)
+    open()(language)
 }
 
 async fn run(language: Language, source: &str, input: Value) -> Result<Value, CodeError> {
@@ -69,19 +72,31 @@ async fn run(language: Language, source: &str, input: Value) -> Result<Value, Co
 #[tokio::test]
 async fn an_input_comes_back_as_the_code_left_it() {
     let input = json!({
-        "text": "ü 'quoted' \"doubly\" \\ \n\t\u{1}\u{1f600} $x @y", "null": null, "number": 12, "large": 9_007_199_254_740_993_i64,
-        "fraction": 0.5, "flag": true, "list": [1, "two", [], {}], "none": {}, "empty": [],
-        "row": {"a": "1", "b": null}, "gone": {"x": 1},
+        "text": "ü 'quoted' \"doubly\" \\ \n\t\u{1}\u{1f600} $x @y", "null": null, "number": 12,
+        "large": 9_007_199_254_740_993_i64, "fraction": 0.5, "digits": "007", "list": [1, "two", [], {}], "none": {},
+        "empty": [], "row": {"a": "1", "b": null}, "gone": {"x": 1}, "nul\0": "a\0b",
     });
     let mut expected = input.clone();
     expected["row"] = json!({"a": "1x", "b": "2"});
     expected["gone"] = Value::Null;
     expected["new"] = json!({"y": ["z"]});
-    for (language, source) in [(
-        Language::Lua,
-        "input.row.a = input.row.a .. 'x'; input.row.b = 2 .. ''; input.gone = nil; input.new = {y = {'z'}}
-         assert(... == input and input.null == nil and input.large == 9007199254740993)",
-    )] {
+    for (language, source) in [
+        (
+            Language::Lua,
+            "input.row.a = input.row.a .. 'x'; input.row.b = 2 .. ''; input.gone = nil; input.new = {y = {'z'}}
+             assert(... == input and input.null == nil and input.large == 9007199254740993)",
+        ),
+        (
+            Language::Perl,
+            r#"my ($input) = @_;
+            return if exists $input->{dummy};
+            use strict; use warnings;
+            $_->{row}{a} .= 'x'; $input->{row}{b} = '2'; $input->{gone} = undef; $input->{new} = { y => ['z'] };
+            die 'large' if $input->{large} != 9007199254740993 || $input->{digits} + 0 != 7 || defined $_[0]{null};
+            local $, = '-'; local $\ = 'x'; $/ = undef;
+            return 'nobody looks at this'"#,
+        ),
+    ] {
         assert_eq!(run(language, source, input.clone()).await, Ok(expected.clone()), "{language:?}");
     }
 }
@@ -91,33 +106,207 @@ async fn an_input_comes_back_as_the_code_left_it() {
 async fn codes_ask_databases_inside_the_transaction() {
     let db = fresh_database("codes").await;
     db.run("CREATE TABLE t (id int PRIMARY KEY, note text, at timestamptz, raw bytea); SET timezone = 'UTC'").await;
-    for (language, source) in [(
-        Language::Lua,
-        r#"local a = input.dbh.A
+    let lua = r#"local a = input.dbh.A
         assert(input.sourcedbh.run and input.targetdbh == nil)
         assert(a:run("INSERT INTO t VALUES ($1, $2, '2024-01-02 03:04:05+00', '\\xff'), (2, NULL, NULL, NULL)", 1, "it's") == 2)
         local ok, why = pcall(a.run, a, "INSERT INTO t VALUES (1)")
-        assert(not ok and why:find("duplicate key") and why:find("SQLSTATE 23505"), why)
+        assert(not ok and tostring(why):find("duplicate key") and tostring(why):find("SQLSTATE 23505"), why)
         local ok, refused = pcall(a.run, a, "COMMIT")
-        assert(not ok and refused:find("may not run COMMIT"), refused)
+        assert(not ok and tostring(refused):find("may not run COMMIT"), refused)
         local rows = a:rows("SELECT * FROM t ORDER BY id")
         assert(#rows == 2 and rows[2].note == nil)
         input.found = rows[1]
         input.count = a:value("SELECT count(*) FROM t WHERE id > $1", 0)
-        input.none = a:row("SELECT 1 WHERE false") == nil"#,
-    )] {
+        input.none = a:row("SELECT 1 WHERE false") == nil and 1"#;
+    let perl = r#"my ($input) = @_;
+        my $dbh = $input->{dbh}{A};
+        die 'handles' if $input->{sourcedbh} != $dbh || exists $input->{targetdbh};
+        my $sth = $dbh->prepare('INSERT INTO t VALUES (?, ?, ?, $$\xff$$), (2, NULL, NULL, NULL) -- ?');
+        die 'rows' if $sth->execute(1, "it's", '2024-01-02 03:04:05+00') != 2 || $sth->rows != 2;
+        die 'none' if $dbh->do('DELETE FROM t WHERE id = $1', undef, 3) ne '0E0';
+        eval { $dbh->do('INSERT INTO t VALUES (1)') };
+        die "no: $@" if $@ !~ /\ADBD::Pg::db do failed: ERROR:  duplicate key .* at it's 'one' line 7\.$/s;
+        die 'state' if $dbh->state ne '23505' || $dbh->err != 7 || $dbh->errstr !~ /\AERROR:  duplicate key/;
+        for my $method (qw(commit rollback begin_work disconnect pg_savepoint)) {
+            eval { $dbh->$method('x') };
+            die "$method: $@" if $@ !~ /custom code may not/;
+        }
+        { local $dbh->{RaiseError} = 0; die 'raised' if defined $dbh->do('DROP TABLE t') || $dbh->state ne 'S1000' }
+        my $rows = $dbh->selectall_arrayref('SELECT * FROM t ORDER BY id', { Slice => {} });
+        $rows->[0]{raw} = '\x' . unpack 'H*', $rows->[0]{raw};
+        $input->{found} = $rows->[0];
+        my $by_name = $dbh->prepare('SELECT count(*) FROM t WHERE id > :low AND :low::int = 0');
+        $by_name->bind_param(':low', 0);
+        $by_name->execute;
+        ($input->{count}) = $by_name->fetchrow_array;
+        $by_name->finish;
+        my ($true, $list) = $dbh->selectrow_array('SELECT true, ARRAY[$$a$$, NULL, $$b,"$$]');
+        die 'types' if $true ne '1' || join('|', map { defined $_ ? $_ : 'undef' } @$list) ne 'a|undef|b,"';
+        die 'quote' if $dbh->selectrow_array('SELECT ' . $dbh->quote("it's \\")) ne "it's \\";
+        die 'hash' if $dbh->selectall_hashref('SELECT * FROM t', 'id')->{1}{note} ne "it's";
+        die 'column' if "@{ $dbh->selectcol_arrayref('SELECT id FROM t ORDER BY 1') }" ne '1 2';
+        $input->{none} = 1 if !defined $dbh->selectrow_arrayref('SELECT 1 WHERE false')"#;
+    let sql = r#"WITH made AS (
+            INSERT INTO t VALUES (1, 'it''s', '2024-01-02 03:04:05+00', '\xff'), (2, NULL, NULL, NULL) RETURNING *
+        )
+        SELECT jsonb_build_object('count', count(*)::text, 'none', 1, 'found', (
+            SELECT jsonb_build_object('id', id::text, 'note', note, 'at', at::text, 'raw', raw::text) FROM made WHERE id = 1
+        )) FROM made WHERE $1->>'sourcename' = 'A'"#;
+    for (language, source) in [(Language::Lua, lua), (Language::Perl, perl), (Language::Sql, sql)] {
         db.run("BEGIN").await;
         let mut dbs = Asked { client: &db.client, is_strict: true };
         let input = json!({"sourcename": "A", "targetname": ""});
-        let outputs = host(language).call(&code(language, source), vec![input], &mut dbs).await.unwrap();
-        assert_eq!(
-            outputs[0],
-            json!({
-                "sourcename": "A", "targetname": "", "count": "2", "none": true,
-                "found": {"id": "1", "note": "it's", "at": "2024-01-02 03:04:05+00", "raw": "\\xff"},
-            })
-        );
+        let outputs = host(language).call(&code(language, source), vec![input], &mut dbs).await;
+        let expected = json!({
+            "sourcename": "A", "targetname": "", "count": "2", "none": 1,
+            "found": {"id": "1", "note": "it's", "at": "2024-01-02 03:04:05+00", "raw": "\\xff"},
+        });
+        assert_eq!(outputs, Ok(vec![expected]), "{language:?}");
+        assert_eq!(db.number("SELECT count(*) FROM t").await, 2, "{language:?}: it is the transaction under way");
         db.run("ROLLBACK").await;
     }
     assert_eq!(db.number("SELECT count(*) FROM t").await, 0);
+}
+
+/// Outside of rounds a code may end the transaction itself, and what it refused leaves the next one open.
+#[tokio::test]
+async fn codes_outside_of_rounds_may_commit() {
+    let db = fresh_database("codes").await;
+    db.run("CREATE TABLE t (id int); BEGIN").await;
+    let mut loose = code(
+        Language::Perl,
+        r"my $dbh = $_->{dbh}{A};
+        $dbh->do('INSERT INTO t VALUES (1)'); $dbh->commit;
+        $dbh->do('INSERT INTO t VALUES (2)'); $dbh->rollback;
+        $dbh->pg_savepoint('it'); $dbh->do('INSERT INTO t VALUES (3)'); $dbh->pg_rollback_to('it');
+        $dbh->do('CREATE TEMP TABLE mine (id int)'); $dbh->do('NOTIFY somebody');
+        eval { $dbh->do('DROP TABLE t') }; die if $@ !~ /may not run DROP/;
+        eval { $dbh->do('SELECT 1 INTO other') }; die if $@ !~ /may not run SELECT INTO/;
+        $dbh->do('INSERT INTO t VALUES (4)');",
+    );
+    loose.hook = Hook::BeforeTxn;
+    let mut dbs = Asked { client: &db.client, is_strict: false };
+    host(Language::Perl).call(&loose, vec![json!({})], &mut dbs).await.unwrap();
+    db.run("COMMIT").await;
+    assert_eq!(db.rows("SELECT id FROM t ORDER BY 1").await, ["1", "4"]);
+}
+
+/// What is wrong is told with code and line, before it runs.
+#[tokio::test]
+async fn codes_that_do_not_compile_are_told_with_their_line() {
+    for (language, source, why) in [
+        (Language::Lua, "local x = 1\nx = = 2\n", "it's \"one\":2: unexpected symbol near '='"),
+        (Language::Lua, "\u{1b}Lua", "it's \"one\":1: unexpected symbol near '<\\27>'"),
+        (Language::Perl, "my $x = 1;\n$x = = 2;\n", "syntax error at it's 'one' line 2, near \"= =\""),
+        (Language::Perl, "use No::Such::Module;", "Can't locate No/Such/Module.pm in @INC"),
+        (Language::Sql, "SELECT 1; DELETE FROM t", "it is more than one statement"),
+        (Language::Sql, "DROP TABLE t", "custom code may not run DROP"),
+        (Language::Sql, "SELECT $2", "$2: the inputs are one value, $1"),
+    ] {
+        let error = host(language).check(&code(language, source)).await.unwrap_err();
+        let CodeError::Compile { code, why: found } = &error else { panic!("{error:?}") };
+        assert_eq!(code, NAME);
+        assert!(found.starts_with(why), "{found}");
+    }
+    for (language, source) in
+        [(Language::Lua, "error('no')"), (Language::Perl, "die 'no'"), (Language::Sql, "SELECT 1/0")]
+    {
+        assert_eq!(host(language).check(&code(language, source)).await, Ok(()), "{language:?}: it is not run");
+    }
+}
+
+/// Codes that loop, eat memory, die, print garbage or flood are stopped and told with their line; the next call works.
+#[tokio::test]
+async fn codes_that_go_wrong_are_stopped_and_told_and_the_host_goes_on() {
+    use Language::{Lua, Perl};
+    let late = "it took longer than 1s (customcode_timeout)";
+    for (language, source, expected) in [
+        (Lua, "\nerror('boom')", "failed: it's \"one\":2: boom"),
+        (Lua, "local x = nil\nx.y = 1", "failed: it's \"one\":2: attempt to index a nil value (local 'x')"),
+        (Lua, "while true do end", late),
+        (Lua, "while true do pcall(function() while true do end end) end", late),
+        (Lua, "local t = {}\nwhile true do t[#t + 1] = ('x'):rep(1000) .. #t end", "it wanted more than 32 MB"),
+        (Lua, "input.x = ('x'):rep(1e9)", "it wanted more than 32 MB"),
+        (Lua, "input.x = {}; input.x.x = input.x", "tables inside tables without end"),
+        (Lua, "input.x = print", "print"),
+        (Lua, "input.x = function() end", "input.x: a function cannot be taken back"),
+        (Lua, "input.x = '\\xff'", "input.x: it is no text in UTF-8"),
+        (Lua, "input.x = 0/0", "input.x: it is no finite number"),
+        (Lua, "setmetatable({}, {__gc = function() end})", "__gc is not allowed here"),
+        (Lua, "table.insert(setmetatable({}, {__len = function() return 1e15 end}), 1, 1)", "without a metatable"),
+        (Lua, "string.find(('a'):rep(5000), ('.-'):rep(9) .. 'b')", late),
+        (Lua, "string.gsub(('a'):rep(30), ('a?'):rep(30) .. ('a'):rep(31), '')", late),
+        (Lua, "table.move({}, 1, 1e15, 2)", "too many elements to move"),
+        (Lua, "os.execute('true')", "attempt to call a nil value (field 'execute')"),
+        (Lua, "require('x')", "attempt to call a nil value (global 'require')"),
+        (Perl, "\ndie 'boom'", "failed: boom at it's 'one' line 2."),
+        (Perl, "\nmy $x = 1;\n$x->method", "line 3."),
+        (Perl, "die { a => 1 }", "failed: HASH(0x"),
+        (Perl, "die", "failed: Died at it's 'one' line 1."),
+        (Perl, "\nwhile (1) {}", "it took longer than 1s (customcode_timeout); it was at it's 'one' line 2"),
+        (Perl, "$SIG{TERM} = 'IGNORE'; while (1) { eval { sleep 9 } }", late),
+        (Perl, "my @x; while (1) { push @x, 'x' x 1000 . @x }", "it wanted more than 32 MB (customcode_memory_mb)"),
+        (Perl, "exit 3", "exit was called at it's 'one' line 1"),
+        (Perl, "kill 9, $$", "its process ended: signal: 9 (SIGKILL)"),
+        (Perl, "while (1) { print STDERR 'x' x 4000, \"\\n\" }", "it wrote more than 4 MB to its standard error"),
+        (Perl, "$_->{x} = sub { 1 }", "returned what cannot be understood: a value of type CODE cannot be taken back"),
+        (Perl, "$_->{x} = $_", "it wanted more than 32 MB"),
+        (
+            Perl,
+            "no_such_function(1)",
+            "Undefined subroutine &BucardoCode1::no_such_function called at it's 'one' line 1.",
+        ),
+        (Perl, "open my $x, '>&=', 4; print $x \"garbage\\n\"; close $x; syswrite STDOUT, 'more'", ""),
+    ] {
+        let mut host = host(language);
+        let mut code = code(language, source);
+        code.limits.timeout = Duration::from_secs(1);
+        let started = std::time::Instant::now();
+        let called = host.call(&code, vec![json!({})], &mut Nowhere).await;
+        match called {
+            Err(error) => assert!(error.to_string().contains(expected), "{source}: {error}"),
+            Ok(output) => assert!(matches!(expected, "" | "print"), "{source}: {output:?}"),
+        }
+        assert!(started.elapsed() < Duration::from_secs(6), "{source}: {:?}", started.elapsed());
+        let mut next = code.clone();
+        next.source = if language == Lua { "input.x = 1" } else { "$_->{x} = 1" }.to_owned();
+        next.limits.timeout = Duration::from_secs(20);
+        let again = host.call(&next, vec![json!({"y": 2})], &mut Nowhere).await;
+        assert_eq!(again, Ok(vec![json!({"x": 1, "y": 2})]), "after {source}");
+    }
+}
+
+/// What one call leaves in `shared` the next finds; what is sent by mail comes out.
+#[tokio::test]
+async fn codes_share_what_they_keep_and_send_mail() {
+    let lua = "input.shared.n = (input.shared.n or 0) + 1; input.n = input.shared.n; input.sendmail{subject = 's', body = 'b'}";
+    let perl = "my $i = shift; $i->{n} = ++$i->{shared}{n}; $i->{sendmail}->({ subject => 's', body => 'b' })";
+    for (language, source) in [(Language::Lua, lua), (Language::Perl, perl)] {
+        let (mut host, mut code) = (host(language), code(language, source));
+        let mails = json!([{"subject": "s", "body": "b"}]);
+        let outputs = host.call(&code, vec![json!({}), json!({})], &mut Nowhere).await.unwrap();
+        assert_eq!(outputs[1], json!({"n": 2, "sendmail": mails}), "{language:?}");
+        code.id = 2;
+        let outputs = host.call(&code, vec![json!({})], &mut Nowhere).await.unwrap();
+        assert_eq!(outputs[0], json!({"n": 3, "sendmail": mails}), "{language:?}: another code of the same kid");
+    }
+}
+
+/// Nothing of the daemon's environment reaches a code, and nothing that a code has started outlives its host.
+#[tokio::test]
+async fn a_perl_code_knows_no_secrets_and_leaves_no_process() {
+    let mut host = host(Language::Perl);
+    let source = "my $i = shift; $i->{env} = [sort keys %ENV]; $i->{pid} = $$; $i->{child} = fork; if (!$i->{child}) { sleep 60; kill 9, $$ }";
+    let outputs = host.call(&code(Language::Perl, source), vec![json!({})], &mut Nowhere).await.unwrap();
+    let known = ["LC_ALL", "PATH", "PERL5LIB", "PWD", "TZ"].map(|name| json!(name));
+    assert!(outputs[0]["env"].as_array().unwrap().iter().all(|name| known.contains(name)), "{}", outputs[0]);
+    drop(host);
+    for process in ["pid", "child"] {
+        let path = format!("/proc/{}/status", outputs[0][process]);
+        wait::until(process, Duration::from_secs(10), async || {
+            let status = std::fs::read_to_string(&path).unwrap_or_default();
+            if status.is_empty() || status.contains("State:\tZ") { Ok(()) } else { Err(status) }
+        })
+        .await;
+    }
 }

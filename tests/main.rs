@@ -39,6 +39,7 @@ mod connect;
 mod copy_daemon;
 mod copy_pieces;
 mod custom_answers;
+mod custom_cookbook;
 mod custom_hosts;
 mod custom_rounds;
 mod daemon;

@@ -1273,5 +1273,7 @@ INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('email_auth_plain', '0', '0', 'Whether the password for the mail server may cross the network without TLS: 0 or 1'),
     ('email_hour_max', '10', '10', 'How many mails are sent in an hour at most; 0: no limit'),
     ('email_patience', '300', '300', 'How many seconds something may fail and be tried again before a mail tells of it'),
-    ('worker_mb_max', '0', '0', 'How many megabytes the rounds of all kids may take together; who needs more waits; 0: no limit')
+    ('worker_mb_max', '0', '0', 'How many megabytes the rounds of all kids may take together; who needs more waits; 0: no limit'),
+    ('customcode_timeout', '30', '30', 'How many seconds one call of a custom code may take'),
+    ('customcode_memory_mb', '64', '64', 'How many megabytes a custom code may take')
 ON CONFLICT DO NOTHING;

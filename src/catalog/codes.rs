@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::GenericClient;
+use tokio_postgres::types::ToSql;
 
+use super::CatalogError;
 use super::query::{Query, query};
-use super::{CatalogError, SyncDetail};
 
 const LIST: Query = query!("list the custom codes", "code_list");
 const ADD: Query = query!("add a custom code", "code_add");
@@ -53,8 +54,12 @@ pub struct CodeListing {
     pub name: String,
     /// When it runs.
     pub whenrun: String,
+    /// What it is written in: lua, perl or sql.
+    pub language: String,
     /// Whether it gets database handles.
     pub getdbh: bool,
+    /// Whether it gets the keys of the changed rows.
+    pub getrows: bool,
     /// active or inactive.
     pub status: String,
     /// Higher runs first.
@@ -67,19 +72,6 @@ pub struct CodeListing {
     pub cdate: String,
     /// What it is for.
     pub uses: Vec<CodeUse>,
-}
-
-impl CodeListing {
-    /// Whether it would run in this sync.
-    #[must_use]
-    pub fn is_for(&self, sync: &SyncDetail) -> bool {
-        let goat = |id: i32| sync.goats.iter().any(|goat| goat.id == id);
-        self.status == "active"
-            && self
-                .uses
-                .iter()
-                .any(|it| it.active && (it.sync.as_deref() == Some(sync.name.as_str()) || it.goat.is_some_and(goat)))
-    }
 }
 
 /// A code that is to be added.
@@ -99,6 +91,10 @@ pub struct NewCode {
     pub status: String,
     /// Higher runs first.
     pub priority: i16,
+    /// What it is written in: lua, perl or sql.
+    pub language: String,
+    /// Whether it gets the keys of the changed rows.
+    pub getrows: bool,
 }
 
 /// One thing that a code is for.
@@ -125,8 +121,10 @@ pub async fn list(client: &impl GenericClient) -> Result<Vec<CodeListing>, Catal
 ///
 /// [`CatalogError::Sql`].
 pub async fn add(client: &impl GenericClient, code: &NewCode) -> Result<i32, CatalogError> {
-    let NewCode { name, whenrun, src_code, about, getdbh, status, priority } = code;
-    let row = ADD.row(client, &[name, whenrun, src_code, about, getdbh, status, priority]).await?;
+    let NewCode { name, whenrun, src_code, about, getdbh, status, priority, language, getrows } = code;
+    let values: [&(dyn ToSql + Sync); 9] =
+        [name, whenrun, src_code, about, getdbh, status, priority, language, getrows];
+    let row = ADD.row(client, &values).await?;
     Ok(row.get("id"))
 }
 

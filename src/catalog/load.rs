@@ -13,7 +13,7 @@ use super::{
     Budget, CatalogError, CopyLimits, Db, DeleteMethod, Goat, GoatKind, LockMode, MakeDelta, Mapping, Member,
     QueuePolicy, Role, SyncDetail, settings,
 };
-use crate::custom::{Code, Hook, Language};
+use crate::custom::{Code, Hook, Language, Limits as CodeLimits};
 use crate::pg::{Access, RelationName};
 
 const SYNCS: Query = query!("read the syncs", "sync_load");
@@ -58,9 +58,12 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
     let mut syncs = Vec::new();
     for row in SYNCS.rows(client, &[&name]).await? {
         let sync: String = row.get("name");
-        let mut detail = match Usual::of(&settings.for_sync(&sync)) {
-            Ok(own) => sync_of(&row, &own),
-            Err(error) => SyncDetail { problem: Some(format!("{error}, for this sync")), ..sync_of(&row, &usual) },
+        let (mut detail, code_limits) = match Usual::of(&settings.for_sync(&sync)) {
+            Ok(own) => (sync_of(&row, &own), own.codes),
+            Err(error) => {
+                let problem = Some(format!("{error}, for this sync"));
+                (SyncDetail { problem, ..sync_of(&row, &usual) }, usual.codes)
+            }
         };
         for row in members.get(&sync).into_iter().flatten() {
             add_member(&mut detail, row, &dbs);
@@ -68,7 +71,7 @@ async fn load(client: &impl GenericClient, name: Option<&str>) -> Result<Vec<Syn
         detail.goats = goats.get(&sync).into_iter().flatten().map(goat_of).collect();
         detail.mappings = mappings.get(&sync).into_iter().flatten().map(mapping_of).collect();
         for row in codes.get(&sync).into_iter().flatten() {
-            add_code(&mut detail, row);
+            add_code(&mut detail, row, code_limits);
         }
         complain_of_missing(&mut detail, &row);
         syncs.push(detail);
@@ -83,6 +86,7 @@ struct Usual<'a> {
     strategy: &'a str,
     isolation_level: String,
     copy: CopyLimits,
+    codes: CodeLimits,
 }
 
 impl<'a> Usual<'a> {
@@ -94,6 +98,7 @@ impl<'a> Usual<'a> {
             strategy: strategy.unwrap_or(CONFLICT_STRATEGY),
             isolation_level: settings.text("isolation_level").unwrap_or_default().to_lowercase(),
             copy: copy_limits(settings)?,
+            codes: code_limits(settings)?,
         })
     }
 }
@@ -101,6 +106,20 @@ impl<'a> Usual<'a> {
 fn endsync_sleep(settings: &settings::Settings) -> Result<Duration, CatalogError> {
     let seconds = settings.number::<f64>("endsync_sleep")?.unwrap_or(ENDSYNC_SLEEP);
     Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+/// What custom codes may take.
+///
+/// # Errors
+///
+/// [`CatalogError::Value`].
+pub fn code_limits(settings: &settings::Settings) -> Result<CodeLimits, CatalogError> {
+    let shipped = CodeLimits::default();
+    let seconds = settings.number::<f64>("customcode_timeout")?.and_then(|some| Duration::try_from_secs_f64(some).ok());
+    Ok(CodeLimits {
+        timeout: seconds.filter(|timeout| !timeout.is_zero()).unwrap_or(shipped.timeout),
+        memory_mb: settings.number("customcode_memory_mb")?.filter(|mb| *mb > 0).unwrap_or(shipped.memory_mb),
+    })
 }
 
 fn copy_limits(settings: &settings::Settings) -> Result<CopyLimits, CatalogError> {
@@ -290,7 +309,7 @@ fn mapping_of(row: &Row) -> Mapping {
     }
 }
 
-fn add_code(detail: &mut SyncDetail, row: &Row) {
+fn add_code(detail: &mut SyncDetail, row: &Row, limits: CodeLimits) {
     let (name, whenrun, language): (String, &str, &str) = (row.get("name"), row.get("whenrun"), row.get("language"));
     let (Some(hook), Some(language)) = (Hook::parse(whenrun), Language::parse(language)) else {
         detail.problem =
@@ -306,6 +325,7 @@ fn add_code(detail: &mut SyncDetail, row: &Row) {
         getdbh: row.get("getdbh"),
         getrows: row.get("getrows"),
         goat: row.get("goat"),
+        limits,
     });
 }
 

@@ -36,7 +36,7 @@ pub use detail::{
     Budget, CopyLimits, Db, DeleteMethod, Goat, GoatKind, Mapping, Member, QueuePolicy, Role, SyncDetail,
 };
 pub use error::CatalogError;
-pub use load::{load_sync, load_syncs};
+pub use load::{code_limits, load_sync, load_syncs};
 pub use options::{LockMode, MakeDelta};
 
 use tokio_postgres::Client;

@@ -222,6 +222,9 @@ pub struct Options {
     /// Seconds for which the load of `demo` runs.
     #[arg(long)]
     pub seconds: Option<u64>,
+    /// The input that `test customcode` gives to a code: a file with a JSON object, or a list of them.
+    #[arg(long)]
+    pub file: Option<String>,
     /// Verb, nouns and `key=value` words.
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,

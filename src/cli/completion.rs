@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use super::words::{self, Key, Noun};
-use super::{CliError, Context, Options, Outcome, customcode, db, mapping, relgroup, sync_add, table};
+use super::{CliError, Context, Options, Outcome, customcode, db, mapping, relgroup, sync_add, table, trial};
 use crate::catalog::{Control, codes, dbs, goats, groups, settings, syncs};
 
 /// The verb that the scripts ask with; the words of the command line so far follow, the one to be completed last.
@@ -90,6 +90,10 @@ fn candidates(typed: &[String]) -> (Vec<String>, Names) {
         "inspect" => match noun_word.as_deref().and_then(Noun::of) {
             None => (["table", "relgroup", "sync"].map(str::to_owned).to_vec(), Names::None),
             Some(noun) => (Vec::new(), Names::Of(noun)),
+        },
+        "test" => match noun_word {
+            None => (vec!["customcode".to_owned()], Names::None),
+            Some(_) => (trial::KEYS.iter().flat_map(Key::completions).collect(), Names::Of(Noun::Customcode)),
         },
         "adopt" => (["undo", "forget"].map(str::to_owned).to_vec(), Names::None),
         "kick" | "clone" | "status" | "validate" | "activate" | "deactivate" | "pause" | "resume" => {
@@ -185,6 +189,8 @@ mod tests {
             ("list --db", "--dbname", Names::None),
             ("show ", "changed", Names::Settings),
             ("help ", "kick", Names::None),
+            ("test ", "customcode", Names::None),
+            ("test customcode ", "db=", Names::Of(Noun::Customcode)),
             ("completion ", "fish", Names::None),
         ] {
             let (found, of_catalog) = of(line);

@@ -1,4 +1,4 @@
-//! Custom code: `add customcode`, `list codes`, `update customcode`, `remove customcode`. It is kept in the catalog.
+//! Custom code: `add customcode`, `list codes`, `update customcode`, `remove customcode`.
 
 use std::io::Read;
 
@@ -7,13 +7,15 @@ use tokio_postgres::GenericClient;
 use super::words::{self, Key, Kind, Parsed};
 use super::{CliError, Context, Outcome, choose, mapping, output, update};
 use crate::catalog::codes::{self, CodeListing, CodeUse, NewCode, Place, WHENRUN};
-use crate::catalog::{SyncDetail, Table, goats, syncs};
+use crate::catalog::{Table, goats, syncs};
 
-pub(super) const KEYS: [Key; 9] = [
+pub(super) const KEYS: [Key; 11] = [
     Key::new("whenrun", &["when", "when_run"], Kind::Text),
     Key::new("src_code", &["src", "source_code", "code"], Kind::Text),
+    Key::new("language", &["lang"], LANGUAGE),
     Key::new("about", &[], Kind::Text),
     Key::new("getdbh", &["get_dbh"], Kind::Bool),
+    Key::new("getrows", &["get_rows"], Kind::Bool),
     Key::new("status", &[], Kind::OneOf(&["active", "inactive"])),
     Key::new("priority", &[], Kind::Text),
     Key::new("active", &[], Kind::Bool),
@@ -24,7 +26,7 @@ pub(super) const KEYS: [Key; 9] = [
 const EXIT_CODE: u8 = 2;
 /// A source is this long at most.
 const SOURCE_BYTES_MAX: u64 = 1 << 20;
-const KEPT: &str = "Custom code is kept in the catalog, but this version does not run it yet";
+const LANGUAGE: Kind = Kind::OneOf(&["lua", "perl", "sql"]);
 
 /// `add customcode`
 pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
@@ -39,9 +41,11 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
     let code = NewCode {
         name: name.clone(),
         whenrun,
+        language: parsed.value("language").map_or_else(|| language(file), str::to_owned),
         src_code,
         about: parsed.value("about").map(str::to_owned),
         getdbh: parsed.flag("getdbh").unwrap_or(true),
+        getrows: parsed.flag("getrows").unwrap_or(false),
         status: parsed.value("status").unwrap_or("active").to_owned(),
         // Of a code that is for something, it is the rank there.
         priority: if places.is_empty() { priority.unwrap_or(0) } else { 0 },
@@ -59,7 +63,6 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
     places.put(&transaction, id, parsed.flag("active"), priority).await?;
     ctx.out.say(format!("Added customcode \"{name}\""));
     ctx.finish(transaction).await?;
-    ctx.out.warn(format!("Warning: {KEPT}"));
     Ok(0)
 }
 
@@ -79,7 +82,7 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
             .hint("sync=NAME or relation=NAME; status=inactive is for the code as a whole"));
     }
     let mut pairs = Vec::new();
-    for key in ["about", "getdbh", "status", "whenrun", "src_code", "priority", "name"] {
+    for key in ["about", "language", "getdbh", "getrows", "status", "whenrun", "src_code", "priority", "name"] {
         let Some(value) = parsed.value(key) else { continue };
         match key {
             "whenrun" => pairs.push((key.to_owned(), when(value)?)),
@@ -152,8 +155,8 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
     for code in shown {
         let getdbh = if code.getdbh { "yes" } else { "no" };
         ctx.out.say(format!(
-            "Code: {:width$}  When run: {:when_width$}  Get dbh: {getdbh:3}  Status: {}",
-            code.name, code.whenrun, code.status
+            "Code: {:width$}  When run: {:when_width$}  Get dbh: {getdbh:3}  Status: {}  Language: {}",
+            code.name, code.whenrun, code.status, code.language
         ));
         tell_more(ctx, code)?;
     }
@@ -181,18 +184,6 @@ fn tell_more(ctx: &Context, code: &CodeListing) -> Result<(), CliError> {
     }
     if ctx.out.verbosity() > 2 {
         ctx.out.say(format!("  Source code:\n{}", code.src_code.trim_end()));
-    }
-    Ok(())
-}
-
-/// Says which codes a sync would run, if they were run.
-pub(super) async fn note(ctx: &Context, client: &impl GenericClient, chosen: &[&SyncDetail]) -> Result<(), CliError> {
-    let all = codes::list(client).await?;
-    for sync in chosen {
-        let names: Vec<&str> = all.iter().filter(|code| code.is_for(sync)).map(|code| code.name.as_str()).collect();
-        if !names.is_empty() {
-            ctx.out.warn(format!("Warning: sync \"{}\" has custom code ({}). {KEPT}", sync.name, names.join(", ")));
-        }
     }
     Ok(())
 }
@@ -256,6 +247,16 @@ fn number(text: &str) -> Result<i16, CliError> {
     })
 }
 
+/// What a file is written in, by its name; what is no other is Perl, as in former versions.
+fn language(file: &str) -> String {
+    match std::path::Path::new(file).extension().and_then(std::ffi::OsStr::to_str) {
+        Some(known) if known.eq_ignore_ascii_case("lua") => "lua",
+        Some(known) if known.eq_ignore_ascii_case("sql") => "sql",
+        _ => "perl",
+    }
+    .to_owned()
+}
+
 /// The contents of a file of code.
 fn source(file: &str) -> Result<String, CliError> {
     let refused = |why: &str| CliError::with_code(EXIT_CODE, format!("Cannot read the code in file \"{file}\": {why}"));
@@ -275,7 +276,7 @@ fn source(file: &str) -> Result<String, CliError> {
     Ok(text)
 }
 
-fn unknown(name: &str, all: &[CodeListing]) -> CliError {
+pub(super) fn unknown(name: &str, all: &[CodeListing]) -> CliError {
     CliError::die(format!("Could not find a customcode named \"{name}\""))
         .hint("\"bucardo list codes\" shows those that exist")
         .suggest(name, all.iter().map(|code| code.name.as_str()))

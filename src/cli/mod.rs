@@ -54,6 +54,7 @@ mod sync;
 mod sync_add;
 mod table;
 mod targets;
+mod trial;
 mod uninstall;
 mod update;
 mod upgrade;
@@ -324,6 +325,7 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "completion" => completion::script(ctx),
         completion::VERB => Box::pin(completion::answer(ctx)).await,
         "validate" => Box::pin(validate::run(ctx)).await,
+        "test" => Box::pin(trial::run(ctx)).await,
         other => Err(unknown(other)),
     }
 }

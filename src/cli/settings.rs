@@ -137,7 +137,11 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
             &value.replace(['_', '-'], " "),
             words::Kind::OneOf(&["serializable", "repeatable read"]),
         ),
-        "batch_rows_max" | "copy_workers" | "copy_chunk_mb" => match value.parse::<u32>() {
+        "customcode_timeout" => match value.parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 && seconds < 1e6 => Ok(value.to_owned()),
+            _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a number of seconds above 0"))),
+        },
+        "batch_rows_max" | "copy_workers" | "copy_chunk_mb" | "customcode_memory_mb" => match value.parse::<u32>() {
             Ok(number) if number > 0 => Ok(value.to_owned()),
             _ => Err(CliError::die(format!("Invalid value for '{name}': must be a whole number above 0"))),
         },

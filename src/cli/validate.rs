@@ -1,6 +1,6 @@
 //! `validate all | names`: checks syncs in all their databases and installs what they need.
 
-use super::{CliError, Context, Outcome, customcode, relations, sync, words};
+use super::{CliError, Context, Outcome, relations, sync, words};
 use crate::catalog::dbs::DbRow;
 use crate::catalog::goats::{self, GoatListing};
 use crate::catalog::{Control, load_syncs};
@@ -53,7 +53,6 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
             }
         }
     }
-    customcode::note(ctx, control.client(), &chosen).await?;
     Ok(failed)
 }
 

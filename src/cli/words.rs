@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::CliError;
 
 /// Verbs and their other spellings.
-const VERBS: [(&str, &[&str]); 35] = [
+const VERBS: [(&str, &[&str]); 36] = [
     ("install", &[]),
     ("uninstall", &[]),
     ("upgrade", &["uprgade", "ugprade"]),
@@ -30,6 +30,7 @@ const VERBS: [(&str, &[&str]); 35] = [
     ("show", &[]),
     ("config", &[]),
     ("validate", &[]),
+    ("test", &[]),
     ("inspect", &[]),
     ("doctor", &[]),
     ("kick", &[]),

@@ -51,8 +51,8 @@ async fn control(client: &Client, sql: &str) -> Result<Found, Refused> {
     found
 }
 
-/// The server itself lets only what reads or changes rows be prepared by `PREPARE`; and that it is one statement, the
-/// extended protocol sees to. `EXECUTE` then answers in text, whatever the types.
+/// That it is one statement the extended protocol sees to, and hardly anything but what reads or changes rows can be
+/// prepared by `PREPARE`. `EXECUTE` then answers in text, whatever the types.
 async fn rows(client: &Client, statement: &Statement) -> Result<Found, Refused> {
     let prepared = client.prepare(&statement.sql).await.map_err(refused)?;
     let (wanted, given) = (prepared.params().len(), statement.values.len());

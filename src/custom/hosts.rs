@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lua::LuaHost;
+use super::perl::PerlHost;
 use super::sql::SqlHost;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use serde_json::Value;
+use super::{CodeError, Host, Hosts, Language};
 
-use super::{Code, CodeError, Databases, Host, Hosts, Language};
-
-/// What a code may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What one call of a code may take (`customcode_timeout`, `customcode_memory_mb`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// One call, with all its inputs, and the statements that it waits for.
+    /// So much time, with all its inputs, and the statements that it waits for.
     pub timeout: Duration,
-    /// So much memory.
+    /// So many megabytes.
     pub memory_mb: u32,
 }
 
@@ -26,39 +23,30 @@ impl Default for Limits {
     }
 }
 
-/// Makes hosts whose codes keep to `limits`.
+impl Limits {
+    /// What is said of a code that took longer; `place`: where it was.
+    pub(super) fn late(&self, code: &str, place: Option<&str>) -> CodeError {
+        let place = place.map_or_else(String::new, |place| format!("; it was at {place}"));
+        let why =
+            format!("it took longer than {} (customcode_timeout){place}", humantime::format_duration(self.timeout));
+        CodeError::Stopped { code: code.to_owned(), why }
+    }
+
+    /// What is said of a code that wanted more memory.
+    pub(super) fn full(&self, code: &str) -> CodeError {
+        let why = format!("it wanted more than {} MB (customcode_memory_mb)", self.memory_mb);
+        CodeError::Stopped { code: code.to_owned(), why }
+    }
+}
+
+/// Makes the host of a language. It does nothing before it is asked.
 #[must_use]
-pub fn open(limits: Limits) -> Hosts {
-    Arc::new(move |language| -> Box<dyn Host> {
+pub fn open() -> Hosts {
+    Arc::new(|language| -> Box<dyn Host> {
         match language {
-            Language::Lua => Box::new(LuaHost::new(limits)),
-            Language::Sql => Box::new(SqlHost::new(limits)),
-            Language::Perl => Box::new(Missing),
+            Language::Lua => Box::<LuaHost>::default(),
+            Language::Perl => Box::<PerlHost>::default(),
+            Language::Sql => Box::new(SqlHost),
         }
     })
-}
-
-/// A language that cannot be run yet.
-struct Missing;
-
-impl Missing {
-    fn told<T>(code: &Code) -> BoxFuture<'_, Result<T, CodeError>> {
-        let why = format!("codes in {} are not run yet", code.language.word());
-        async { Err(CodeError::NoHost { code: code.name.clone(), why }) }.boxed()
-    }
-}
-
-impl Host for Missing {
-    fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        Self::told(code)
-    }
-
-    fn call<'a>(
-        &'a mut self,
-        code: &'a Code,
-        _: Vec<Value>,
-        _: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        Self::told(code)
-    }
 }

@@ -12,6 +12,7 @@ mod hosts;
 pub mod input;
 mod lua;
 mod outcome;
+mod perl;
 mod sql;
 mod statement;
 
@@ -23,6 +24,8 @@ pub use databases::{Column, Databases, Found, Refused, Statement};
 pub use host::{CodeError, Host};
 pub use hosts::{Limits, open};
 pub use outcome::{Decision, Outcome, Row};
+pub use sql::{Prepared, prepared};
+pub use statement::commits;
 
 /// When a code runs, in the words of version 5. Versions 3 and 4 wrote `drop` for `disable`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -153,4 +156,6 @@ pub struct Code {
     pub getrows: bool,
     /// The table or sequence that it is for; `None`: the whole sync.
     pub goat: Option<i32>,
+    /// What one call of it may take.
+    pub limits: Limits,
 }

@@ -8,24 +8,15 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use super::hosts::Limits;
 use super::statement::{Piece, pieces, sort};
 use super::{Code, CodeError, Databases, Found, Host, Statement};
 
 /// Runs codes that are statements.
-pub(super) struct SqlHost {
-    limits: Limits,
-}
-
-impl SqlHost {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits }
-    }
-}
+pub(super) struct SqlHost;
 
 impl Host for SqlHost {
     fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        async { statement(code).map(drop) }.boxed()
+        async { prepared(code).map(drop) }.boxed()
     }
 
     fn call<'a>(
@@ -34,46 +25,54 @@ impl Host for SqlHost {
         inputs: Vec<Value>,
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        let timeout = self.limits.timeout;
-        async move {
-            match tokio::time::timeout(timeout, all(code, inputs, dbs)).await {
-                Ok(outputs) => outputs,
-                Err(_) => Err(CodeError::Stopped {
-                    code: code.name.clone(),
-                    why: format!("it took longer than {timeout:?} (customcode_timeout)"),
-                }),
-            }
+        async {
+            let called = tokio::time::timeout(code.limits.timeout, all(code, inputs, dbs)).await;
+            called.unwrap_or_else(|_| Err(code.limits.late(&code.name, None)))
         }
         .boxed()
     }
 }
 
 async fn all(code: &Code, mut inputs: Vec<Value>, dbs: &mut dyn Databases) -> Result<Vec<Value>, CodeError> {
-    let (sql, takes_input) = statement(code)?;
+    let statement = prepared(code)?;
     let names = dbs.names();
     for input in &mut inputs {
         let Value::Object(input) = input else { continue };
-        let db = place(code, input, &names)?;
-        let values = if takes_input { vec![Some(Value::Object(input.clone()).to_string())] } else { Vec::new() };
-        let found = dbs.run(&db, Statement { sql: sql.clone(), values }).await.map_err(|refused| CodeError::Died {
-            code: code.name.clone(),
-            why: match &refused.sqlstate {
-                Some(state) => format!("{} (SQLSTATE {state}, database \"{db}\")", refused.message),
-                None => format!("{} (database \"{db}\")", refused.message),
-            },
+        let db = place(code, statement.db.as_deref(), input, &names)?;
+        let values = statement.takes_input.then(|| Some(Value::Object(input.clone()).to_string()));
+        let asked = Statement { sql: statement.sql.clone(), values: values.into_iter().collect() };
+        let found = dbs.run(&db, asked).await.map_err(|refused| {
+            let state = refused.sqlstate.map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
+            let why = format!("database \"{db}\": {}{state}", refused.message);
+            CodeError::Died { code: code.name.clone(), why }
         })?;
         input.extend(result(code, &found)?);
     }
     Ok(inputs)
 }
 
-/// The statement to send, and whether it takes the input.
-fn statement(code: &Code) -> Result<(String, bool), CodeError> {
+/// A code as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// The statement; its input is `$1`, of type jsonb.
+    pub sql: String,
+    /// Whether it has an input.
+    pub takes_input: bool,
+    /// The database that it names.
+    pub db: Option<String>,
+}
+
+/// Reads a code that is a statement.
+///
+/// # Errors
+///
+/// [`CodeError::Compile`], as far as that can be seen without a server.
+pub fn prepared(code: &Code) -> Result<Prepared, CodeError> {
     let failed = |why: String| CodeError::Compile { code: code.name.clone(), why };
     sort(&code.source, code.hook.is_strict()).map_err(|refused| failed(refused.message))?;
     let mut sql = code.source.trim_end().to_owned();
     let mut takes_input = false;
-    for (piece, place) in pieces(&sql.clone()).into_iter().rev() {
+    for (piece, place) in pieces(&code.source).into_iter().rev() {
         match piece {
             Piece::Number(1) => {
                 sql.replace_range(place, "($1::pg_catalog.jsonb)");
@@ -83,19 +82,18 @@ fn statement(code: &Code) -> Result<(String, bool), CodeError> {
             _ => {}
         }
     }
-    Ok((sql, takes_input))
+    let named = code.source.lines().next().and_then(|line| line.trim().strip_prefix("-- db:"));
+    let db = named.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    Ok(Prepared { sql, takes_input, db })
 }
 
-fn place(code: &Code, input: &Map<String, Value>, names: &[String]) -> Result<String, CodeError> {
-    let named = code.source.lines().next().and_then(|line| line.trim().strip_prefix("-- db:")).map(str::trim);
+fn place(code: &Code, named: Option<&str>, input: &Map<String, Value>, names: &[String]) -> Result<String, CodeError> {
     let target = input.get("targetname").and_then(Value::as_str).filter(|name| names.iter().any(|it| it == name));
+    let died = |why: String| Err(CodeError::Died { code: code.name.clone(), why });
     match named.or(target).or(names.first().map(String::as_str)) {
         Some(name) if names.iter().any(|it| it == name) => Ok(name.to_owned()),
-        Some(name) => Err(CodeError::Died {
-            code: code.name.clone(),
-            why: format!("there is no database \"{name}\" here, only {}", names.join(", ")),
-        }),
-        None => Err(CodeError::Died { code: code.name.clone(), why: "there is no database here".to_owned() }),
+        Some(name) => died(format!("there is no database \"{name}\" here, only: {}", names.join(", "))),
+        None => died("there is no database here".to_owned()),
     }
 }
 

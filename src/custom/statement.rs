@@ -1,6 +1,8 @@
 //! What can be said of a statement by its words alone. The server has the last word; this gives better messages.
 
-use super::Refused;
+use std::collections::BTreeMap;
+
+use super::{Refused, Statement};
 
 /// A piece of a statement that is neither blank nor comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,11 +152,72 @@ pub(super) fn sort(sql: &str, is_strict: bool) -> Result<Sort, Refused> {
     if is_strict && sort != Sort::Rows {
         return refused(format!("custom code may not run {} inside a round's transaction", words[0]));
     }
+    let is_word = |at: usize, words: &[&str]| {
+        matches!(found.get(at), Some((Piece::Word(word), _)) if words.iter().any(|it| it.eq_ignore_ascii_case(word)))
+    };
+    // Makes a table.
+    if (1..found.len()).any(|at| is_word(at, &["into"]) && !is_word(at - 1, &["insert", "merge", "as"])) {
+        return refused("custom code may not run SELECT INTO".to_owned());
+    }
     let mut after = found.iter().skip_while(|(piece, _)| *piece != Piece::Sign(';'));
     if after.any(|(piece, _)| *piece != Piece::Sign(';')) {
         return refused("it is more than one statement".to_owned());
     }
     Ok(sort)
+}
+
+/// Whether a statement commits what was done.
+#[must_use]
+pub fn commits(sql: &str) -> bool {
+    matches!(pieces(sql).first(), Some((Piece::Word(word), _)) if word.eq_ignore_ascii_case("commit"))
+}
+
+/// A statement whose values stand as `$1`, written with `?` (`\?` is a plain `?`) or `:name`, too, as drivers allow.
+///
+/// # Errors
+///
+/// [`Refused`] where values are missing or too many.
+pub(super) fn numbered(
+    sql: &str,
+    mut values: Vec<Option<String>>,
+    named: &BTreeMap<String, Option<String>>,
+) -> Result<Statement, Refused> {
+    let found = pieces(sql);
+    let refused = |message: String| Err(Refused { message, sqlstate: None });
+    if found.iter().any(|(piece, _)| matches!(piece, Piece::Number(_))) || (values.is_empty() && named.is_empty()) {
+        return Ok(Statement { sql: sql.to_owned(), values });
+    }
+    let (mut text, mut done, mut names, mut marks) = (String::new(), 0, Vec::new(), 0);
+    for (at, (piece, place)) in found.iter().enumerate() {
+        let is_plain = at > 0 && found[at - 1] == (Piece::Sign('\\'), place.start - 1..place.start);
+        let (from, put) = match piece {
+            Piece::Name(name) if !named.is_empty() => {
+                let Some(value) = named.get(&format!(":{name}")).or_else(|| named.get(*name)) else {
+                    return refused(format!("no value was bound to :{name}"));
+                };
+                let number = names.iter().position(|known| known == name).unwrap_or_else(|| {
+                    names.push(*name);
+                    values.push(value.clone());
+                    names.len() - 1
+                });
+                (place.start, format!("${}", number + 1))
+            }
+            Piece::Sign('?') if is_plain => (place.start - 1, "?".to_owned()),
+            Piece::Sign('?') if named.is_empty() => {
+                marks += 1;
+                (place.start, format!("${marks}"))
+            }
+            _ => continue,
+        };
+        text.push_str(&sql[done..from]);
+        text.push_str(&put);
+        done = place.end;
+    }
+    text.push_str(&sql[done..]);
+    if named.is_empty() && marks != values.len() {
+        return refused(format!("called with {} bind variables when {marks} are needed", values.len()));
+    }
+    Ok(Statement { sql: text, values })
 }
 
 #[cfg(test)]
@@ -168,7 +231,7 @@ mod tests {
             "select 1;",
             "-- x\n /* a /* b */ c */ INSERT INTO t VALUES (';', E'\\';', $$;$$, $a$;$$;$a$, \";\") ; -- end;",
             "(SELECT 1) UNION (SELECT 2)",
-            "WITH x AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM x",
+            "WITH x AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT 1 AS into, \"into\" FROM x",
             "table t",
         ] {
             assert_eq!(sort(sql, true), Ok(Sort::Rows), "{sql}");
@@ -199,6 +262,7 @@ mod tests {
             ("COMMIT PREPARED 'x'", "custom code may not run COMMIT"),
             ("COPY t FROM PROGRAM 'x'", "custom code may not run COPY"),
             ("SELECT 1; DELETE FROM t", "it is more than one statement"),
+            ("WITH x AS (SELECT 1) (SELECT * Into t FROM x)", "custom code may not run SELECT INTO"),
         ] {
             assert_eq!(sort(sql, false).unwrap_err().message, message, "{sql}");
         }
@@ -211,5 +275,26 @@ mod tests {
         let found: Vec<Piece<'_>> = pieces("a::b, ':c', :d, $12, 'ü$1' -- :e").into_iter().map(|(it, _)| it).collect();
         let values = found.iter().filter(|piece| matches!(piece, Piece::Number(_) | Piece::Name(_)));
         assert_eq!(values.collect::<Vec<_>>(), [&Piece::Name("d"), &Piece::Number(12)]);
+    }
+
+    #[test]
+    fn values_may_be_written_as_drivers_allow() {
+        let some = |values: &[&str]| values.iter().map(|value| Some((*value).to_owned())).collect::<Vec<_>>();
+        for (sql, expected) in [
+            ("a = ? AND b = '?' AND c \\? 'x' AND d = ?", "a = $1 AND b = '?' AND c ? 'x' AND d = $2"),
+            ("a = $2 AND b = $1", "a = $2 AND b = $1"),
+        ] {
+            let made = numbered(sql, some(&["1", "2"]), &BTreeMap::new()).unwrap();
+            assert_eq!(made, Statement { sql: expected.to_owned(), values: some(&["1", "2"]) });
+        }
+        let named = BTreeMap::from([(":a".to_owned(), Some("1".to_owned())), ("b".to_owned(), None)]);
+        let made = numbered("x = :b OR y = :a::int OR z = :b", Vec::new(), &named).unwrap();
+        assert_eq!(made.sql, "x = $1 OR y = $2::int OR z = $1");
+        assert_eq!(made.values, [None, Some("1".to_owned())]);
+        assert_eq!(numbered(":c", Vec::new(), &named).unwrap_err().message, "no value was bound to :c");
+        let none = numbered("SELECT '{}'::jsonb ? 'a'", Vec::new(), &BTreeMap::new()).unwrap();
+        assert_eq!(none.sql, "SELECT '{}'::jsonb ? 'a'");
+        let refused = numbered("? ?", some(&["1"]), &BTreeMap::new()).unwrap_err();
+        assert_eq!(refused.message, "called with 1 bind variables when 2 are needed");
     }
 }

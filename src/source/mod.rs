@@ -2,6 +2,7 @@
 
 pub mod clause;
 mod clock;
+mod codes;
 mod compare;
 pub mod counts;
 pub mod deltas;

@@ -8,7 +8,7 @@ use bucardo_actors::model::{DbName, Failure, SyncName};
 
 use super::compare::{Difference, compare};
 use super::site::{self, Site};
-use super::{forget, install, mapped, registry, strategies};
+use super::{codes, forget, install, mapped, registry, strategies};
 use crate::catalog::{Db, Role, SyncDetail};
 use crate::pg::{ConnectError, causes, classify};
 
@@ -121,9 +121,9 @@ pub async fn validate_sync(sync: &SyncDetail) -> Result<Validated, ValidateError
             sync.name
         ));
     }
-    let problems = check(sync, &sites, &mut validated.warnings).await?;
+    let problems = check_whole(sync, &sites, &mut validated.warnings).await?;
     if !problems.is_empty() {
-        return Err(ValidateError::Problems { problems: problems.into_iter().map(|(_, problem)| problem).collect() });
+        return Err(ValidateError::Problems { problems });
     }
     if sync.goats.is_empty() {
         validated
@@ -153,8 +153,7 @@ pub async fn check_sync(sync: &SyncDetail) -> Result<Checked, ValidateError> {
     let mut checked = Checked::default();
     let (sites, away) = reach(sync).await?;
     checked.problems.extend(away.iter().map(|(_, error)| causes(error)));
-    let problems = check(sync, &sites, &mut checked.warnings).await?;
-    checked.problems.extend(problems.into_iter().map(|(_, problem)| problem));
+    checked.problems.extend(check_whole(sync, &sites, &mut checked.warnings).await?);
     Ok(checked)
 }
 
@@ -172,8 +171,7 @@ pub async fn check_present(sync: &SyncDetail) -> Result<Checked, ValidateError> 
         let list = if sync.role(db) == Some(Role::Source) { &mut checked.problems } else { &mut checked.warnings };
         list.push(told);
     }
-    let problems = check(sync, &sites, &mut checked.warnings).await?;
-    checked.problems.extend(problems.into_iter().map(|(_, problem)| problem));
+    checked.problems.extend(check_whole(sync, &sites, &mut checked.warnings).await?);
     Ok(checked)
 }
 
@@ -197,9 +195,9 @@ pub async fn validate_present(sync: &SyncDetail) -> Result<Validated, ValidateEr
             sync.name
         ));
     }
-    let problems = check(sync, &sites, &mut validated.warnings).await?;
+    let problems = check_whole(sync, &sites, &mut validated.warnings).await?;
     if !problems.is_empty() {
-        return Err(ValidateError::Problems { problems: problems.into_iter().map(|(_, problem)| problem).collect() });
+        return Err(ValidateError::Problems { problems });
     }
     put(sync, &mut sites, &mut validated.warnings).await?;
     Ok(validated)
@@ -271,6 +269,18 @@ fn check_enough(
         Some(place) => Err(away.swap_remove(place).1),
         None => Err(ValidateError::problem(format!("fewer than two sources of sync \"{}\" can be used", sync.name))),
     }
+}
+
+/// What keeps the sync from running, as far as that can be seen.
+async fn check_whole(
+    sync: &SyncDetail,
+    sites: &[Site<'_>],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>, ValidateError> {
+    let mut problems: Vec<String> =
+        check(sync, sites, warnings).await?.into_iter().map(|(_, problem)| problem).collect();
+    problems.extend(codes::problems(sync, sites, warnings).await);
+    Ok(problems)
 }
 
 /// What keeps the sync from using its databases: the database that has to change, and a sentence.

@@ -15,19 +15,24 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::hosts::Limits;
 use super::{Code, CodeError, Databases, Host};
-use machine::{Asked, Call, Called, Machine};
+use machine::{Asked, Call, Called, Machine, STOPPED};
 
 /// So long a code that is told to stop may take before its thread is left to itself.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs codes in Lua.
 pub(super) struct LuaHost {
-    limits: Limits,
     /// By the numbers of their codes.
     compiled: BTreeMap<i32, Compiled>,
+    /// What codes keep for each other, and for later.
     shared: Value,
+}
+
+impl Default for LuaHost {
+    fn default() -> Self {
+        Self { compiled: BTreeMap::new(), shared: Value::Object(serde_json::Map::new()) }
+    }
 }
 
 struct Compiled {
@@ -37,10 +42,6 @@ struct Compiled {
 }
 
 impl LuaHost {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, compiled: BTreeMap::new(), shared: Value::Object(serde_json::Map::new()) }
-    }
-
     /// Taken out while it runs, and put back only after it ended well: else its memory may be full, its variables half
     /// changed.
     fn take(&mut self, code: &Code) -> Result<Compiled, CodeError> {
@@ -48,13 +49,13 @@ impl LuaHost {
             Some(compiled) => Ok(compiled),
             None => {
                 let stop = Arc::default();
-                Ok(Compiled { machine: Machine::new(code, self.limits.memory_mb, &stop)?, stop })
+                Ok(Compiled { machine: Machine::new(code, &stop)?, stop })
             }
         }
     }
 
     async fn run(&mut self, code: &Code, inputs: Vec<Value>, dbs: &mut dyn Databases) -> Result<Vec<Value>, CodeError> {
-        let until = Instant::now() + self.limits.timeout;
+        let until = Instant::now() + code.limits.timeout;
         let Compiled { machine, stop } = self.take(code)?;
         let running = Running(&stop);
         let (asks, asked) = mpsc::channel(1);
@@ -81,12 +82,11 @@ impl LuaHost {
             }
             Ok(Err(_)) => Err(died("it panicked".to_owned())),
             Err(_) => {
-                let where_ = match tokio::time::timeout(STOP_WITHIN, told).await {
-                    Ok(Ok((_, Err(CodeError::Died { why, .. })))) => format!(": {why}"),
-                    _ => String::new(),
+                let place = match tokio::time::timeout(STOP_WITHIN, told).await {
+                    Ok(Ok((_, Err(CodeError::Died { why, .. })))) => why.strip_suffix(STOPPED).map(str::to_owned),
+                    _ => None,
                 };
-                let why = format!("it took longer than {:?} (customcode_timeout){where_}", self.limits.timeout);
-                Err(CodeError::Stopped { code: code.name.clone(), why })
+                Err(code.limits.late(&code.name, place.as_deref()))
             }
         }
     }
@@ -94,7 +94,7 @@ impl LuaHost {
 
 impl Host for LuaHost {
     fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        async { Machine::new(code, self.limits.memory_mb, &Arc::default()).map(drop) }.boxed()
+        async { Machine::new(code, &Arc::default()).map(drop) }.boxed()
     }
 
     fn call<'a>(

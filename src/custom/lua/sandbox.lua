@@ -1,16 +1,16 @@
 -- What a code finds: the language without anything that reaches outside, loads code, or runs past the limits.
 local stopped, clock, date, time = ...
 
+local next = next
 local keep = {
     "assert", "error", "getmetatable", "ipairs", "math", "next", "pairs", "pcall", "rawequal", "rawget", "rawlen", "rawset",
     "select", "setmetatable", "string", "table", "tonumber", "tostring", "type", "utf8", "xpcall",
 }
-local kept = {}
-for _, name in ipairs(keep) do kept[name] = _G[name] end
-for name in pairs(_G) do _G[name] = nil end
-for name, value in pairs(kept) do _G[name] = value end
-_G._G = _G
-_VERSION = "Lua 5.4"
+local all, kept = _G, {}
+for _, name in ipairs(keep) do kept[name] = all[name] end
+for name in next, all do all[name] = nil end
+for name, value in next, kept do all[name] = value end
+all._G, all._VERSION = all, "Lua 5.4"
 os = { clock = clock, date = date, time = time }
 string.dump = nil
 

@@ -1,0 +1,501 @@
+# Runs custom codes for the daemon that started it. One JSON object a line each way: "compile" and "call" come in,
+# "ask" goes out while a code runs. File handles of its own carry them, so that what codes print cannot
+# disturb them. It needs no module: distributions leave out even those of the core.
+
+# Before anything lexical, so that codes see none of it.
+sub BucardoHost::evaluate { return eval $_[0] }
+
+package BucardoHost;
+use strict;
+use warnings;
+
+our ($running, %subs, %shared);
+my ($in, $out);
+
+# JSON: Perl's own module is too slow for many rows.
+
+my %escaped = ('"' => '\\"', '\\' => '\\\\', map { chr() => sprintf '\\u%04x', $_ } 0 .. 31);
+my %meant = (b => "\b", f => "\f", n => "\n", r => "\r", t => "\t");
+
+sub encode {
+    my ($value) = @_;
+    return 'null' if !defined $value;
+    my $kind = ref $value;
+    if ($kind eq '') {
+        no warnings;
+        # A number; but not a text that was used as one and reads otherwise.
+        return "$value" if $value =~ /\A-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?\z/ && length((my $copy = $_[0]) & '');
+        $value =~ s/(["\\\x00-\x1f])/$escaped{$1}/g;
+        return qq{"$value"};
+    }
+    no warnings 'recursion';
+    if ($kind eq 'HASH') {
+        return '{' . join(',', map { my $key = $_; $key =~ s/(["\\\x00-\x1f])/$escaped{$1}/g; qq{"$key":} . encode($value->{$_}) } keys %$value) . '}';
+    }
+    return '[' . join(',', map { encode($_) } @$value) . ']' if $kind eq 'ARRAY';
+    return encode($$value) if $kind eq 'SCALAR' || $kind eq 'REF';
+    die "a value of type $kind cannot be taken back\n" if $kind eq 'CODE' || $kind eq 'GLOB';
+    return encode("$value");
+}
+
+# Reads $_ from pos on.
+sub decode_text {
+    my $text = '';
+    while (1) {
+        $text .= $1 if /\G([^"\\]+)/gc;
+        return $text if /\G"/gc;
+        if (/\G\\u([0-9a-fA-F]{4})/gc) {
+            my $letter = hex $1;
+            if ($letter >= 0xd800 && $letter < 0xdc00 && /\G\\u([dD][c-fC-F][0-9a-fA-F]{2})/gc) {
+                $letter = 0x10000 + (($letter - 0xd800) << 10) + (hex($1) - 0xdc00);
+            }
+            $text .= chr $letter;
+        }
+        elsif (/\G\\(.)/gc) { $text .= exists $meant{$1} ? $meant{$1} : $1 }
+        else { die "broken text\n" }
+    }
+}
+
+sub decode_value {
+    if (/\G"/gc) { return decode_text() }
+    if (/\G\{/gc) {
+        my %hash;
+        return \%hash if /\G\}/gc;
+        while (1) {
+            my $key;
+            if (/\G"([^"\\]*)":/gc) { $key = $1 }
+            else { /\G"/gc or die "broken key\n"; $key = decode_text(); /\G:/gc }
+            $hash{$key} = /\G"([^"\\]*)"/gc ? $1 : decode_value();
+            next if /\G,/gc;
+            return \%hash if /\G\}/gc;
+            die "broken object\n";
+        }
+    }
+    if (/\G\[/gc) {
+        my @list;
+        return \@list if /\G\]/gc;
+        while (1) {
+            push @list, decode_value();
+            next if /\G,/gc;
+            return \@list if /\G\]/gc;
+            die "broken list\n";
+        }
+    }
+    if (/\G(-?[0-9][-+.eE0-9]*)/gc) {
+        my $number = $1;
+        { no warnings; my $known_as_one = $number + 0 }
+        return $number;
+    }
+    return undef if /\Gnull/gc;
+    return 1 if /\Gtrue/gc;
+    return 0 if /\Gfalse/gc;
+    die "broken value\n";
+}
+
+sub receive {
+    local $/ = "\n";
+    my $line = readline $in;
+    exit_now() if !defined $line;
+    $. = 0; # else messages of codes end with the number of this line
+    utf8::decode($line);
+    local $_ = $line;
+    pos() = 0;
+    return decode_value();
+}
+
+sub send_line {
+    my ($line) = @_;
+    utf8::encode($line);
+    local ($\, $,);
+    print {$out} $line, "\n" or exit_now();
+}
+
+sub exit_now { CORE::exit(0) }
+
+# Where a code stands: the innermost line that is its own.
+sub place {
+    my $level = 0;
+    while (my ($package, $file, $line) = caller $level++) {
+        return "$file line $line" if $package !~ /\ABucardo(?:Host|Db|Statement|Handle)\z/;
+    }
+    return 'an unknown line';
+}
+
+# Codes
+
+sub compile {
+    my ($code) = @_;
+    my $name = $code->{name};
+    $name =~ s/["\n\r]/'/g;
+    my $id = $code->{id};
+    local $@;
+    local $SIG{__DIE__} = 'DEFAULT';
+    delete $subs{$id};
+    my $sub = evaluate("package BucardoCode$id; sub {\n#line 1 \"$name\"\n$code->{source}\n}");
+    return error_text($@) if ref $sub ne 'CODE';
+    $subs{$id} = $sub;
+    return undef;
+}
+
+sub error_text {
+    my ($error) = @_;
+    $error = 'it is no subroutine' if !defined $error || $error eq '';
+    $error = eval { "$error" } if ref $error;
+    $error = 'an error without words' if !defined $error;
+    $error =~ s/\s+\z//;
+    return substr $error, 0, 4000;
+}
+
+sub call {
+    my ($call) = @_;
+    my $sub = $subs{ $call->{id} };
+    my %dbh = map { $_ => BucardoDb->new($_) } @{ $call->{names} || [] };
+    my @outputs;
+    for my $input (@{ $call->{inputs} }) {
+        $input->{shared} = \%shared;
+        my @mails;
+        $input->{sendmail} = sub { push @mails, ref $_[0] ? { %{ $_[0] } } : "$_[0]"; return 1 };
+        if ($call->{names}) {
+            $input->{dbh} = {%dbh};
+            for my $side ('source', 'target') {
+                my $name = $input->{"${side}name"};
+                $input->{"${side}dbh"} = $dbh{$name} if defined $name && exists $dbh{$name};
+            }
+        }
+        local $@;
+        my $is_done = eval {
+            local $SIG{__DIE__} = 'DEFAULT';
+            local $SIG{ALRM} = 'DEFAULT';
+            local ($\, $,, $/, $_) = (undef, undef, "\n", $input);
+            local $running = 1;
+            $sub->($input);
+            1;
+        };
+        return { died => error_text($@) } if !$is_done;
+        delete @$input{qw(shared dbh sourcedbh targetdbh)};
+        delete $input->{sendmail} if ref $input->{sendmail} eq 'CODE';
+        $input->{sendmail} = \@mails if @mails;
+        my $output = eval { encode($input) };
+        return { garbage => error_text($@) } if !defined $output;
+        push @outputs, $output;
+    }
+    return '{"outputs":[' . join(',', @outputs) . ']}';
+}
+
+sub main {
+    # PR_SET_PDEATHSIG, SIGKILL: an end of the daemon ends also a code that loops.
+    my ($prctl) = @ARGV;
+    syscall(0 + $prctl, 1, 9, 0, 0, 0) if $prctl;
+    open($in, '<&', \*STDIN) or die "stdin: $!";
+    open($out, '>&', \*STDOUT) or die "stdout: $!";
+    open(STDIN, '<', '/dev/null') or die "/dev/null: $!";
+    open(STDOUT, '>&', \*STDERR) or die "stderr: $!";
+    binmode $_ for $in, $out;
+    binmode $_, ':utf8' for \*STDOUT, \*STDERR;
+    for my $handle ($out, \*STDERR, \*STDOUT) { select $handle; $| = 1 }
+    $0 = 'bucardo: custom code in Perl';
+    $SIG{TERM} = sub {
+        send_line(encode({ stopped => place() })) if $running;
+        exit_now();
+    };
+    while (1) {
+        my $asked = receive();
+        if ($asked->{compile}) {
+            my $why = compile($asked->{compile});
+            send_line(defined $why ? encode({ broken => $why }) : '"compiled"');
+        }
+        else {
+            my $answer = call($asked->{call});
+            send_line(ref $answer ? encode($answer) : $answer);
+        }
+    }
+}
+
+# What an exit of a code comes to.
+BEGIN { *CORE::GLOBAL::exit = sub (;$) { die 'exit was called at ' . place() . "\n" } }
+
+# What both kinds of handles do.
+package BucardoHandle;
+
+sub err { $_[0]{_error} ? 7 : undef }
+sub errstr { $_[0]{_error} && "ERROR:  $_[0]{_error}{message}" }
+sub state { $_[0]{_error} ? ($_[0]{_error}{sqlstate} || 'S1000') : '' }
+
+# Sends a statement and waits for its answer. A refusal dies, warns or returns nothing, as the attributes say.
+sub _ask {
+    my ($self, $method, $sql, $values) = @_;
+    my $db = $self->{_db} || $self;
+    delete $_->{_error} for $self, $db;
+    BucardoHost::send_line(BucardoHost::encode({ ask => { db => $db->{Name}, sql => "$sql", values => $values } }));
+    my $answer = BucardoHost::receive();
+    return $self->_refuse($method, $answer->{refused}) if $answer->{refused};
+    return $answer->{found};
+}
+
+sub _refuse {
+    my ($self, $method, $refused) = @_;
+    $_->{_error} = $refused for $self, $self->{_db} || $self;
+    my $kind = $self->{_db} && !$self->{_as} ? 'st' : 'db';
+    my $text = "DBD::Pg::$kind $method failed: ERROR:  $refused->{message} at " . BucardoHost::place() . ".\n";
+    die $text if $self->{RaiseError};
+    warn $text if $self->{PrintError};
+    return undef;
+}
+
+# A value as the server reads it.
+sub _text {
+    my ($value) = @_;
+    return $value if !defined $value;
+    return "$value" if ref $value ne 'ARRAY';
+    return '{' . join(',', map {
+        my $text = _text($_);
+        if (!defined $text) { 'NULL' }
+        elsif (ref $_ eq 'ARRAY') { $text }
+        else { $text =~ s/(["\\])/\\$1/g; qq{"$text"} }
+    } @$value) . '}';
+}
+
+# An array as the server writes it.
+sub _array {
+    local $_ = shift;
+    s/\A\[[^=]*=//;
+    pos() = 0;
+    return /\G\{/gc ? _elements() : $_;
+}
+
+sub _elements {
+    my @list;
+    while (1) {
+        if (/\G\}/gc) { return \@list }
+        elsif (/\G,/gc) { }
+        elsif (/\G\{/gc) { push @list, _elements() }
+        elsif (/\G"((?:[^"\\]|\\.)*)"/gcs) { my $text = $1; $text =~ s/\\(.)/$1/gs; push @list, $text }
+        elsif (/\G([^,{}"]+)/gc) { push @list, $1 eq 'NULL' ? undef : $1 }
+        else { return \@list }
+    }
+}
+
+# Values in the form that drivers give them.
+sub _decode {
+    my ($found) = @_;
+    my @kinds = map { $_->{kind} } @{ $found->{columns} };
+    for my $at (0 .. $#kinds) {
+        my $decode = $kinds[$at] eq 'bool' ? sub { $_[0] eq 't' ? 1 : 0 }
+            : $kinds[$at] eq 'bytea' ? sub { my $hex = $_[0]; $hex =~ s/\A\\x// ? pack('H*', $hex) : $hex }
+            : $kinds[$at] =~ /\A_/ ? \&_array
+            :                        next;
+        for my $row (@{ $found->{rows} }) { $row->[$at] = $decode->($row->[$at]) if defined $row->[$at] }
+    }
+}
+
+sub DESTROY { }
+
+our $AUTOLOAD;
+
+sub AUTOLOAD {
+    my ($self) = @_;
+    my $method = $AUTOLOAD;
+    $method =~ s/.*:://;
+    die qq{Method "$method" of database handles is not there for custom code at } . BucardoHost::place() . ".\n";
+}
+
+# A database handle.
+package BucardoDb;
+our @ISA = ('BucardoHandle');
+
+sub new {
+    my ($class, $name) = @_;
+    return bless {
+        Name => $name, Active => 1, AutoCommit => '', RaiseError => 1, PrintError => '', FetchHashKeyName => 'NAME',
+        Driver => { Name => 'Pg' }, pg_db => $name, pg_enable_utf8 => 1, Type => 'db', _error => undef,
+    }, $class;
+}
+
+sub prepare {
+    my ($self, $sql) = @_;
+    return bless {
+        Database => $self, Statement => $sql, Type => 'st', NUM_OF_PARAMS => undef, _db => $self, _bound => {}, _error => undef,
+        map { $_ => $self->{$_} } qw(RaiseError PrintError FetchHashKeyName),
+    }, 'BucardoStatement';
+}
+
+sub prepare_cached { my ($self, $sql) = @_; return $self->prepare($sql) }
+
+sub _run {
+    my ($self, $method, $statement, @values) = @_;
+    my $st = ref $statement ? $statement : $self->prepare($statement);
+    local $st->{_as} = $method;
+    return undef if !defined $st->execute(@values);
+    return $st;
+}
+
+sub do {
+    my ($self, $sql, undef, @values) = @_;
+    my $st = $self->_run('do', $sql, @values) or return undef;
+    return $st->rows || '0E0';
+}
+
+sub selectrow_arrayref { my ($self, $sql, undef, @values) = @_; my $st = $self->_run('selectrow_arrayref', $sql, @values) or return undef; return $st->fetchrow_arrayref }
+sub selectrow_hashref { my ($self, $sql, undef, @values) = @_; my $st = $self->_run('selectrow_hashref', $sql, @values) or return undef; return $st->fetchrow_hashref }
+
+sub selectrow_array {
+    my ($self, $sql, undef, @values) = @_;
+    my $st = $self->_run('selectrow_array', $sql, @values) or return;
+    my $row = $st->fetchrow_arrayref or return;
+    return wantarray ? @$row : $row->[0];
+}
+
+sub selectall_arrayref {
+    my ($self, $sql, $attributes, @values) = @_;
+    my $st = $self->_run('selectall_arrayref', $sql, @values) or return undef;
+    my $slice = $attributes && ($attributes->{Slice} || $attributes->{Columns});
+    return $st->fetchall_arrayref($slice, $attributes && $attributes->{MaxRows});
+}
+
+sub selectall_hashref {
+    my ($self, $sql, $key, undef, @values) = @_;
+    my $st = $self->_run('selectall_hashref', $sql, @values) or return undef;
+    return $st->fetchall_hashref($key);
+}
+
+sub selectcol_arrayref {
+    my ($self, $sql, $attributes, @values) = @_;
+    my $st = $self->_run('selectcol_arrayref', $sql, @values) or return undef;
+    my @columns = map { $_ - 1 } @{ $attributes && $attributes->{Columns} || [1] };
+    return [map { @$_[@columns] } @{ $st->fetchall_arrayref }];
+}
+
+sub quote {
+    my ($self, $value) = @_;
+    return 'NULL' if !defined $value;
+    my $text = BucardoHandle::_text($value);
+    $text =~ s/'/''/g;
+    return $text =~ s/\\/\\\\/g ? "E'$text'" : "'$text'";
+}
+
+sub quote_identifier {
+    my ($self, @parts) = @_;
+    pop @parts if @parts && ref $parts[-1] eq 'HASH';
+    return join '.', map { my $part = $_; $part =~ s/"/""/g; qq{"$part"} } grep { defined && length } @parts;
+}
+
+sub ping { return 1 }
+sub commit { return $_[0]->do('COMMIT') }
+sub rollback { return $_[0]->do('ROLLBACK') }
+sub begin_work { return $_[0]->_refuse('begin_work', { message => 'custom code may not begin a transaction: one is open' }) }
+sub disconnect { return $_[0]->_refuse('disconnect', { message => 'custom code may not disconnect' }) }
+sub pg_savepoint { my ($self, $name) = @_; return $self->do('SAVEPOINT ' . $self->quote_identifier($name)) }
+sub pg_rollback_to { my ($self, $name) = @_; return $self->do('ROLLBACK TO SAVEPOINT ' . $self->quote_identifier($name)) }
+sub pg_release { my ($self, $name) = @_; return $self->do('RELEASE SAVEPOINT ' . $self->quote_identifier($name)) }
+
+# A prepared statement. It is sent when it is executed, and all its rows come at once.
+package BucardoStatement;
+our @ISA = ('BucardoHandle');
+
+sub bind_param {
+    my ($self, $place, $value, $kind) = @_;
+    my $is_bytes = ref $kind eq 'HASH' && ($kind->{pg_type} || 0) == 17;
+    $self->{_bound}{$place} = defined $value && $is_bytes ? '\\x' . unpack('H*', $value) : BucardoHandle::_text($value);
+    return 1;
+}
+
+sub bind_param_inout { my ($self, $place, $value, undef, $kind) = @_; return $self->bind_param($place, $$value, $kind) }
+
+sub execute {
+    my ($self, @values) = @_;
+    my $bound = $self->{_bound};
+    if (@values) { $bound = [map { BucardoHandle::_text($_) } @values] }
+    elsif (!grep { !/\A\$?[0-9]+\z/ } keys %$bound) {
+        my %at = map { my $place = $_; $place =~ s/\A\$//; $place => $bound->{$_} } keys %$bound;
+        $bound = [map { $at{$_} } 1 .. keys %at];
+    }
+    delete @$self{qw(_rows _columns _next)};
+    my $found = $self->_ask($self->{_as} || 'execute', $self->{Statement}, $bound);
+    return undef if !defined $found;
+    BucardoHandle::_decode($found);
+    $self->{NAME} = [map { $_->{name} } @{ $found->{columns} }];
+    $self->{NAME_lc} = [map { lc } @{ $self->{NAME} }];
+    $self->{NAME_uc} = [map { uc } @{ $self->{NAME} }];
+    $self->{NAME_hash} = { map { $self->{NAME}[$_] => $_ } 0 .. $#{ $self->{NAME} } };
+    $self->{pg_type} = [map { $_->{kind} } @{ $found->{columns} }];
+    $self->{NUM_OF_FIELDS} = @{ $self->{NAME} };
+    @$self{qw(_rows _next _count)} = ($found->{rows}, 0, $found->{count});
+    return $found->{count} || '0E0';
+}
+
+sub rows { my ($self) = @_; return defined $self->{_count} ? $self->{_count} : -1 }
+sub finish { my ($self) = @_; delete @$self{qw(_rows _next)}; return 1 }
+
+sub fetchrow_arrayref {
+    my ($self) = @_;
+    return undef if !$self->{_rows} || $self->{_next} >= @{ $self->{_rows} };
+    my $row = $self->{_rows}[ $self->{_next}++ ];
+    if (my $columns = $self->{_into}) { ${ $columns->[$_] } = $row->[$_] for grep { $columns->[$_] } 0 .. $#$columns }
+    return $row;
+}
+
+sub fetch { return $_[0]->fetchrow_arrayref }
+
+sub fetchrow_array {
+    my ($self) = @_;
+    my $row = $self->fetchrow_arrayref or return;
+    return wantarray ? @$row : $row->[0];
+}
+
+sub fetchrow_hashref {
+    my ($self, $names) = @_;
+    my $row = $self->fetchrow_arrayref or return undef;
+    my %row;
+    @row{ @{ $self->{ $names || $self->{FetchHashKeyName} } } } = @$row;
+    return \%row;
+}
+
+sub fetchall_arrayref {
+    my ($self, $slice, $max) = @_;
+    my @rows;
+    while (!defined $max || @rows < $max) {
+        my $row = $self->fetchrow_arrayref or last;
+        if (ref $slice eq 'HASH') {
+            my %row;
+            @row{ @{ $self->{ $self->{FetchHashKeyName} } } } = @$row;
+            if (my @wanted = keys %$slice) { %row = map { $_ => $row{$_} } @wanted }
+            push @rows, \%row;
+        }
+        elsif (ref $slice eq 'ARRAY' && @$slice) { push @rows, [@$row[@$slice]] }
+        else { push @rows, [@$row] }
+    }
+    return \@rows;
+}
+
+sub fetchall_hashref {
+    my ($self, $key) = @_;
+    my @keys = ref $key ? @$key : ($key);
+    my $names = $self->{ $self->{FetchHashKeyName} };
+    my $all = {};
+    while (my $row = $self->fetchrow_hashref) {
+        my $place = $all;
+        for my $at (0 .. $#keys) {
+            my $name = $keys[$at] =~ /\A[0-9]+\z/ && !exists $row->{ $keys[$at] } ? $names->[$keys[$at] - 1] : $keys[$at];
+            if (!defined $name || !exists $row->{$name}) {
+                return $self->_refuse('fetchall_hashref', { message => "there is no column \"$keys[$at]\"" });
+            }
+            my $value = defined $row->{$name} ? $row->{$name} : '';
+            if ($at == $#keys) { $place->{$value} = $row }
+            else { $place = $place->{$value} ||= {} }
+        }
+    }
+    return $all;
+}
+
+sub bind_col { my ($self, $number, $into) = @_; $self->{_into}[$number - 1] = $into; return 1 }
+
+sub bind_columns {
+    my ($self, @into) = @_;
+    shift @into if @into && !defined $into[0];
+    $self->{_into} = [@into];
+    return 1;
+}
+
+# Outside of every lexical name of the above.
+package BucardoHost;
+main();

@@ -1,0 +1,280 @@
+//! Perl codes: subroutines of Bucardo 3, 4 and 5, run as they are by a child process. It knows no database; what a code
+//! asks of a handle comes here as a line, and is answered.
+
+mod child;
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use super::statement::numbered;
+use super::{Code, CodeError, Column, Databases, Found, Host, Refused, Statement};
+use child::{Lost, PerlChild};
+
+const PROGRAM: &str = "perl";
+/// Inputs go in batches of about so many bytes.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// What the child says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    /// The code has compiled.
+    Compiled,
+    /// It does not compile.
+    Broken(String),
+    /// It has run.
+    Outputs(Vec<Value>),
+    /// It died.
+    Died(String),
+    /// What it left behind cannot be sent.
+    Garbage(String),
+    /// It was stopped, there.
+    Stopped(String),
+    /// It asks a database, and waits.
+    Ask { db: String, sql: String, values: Values },
+}
+
+/// The values of a statement, by place or by name.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Values {
+    Listed(Vec<Option<String>>),
+    Named(BTreeMap<String, Option<String>>),
+}
+
+/// Runs codes in Perl.
+pub(super) struct PerlHost {
+    program: String,
+    child: Option<PerlChild>,
+    /// What the child was started with.
+    memory_mb: u32,
+    /// What it has compiled, by the numbers of the codes.
+    compiled: BTreeMap<i32, Code>,
+}
+
+impl Default for PerlHost {
+    fn default() -> Self {
+        Self { program: PROGRAM.to_owned(), child: None, memory_mb: 0, compiled: BTreeMap::new() }
+    }
+}
+
+impl PerlHost {
+    /// Compiles a code; returns the child that can run it, taken out: whatever goes wrong, it is killed.
+    async fn ready(&mut self, code: &Code) -> Result<PerlChild, CodeError> {
+        let memory_mb = code.limits.memory_mb;
+        let mut child = match self.child.take().filter(|_| self.memory_mb == memory_mb) {
+            Some(child) => child,
+            None => {
+                self.compiled.clear();
+                self.memory_mb = memory_mb;
+                PerlChild::start(&self.program, memory_mb).await.map_err(|error| self.missing(code, &error))?
+            }
+        };
+        child.names(&code.name);
+        if self.compiled.get(&code.id) == Some(code) {
+            return Ok(child);
+        }
+        let asked = json!({"compile": {"id": code.id, "name": code.name, "source": code.source}});
+        child.send(asked.to_string().into_bytes()).await.map_err(|lost| lost_child(code, lost))?;
+        let line = child.receive().await.map_err(|lost| lost_child(code, lost))?;
+        match understood(code, &line)? {
+            Said::Compiled => {
+                self.compiled.insert(code.id, code.clone());
+                Ok(child)
+            }
+            Said::Broken(why) => {
+                self.child = Some(child);
+                Err(CodeError::Compile { code: code.name.clone(), why: one_line(&why) })
+            }
+            other => Err(unexpected(code, &other)),
+        }
+    }
+
+    fn missing(&self, code: &Code, error: &std::io::Error) -> CodeError {
+        let program = &self.program;
+        let why = if error.kind() == std::io::ErrorKind::NotFound {
+            format!(
+                "there is no program \"{program}\" in the PATH: install Perl, or write the code in Lua (language=lua)"
+            )
+        } else {
+            format!("cannot start \"{program}\": {error}")
+        };
+        CodeError::NoHost { code: code.name.clone(), why }
+    }
+
+    async fn run(&mut self, code: &Code, inputs: Vec<Value>, dbs: &mut dyn Databases) -> Result<Vec<Value>, CodeError> {
+        let until = Instant::now() + code.limits.timeout;
+        let Ok(ready) = timeout_at(until, self.ready(code)).await else {
+            return Err(code.limits.late(&code.name, None));
+        };
+        let mut child = ready?;
+        match timeout_at(until, talk(&mut child, code, inputs, dbs)).await {
+            Ok(Ok(outputs)) => {
+                self.child = Some(child);
+                Ok(outputs)
+            }
+            Ok(Err(Ended::Lost(lost))) => Err(lost_child(code, lost)),
+            Ok(Err(Ended::Failed(error))) => {
+                // It waits for the next call; all else is gone wrong in a way that nobody knows.
+                if matches!(error, CodeError::Died { .. }) {
+                    self.child = Some(child);
+                }
+                Err(error)
+            }
+            Err(_) => {
+                let place = child.stop().await.and_then(|line| match serde_json::from_slice(&line) {
+                    Ok(Said::Stopped(place)) => Some(place),
+                    _ => None,
+                });
+                Err(code.limits.late(&code.name, place.as_deref()))
+            }
+        }
+    }
+}
+
+impl Host for PerlHost {
+    fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
+        async move {
+            match tokio::time::timeout(code.limits.timeout, self.ready(code)).await {
+                Ok(ready) => {
+                    self.child = Some(ready?);
+                    Ok(())
+                }
+                Err(_) => Err(code.limits.late(&code.name, None)),
+            }
+        }
+        .boxed()
+    }
+
+    fn call<'a>(
+        &'a mut self,
+        code: &'a Code,
+        inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        self.run(code, inputs, dbs).boxed()
+    }
+}
+
+fn lost_child(code: &Code, lost: Lost) -> CodeError {
+    let name = code.name.clone();
+    match lost {
+        Lost::Ended(how) => CodeError::Died { code: name, why: format!("its process ended: {how}") },
+        Lost::Memory => code.limits.full(&name),
+        Lost::Flood(why) => CodeError::Stopped { code: name, why: why.to_owned() },
+    }
+}
+
+/// Why a call ended early.
+enum Ended {
+    Lost(Lost),
+    Failed(CodeError),
+}
+
+impl From<Lost> for Ended {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+/// Sends the inputs, batch by batch, and answers what the code asks meanwhile.
+async fn talk(
+    child: &mut PerlChild,
+    code: &Code,
+    inputs: Vec<Value>,
+    dbs: &mut dyn Databases,
+) -> Result<Vec<Value>, Ended> {
+    let names = if code.getdbh { json!(dbs.names()) } else { Value::Null };
+    let expected = inputs.len();
+    let mut outputs = Vec::with_capacity(expected);
+    let mut inputs = inputs.into_iter().peekable();
+    while inputs.peek().is_some() {
+        let mut line = format!("{{\"call\":{{\"id\":{},\"names\":{names},\"inputs\":[", code.id).into_bytes();
+        let mut sent = 0;
+        while line.len() < BATCH_BYTES
+            && let Some(input) = inputs.next()
+        {
+            if sent > 0 {
+                line.push(b',');
+            }
+            sent += 1;
+            let written = serde_json::to_writer(&mut line, &input);
+            written.map_err(|error| Ended::Failed(garbage(code, &error.to_string())))?;
+        }
+        line.extend_from_slice(b"]}}");
+        child.send(line).await?;
+        let found = answers(child, code, dbs).await?;
+        if found.len() != sent || !found.iter().all(Value::is_object) {
+            return Err(Ended::Failed(garbage(code, "it is not one object for each input")));
+        }
+        outputs.extend(found);
+    }
+    Ok(outputs)
+}
+
+async fn answers(child: &mut PerlChild, code: &Code, dbs: &mut dyn Databases) -> Result<Vec<Value>, Ended> {
+    loop {
+        let line = child.receive().await?;
+        match understood(code, &line).map_err(Ended::Failed)? {
+            Said::Outputs(outputs) => return Ok(outputs),
+            Said::Died(why) => {
+                return Err(Ended::Failed(CodeError::Died { code: code.name.clone(), why: one_line(&why) }));
+            }
+            Said::Garbage(why) => return Err(Ended::Failed(garbage(code, &why))),
+            Said::Ask { db, sql, values } => {
+                let answered = match statement(&sql, values) {
+                    Ok(statement) => dbs.run(&db, statement).await,
+                    Err(refused) => Err(refused),
+                };
+                let line = match answered {
+                    Ok(found) => told(&found),
+                    Err(Refused { message, sqlstate }) => {
+                        json!({"refused": {"message": message, "sqlstate": sqlstate}})
+                    }
+                };
+                child.send(line.to_string().into_bytes()).await?;
+            }
+            other => return Err(Ended::Failed(unexpected(code, &other))),
+        }
+    }
+}
+
+fn statement(sql: &str, values: Values) -> Result<Statement, Refused> {
+    match values {
+        Values::Listed(values) => numbered(sql, values, &BTreeMap::new()),
+        Values::Named(named) => numbered(sql, Vec::new(), &named),
+    }
+}
+
+fn told(found: &Found) -> Value {
+    let column = |column: &Column| json!({"name": column.name, "kind": column.kind});
+    let columns: Vec<Value> = found.columns.iter().map(column).collect();
+    json!({"found": {"columns": columns, "rows": found.rows, "count": found.count}})
+}
+
+fn understood(code: &Code, line: &[u8]) -> Result<Said, CodeError> {
+    serde_json::from_slice(line).map_err(|error| garbage(code, &error.to_string()))
+}
+
+fn garbage(code: &Code, why: &str) -> CodeError {
+    CodeError::Garbage { code: code.name.clone(), why: one_line(why) }
+}
+
+fn unexpected(code: &Code, said: &Said) -> CodeError {
+    garbage(code, &format!("an answer that was not asked for: {}", one_line(&format!("{said:?}"))))
+}
+
+/// A message of Perl has several lines; a log has one for each.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .take(2000)
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}

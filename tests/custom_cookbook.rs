@@ -1,0 +1,101 @@
+//! The examples of `deploy/custom_code/`, in each language, run by the daemon.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::support::{Town, wait};
+
+const WITHIN: Duration = Duration::from_secs(60);
+const LANGUAGES: [&str; 3] = ["lua", "pl", "sql"];
+
+fn example(name: &str, language: &str) -> String {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/custom_code");
+    format!("src_code={}", folder.join(format!("{name}.{language}")).display())
+}
+
+/// Two masters change the same keys, unknown to each other; codes of each language decide, and all databases agree.
+#[tokio::test]
+async fn examples_that_decide_conflicts() {
+    let ddl: String = LANGUAGES
+        .iter()
+        .map(|language| {
+            format!(
+                "CREATE TABLE counters_{language} (id int PRIMARY KEY, from_a bigint, from_b bigint);
+                CREATE TABLE notes_{language} (id int PRIMARY KEY, note text);
+                CREATE TABLE customers_{language} (id int PRIMARY KEY, owner text, name text);"
+            )
+        })
+        .collect();
+    let mut town = Town::found(&ddl).await;
+    town.sync_among(town.ports(), "A:source,B:source,C:target", "");
+    for language in LANGUAGES {
+        for (code, table) in [("sum_counters", "counters"), ("longer_text", "notes"), ("route", "customers")] {
+            let (name, relation) = (format!("{code}.{language}"), format!("relation=public.{table}_{language}"));
+            town.bucardo
+                .call(&["add", "customcode", &name, "whenrun=conflict", &example(code, language), &relation])
+                .ok();
+        }
+        town.a
+            .run(&format!(
+                "INSERT INTO counters_{language} VALUES (1, 10, 2), (2, 1, 1); INSERT INTO notes_{language} VALUES (1, 'short'), (2, 'as long'), (3, NULL);
+                INSERT INTO customers_{language} VALUES (1, 'B', 'of A'), (2, 'A', 'of A')"
+            ))
+            .await;
+        town.b
+            .run(&format!(
+                "INSERT INTO counters_{language} VALUES (1, 9, 11); INSERT INTO notes_{language} VALUES (1, 'a longer text'), (2, 'as_long'), (3, '');
+                INSERT INTO customers_{language} VALUES (1, 'B', 'of B'), (2, 'A', 'of B')"
+            ))
+            .await;
+    }
+    assert!(town.bucardo.run("validate all").contains("OK"));
+    let daemon = town.daemon().await;
+    town.settle(WITHIN).await;
+    for language in LANGUAGES {
+        wait::until_equal("the counters", WITHIN, &vec!["1|10|11".to_owned(), "2|1|1".to_owned()], async || {
+            town.b.rows(&format!("SELECT * FROM counters_{language} ORDER BY id")).await
+        })
+        .await;
+        let notes = town.c.rows(&format!("SELECT * FROM notes_{language} ORDER BY id")).await;
+        assert_eq!(notes[..2], ["1|a longer text", "2|as long"], "{language}");
+        let customers = town.c.rows(&format!("SELECT id, name FROM customers_{language} ORDER BY id")).await;
+        assert_eq!(customers, ["1|of B", "2|of A"], "{language}");
+    }
+    daemon.stop().await;
+}
+
+/// A function is called after each run of the sync, and a large run is told in log and mail.
+#[tokio::test]
+async fn examples_that_follow_a_run() {
+    let mut town = Town::found("CREATE TABLE orders (id int PRIMARY KEY)").await;
+    town.sync("");
+    town.b
+        .run(
+            "CREATE TABLE totals (orders bigint);
+            CREATE FUNCTION refresh_totals() RETURNS void LANGUAGE sql AS 'INSERT INTO totals SELECT count(*) FROM orders'",
+        )
+        .await;
+    for language in LANGUAGES {
+        for (code, when) in [("call_function", "after_sync"), ("mail_on_warning", "after_txn")] {
+            let (name, when) = (format!("{code}.{language}"), format!("whenrun={when}"));
+            town.bucardo.call(&["add", "customcode", &name, &when, &example(code, language), "sync=s"]).ok();
+        }
+    }
+    assert!(town.bucardo.run("validate all").contains("OK"));
+    let mut daemon = town.daemon().await;
+    daemon.announce("1000 changes in one run");
+    town.a.run("INSERT INTO orders SELECT generate_series(1, 1000)").await;
+    town.settle(WITHIN).await;
+    wait::until("three calls", WITHIN, async || {
+        let calls = town.b.number("SELECT count(*) FROM totals WHERE orders = 1000").await;
+        if calls >= 3 { Ok(()) } else { Err(calls) }
+    })
+    .await;
+    let log = daemon.log();
+    for language in LANGUAGES {
+        let name = format!("mail_on_warning.{language}");
+        let told = log.lines().filter(|line| line.contains("1000 changes in one run") && line.contains(&name)).count();
+        assert!(told >= 1, "{name}: {log}");
+    }
+    daemon.stop().await;
+}
