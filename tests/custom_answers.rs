@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use bucardo::catalog::{Goat, GoatKind, SyncDetail};
 use bucardo::custom::conflict::{Asking, Dispute, Field, Side, Winners, answer};
-use bucardo::custom::{Code, Decision, Hook, Language, Row};
+use bucardo::custom::{Code, Decision, Hook, Language, Limits, Row};
 
 use crate::support::sync_lab::empty_sync;
 
@@ -48,6 +48,7 @@ fn code(language: Language, source: &str) -> Code {
         getdbh: false,
         getrows: false,
         goat: None,
+        limits: Limits::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::support::smtp::{Mail, MailServer};
 use crate::support::{Town, wait};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -82,6 +83,10 @@ async fn examples_that_follow_a_run() {
         }
     }
     assert!(town.bucardo.run("validate all").contains("OK"));
+    let server = MailServer::start();
+    let port = server.port;
+    town.bucardo.run(&format!("set default_email_host=127.0.0.1 default_email_port={port}"));
+    town.bucardo.run("set default_email_from=bucardo@here.test default_email_to=dba@here.test");
     let mut daemon = town.daemon().await;
     daemon.announce("1000 changes in one run");
     town.a.run("INSERT INTO orders SELECT generate_series(1, 1000)").await;
@@ -89,6 +94,14 @@ async fn examples_that_follow_a_run() {
     wait::until("three calls", WITHIN, async || {
         let calls = town.b.number("SELECT count(*) FROM totals WHERE orders = 1000").await;
         if calls >= 3 { Ok(()) } else { Err(calls) }
+    })
+    .await;
+    wait::until("the mails", WITHIN, async || {
+        let texts: String = server.mails().iter().map(Mail::body).collect();
+        let codes =
+            LANGUAGES.iter().filter(|language| texts.contains(&format!("Custom code: mail_on_warning.{language}")));
+        let codes = codes.count();
+        if codes == 3 && texts.contains("1000 changes in one run") { Ok(()) } else { Err(texts) }
     })
     .await;
     let log = daemon.log();

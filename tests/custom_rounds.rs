@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bucardo::catalog::Role;
-use bucardo::custom::{Code, CodeError, Databases, Found, Hook, Host, Hosts, Language, Refused, Statement};
+use bucardo::custom::{Code, CodeError, Databases, Found, Hook, Host, Hosts, Language, Limits, Refused, Statement};
 use bucardo_actors::model::Failure;
 use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
@@ -97,6 +97,7 @@ fn code(hook: Hook, source: &str) -> Code {
         getdbh: true,
         getrows: false,
         goat: None,
+        limits: Limits::default(),
     }
 }
 

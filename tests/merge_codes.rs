@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bucardo::catalog::{Member, Role};
-use bucardo::custom::{Code, CodeError, Databases, Hook, Host, Language};
+use bucardo::custom::{Code, CodeError, Databases, Hook, Host, Language, Limits};
 use bucardo_actors::model::Fault;
 use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
@@ -49,6 +49,7 @@ fn code(name: &str) -> Code {
         getdbh: false,
         getrows: false,
         goat: None,
+        limits: Limits::default(),
     }
 }
 

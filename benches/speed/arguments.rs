@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     pub(crate) scale: u32,
     /// Rows updated for the backlog and the bulk update.
     pub(crate) rows: u32,
-    /// Rows that each master changes, and that eight targets get.
+    /// Rows that each master changes, that eight targets get, and that are in conflict where codes decide.
     pub(crate) changed: u32,
     /// One-row inserts for the latency.
     pub(crate) inserts: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) const USAGE: &str = "make bench ARGS=\"[latency] [backlog] [copy] [load] [idle] [merge] [targets] [syncs] [wide] [tables] [--only bucardo,logical,perl] \
+    pub(crate) const USAGE: &str = "make bench ARGS=\"[latency] [backlog] [copy] [load] [idle] [merge] [targets] [syncs] [wide] [tables] [codes] [--only bucardo,logical,perl] \
          [--scale 10] [--rows 200000] [--changed 100000] [--inserts 200] [--pairs 5] [--seconds 8] [--repeats 3] [--json FILE]\"";
 
     pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {

@@ -61,6 +61,10 @@ async fn measure(arguments: &Arguments) -> Numbers {
             eprintln!("{}: fifty idle syncs", kind.name());
             parts::syncs::measure(&mut numbers).await;
         }
+        if arguments.parts.contains(&Part::Codes) && *kind == Kind::Bucardo {
+            eprintln!("{}: {} conflicts decided by custom code", kind.name(), arguments.changed);
+            parts::codes::measure(arguments, &mut numbers).await;
+        }
         if arguments.parts.contains(&Part::Wide) {
             eprintln!("{}: a thousand idle tables", kind.name());
             parts::wide::measure(*kind, arguments, &mut numbers).await;

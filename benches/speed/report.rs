@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::numbers::Numbers;
 
 /// Measure, heading, decimals.
-const MEASURES: [(&str, &str, usize); 31] = [
+const MEASURES: [(&str, &str, usize); 34] = [
     ("latency_p50_ms", "one-row insert, commit to visible, p50 (ms)", 2),
     ("latency_p99_ms", "one-row insert, commit to visible, p99 (ms)", 2),
     ("backlog_rows_per_s", "backlog of updated rows (rows/s)", 0),
@@ -28,6 +28,9 @@ const MEASURES: [(&str, &str, usize); 31] = [
     ("processes", "processes of the daemon", 0),
     ("merge_rows_per_s", "two masters, changed rows until both are equal (rows/s)", 0),
     ("merge_peak_mb", "peak memory in the merge (MB)", 1),
+    ("conflicts_s", "conflicts decided by the strategy (s)", 2),
+    ("codes_lua_s", "added where Lua decides them (s)", 2),
+    ("codes_perl_s", "added where Perl decides them (s)", 2),
     ("targets_one_s", "one target equal (s)", 2),
     ("targets_eight_s", "eight targets equal (s)", 2),
     ("targets_eight_per_one", "eight targets, times one", 2),
@@ -59,7 +62,7 @@ enum Bound {
     LeastTimes(f64, &'static str),
 }
 
-const WANTED: [Wanted; 19] = [
+const WANTED: [Wanted; 21] = [
     Wanted { measure: "latency_p50_ms", bound: Bound::Most(5.0) },
     Wanted { measure: "latency_p99_ms", bound: Bound::Most(20.0) },
     Wanted { measure: "backlog_rows_per_s", bound: Bound::LeastTimes(10.0, "perl") },
@@ -73,6 +76,8 @@ const WANTED: [Wanted; 19] = [
     Wanted { measure: "idle_cpu_ms_per_s", bound: Bound::Most(2.0) },
     Wanted { measure: "merge_rows_per_s", bound: Bound::LeastTimes(8.0, "perl") },
     Wanted { measure: "merge_peak_mb", bound: Bound::Most(60.0) },
+    Wanted { measure: "codes_lua_s", bound: Bound::Most(2.0) },
+    Wanted { measure: "codes_perl_s", bound: Bound::Most(10.0) },
     Wanted { measure: "targets_peak_mb", bound: Bound::Most(60.0) },
     Wanted { measure: "syncs_idle_cpu_ms_per_s", bound: Bound::Most(5.0) },
     Wanted { measure: "syncs_peak_mb", bound: Bound::Most(60.0) },

@@ -82,7 +82,7 @@ async fn open(control: &crate::catalog::Control, name: &str) -> Result<Connectio
     };
     let access = db.access().map_err(failed)?;
     let conn = Box::pin(connect(&access, "bucardo CLI")).await.map_err(failed)?;
-    conn.batch_execute("BEGIN").await.map_err(|error| CliError::refuse(causes(&error)))?;
+    conn.batch_execute("SET search_path TO DEFAULT; BEGIN").await.map_err(|error| CliError::refuse(causes(&error)))?;
     Ok(conn)
 }
 

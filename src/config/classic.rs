@@ -5,7 +5,7 @@ use config::Value;
 use super::{SettingsError, host_is_safe};
 
 /// Settings of former versions that are accepted and have no effect, and why.
-const MEANINGLESS: [(&str, &str); 22] = [
+const MEANINGLESS: [(&str, &str); 21] = [
     ("mcp_loop_sleep", NO_LOOP),
     ("ctl_sleep", NO_LOOP),
     ("kid_sleep", NO_LOOP),
@@ -27,7 +27,6 @@ const MEANINGLESS: [(&str, &str); 22] = [
     ("tcp_keepalives_idle", KEEPALIVES),
     ("tcp_keepalives_interval", KEEPALIVES),
     ("tcp_keepalives_count", KEEPALIVES),
-    ("endsync_sleep", "there is no custom code that could ask for it"),
     ("autosync_ddl", "changes of definitions are not replicated"),
     ("pidfile", "the file is bucardo.mcp.pid in piddir"),
     ("semaphore_table", "there are no targets of that kind"),

@@ -39,7 +39,7 @@ async fn all(code: &Code, mut inputs: Vec<Value>, dbs: &mut dyn Databases) -> Re
     for input in &mut inputs {
         let Value::Object(input) = input else { continue };
         let db = place(code, statement.db.as_deref(), input, &names)?;
-        let values = statement.takes_input.then(|| Some(Value::Object(input.clone()).to_string()));
+        let values = statement.takes_input.then(|| Some(json(input)));
         let asked = Statement { sql: statement.sql.clone(), values: values.into_iter().collect() };
         let found = dbs.run(&db, asked).await.map_err(|refused| {
             let state = refused.sqlstate.map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
@@ -49,6 +49,21 @@ async fn all(code: &Code, mut inputs: Vec<Value>, dbs: &mut dyn Databases) -> Re
         input.extend(result(code, &found)?);
     }
     Ok(inputs)
+}
+
+/// The input as the server takes it: its jsonb holds no zero byte, so what joins the columns of a key is another one.
+fn json(input: &Map<String, Value>) -> String {
+    fn without(value: &Value) -> Value {
+        let text = |text: &str| text.replace('\0', "\u{1f}");
+        match value {
+            Value::String(value) => Value::String(text(value)),
+            Value::Array(values) => values.iter().map(without).collect(),
+            Value::Object(object) => object.iter().map(|(key, value)| (text(key), without(value))).collect(),
+            other => other.clone(),
+        }
+    }
+    let plain = serde_json::to_string(input).unwrap_or_default();
+    if plain.contains("\\u0000") { without(&Value::Object(input.clone())).to_string() } else { plain }
 }
 
 /// A code as it is sent.

@@ -152,9 +152,7 @@ pub(super) fn sort(sql: &str, is_strict: bool) -> Result<Sort, Refused> {
     if is_strict && sort != Sort::Rows {
         return refused(format!("custom code may not run {} inside a round's transaction", words[0]));
     }
-    let is_word = |at: usize, words: &[&str]| {
-        matches!(found.get(at), Some((Piece::Word(word), _)) if words.iter().any(|it| it.eq_ignore_ascii_case(word)))
-    };
+    let is_word = |at: usize, words: &[&str]| matches!(found.get(at), Some((Piece::Word(word), _)) if words.iter().any(|it| it.eq_ignore_ascii_case(word)));
     // Makes a table.
     if (1..found.len()).any(|at| is_word(at, &["into"]) && !is_word(at - 1, &["insert", "merge", "as"])) {
         return refused("custom code may not run SELECT INTO".to_owned());

@@ -283,7 +283,11 @@ impl Daemon {
             Arc::new(SourcePurger::new(self.access.clone(), syncs.clone(), Arc::clone(&conflicts), &self.settings));
         let mailer = Arc::new(Mailer::start(workers.handle(), &self.settings, &host(), Arc::clone(&board)));
         let voices = Voices { log: self.log.clone(), mailer: Arc::clone(&mailer) };
-        let workshop = Workshop::new(custom::open(custom::Limits::default()), None);
+        let post: custom::Post = {
+            let mailer = Arc::clone(&mailer);
+            Arc::new(move |mail| mailer.tell(mail::Event::Code(mail)))
+        };
+        let workshop = Workshop::new(custom::open(), Some(post));
         let hooks = Arc::new(SyncHooks::new(syncs.clone(), workshop.clone()));
         let replicator = SyncReplicator::new(syncs.clone(), activity, conflicts).with_codes(workshop);
         replicator.desks().change(&self.settings);

@@ -41,7 +41,14 @@ async fn prepare(code: &Code, sites: &[Site<'_>], problems: &mut Vec<String>, wa
         None => sites.iter().find(target).or(sites.first()),
     };
     let Some(site) = site else { return };
-    if let Err(error) = site.conn.prepare(&statement.sql).await {
+    // Codes find what the role of the database finds.
+    let looked = async {
+        site.conn.batch_execute("BEGIN; SET LOCAL search_path TO DEFAULT").await?;
+        let prepared = site.conn.prepare(&statement.sql).await;
+        site.conn.batch_execute("ROLLBACK").await?;
+        prepared
+    };
+    if let Err(error) = looked.await {
         let told = format!("custom code \"{}\" on database \"{}\": {}", code.name, site.db.name, causes(&error));
         let is_missing = error.code().is_some_and(|state| state.code() == NO_TABLE);
         if is_missing { warnings.push(told) } else { problems.push(told) }

@@ -44,6 +44,7 @@ pub(crate) async fn measure(kind: Kind, arguments: &Arguments, numbers: &mut Num
         databases: vec![("A".to_owned(), first, DBNAME), ("B".to_owned(), second, DBNAME)],
         sync: vec!["dbs=A:source,B:source".to_owned(), "conflict_strategy=bucardo_latest".to_owned()],
         others: Vec::new(),
+        code: None,
     };
     let Some(mut daemon) = kind.daemon(&layout) else { return };
     daemon.start();

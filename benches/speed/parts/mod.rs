@@ -1,6 +1,7 @@
 //! What is measured of each system.
 
 pub(crate) mod backlog;
+pub(crate) mod codes;
 pub(crate) mod copy;
 pub(crate) mod idle;
 pub(crate) mod latency;
@@ -34,10 +35,12 @@ pub(crate) enum Part {
     Wide,
     /// The first copy of many tables.
     Tables,
+    /// Many conflicts that custom codes decide.
+    Codes,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Latency,
         Self::Backlog,
         Self::Copy,
@@ -48,6 +51,7 @@ impl Part {
         Self::Syncs,
         Self::Wide,
         Self::Tables,
+        Self::Codes,
     ];
 
     /// Takes place between the same two clusters as the others of its kind.
@@ -67,6 +71,7 @@ impl Part {
             "syncs" => Some(Self::Syncs),
             "wide" => Some(Self::Wide),
             "tables" => Some(Self::Tables),
+            "codes" => Some(Self::Codes),
             _ => None,
         }
     }

@@ -31,6 +31,7 @@ pub(crate) async fn measure(numbers: &mut Numbers) {
         sync: vec!["dbs=A:source,B:target".to_owned()],
         // Each of one table; the first sync has all.
         others: (2..=SYNCS).map(|number| format!("small_{number}")).collect(),
+        code: None,
     };
     let Some(mut daemon) = kind.daemon(&layout) else { return };
     daemon.start();

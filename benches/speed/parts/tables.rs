@@ -44,6 +44,7 @@ async fn copied(kind: Kind) -> Option<(f64, f64, f64)> {
         databases: vec![("A".to_owned(), &source, DBNAME), ("B".to_owned(), &target, DBNAME)],
         sync: vec!["dbs=A:source,B:target".to_owned(), "onetimecopy=1".to_owned()],
         others: Vec::new(),
+        code: None,
     };
     let mut daemon = kind.daemon(&layout)?;
     field::settle(&source);

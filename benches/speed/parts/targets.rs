@@ -39,7 +39,7 @@ async fn seconds(kind: Kind, arguments: &Arguments, count: usize) -> Option<(f64
     databases.extend(names.iter().enumerate().map(|(place, name)| (format!("B{place}"), &target, name.as_str())));
     let roles: Vec<String> = (0..count).map(|place| format!("B{place}:target")).collect();
     let sync = vec![format!("dbs=A:source,{}", roles.join(","))];
-    let mut daemon = kind.daemon(&Layout { folder: folder.path(), databases, sync, others: Vec::new() })?;
+    let mut daemon = kind.daemon(&Layout { folder: folder.path(), databases, sync, others: Vec::new(), code: None })?;
     daemon.start();
 
     let client = field::client(&source).await;

@@ -51,6 +51,7 @@ async fn taken(kind: Kind, arguments: &Arguments, idle_tables: u32) -> Option<Ta
         databases: vec![("A".to_owned(), &source, DBNAME), ("B".to_owned(), &target, DBNAME)],
         sync: vec!["dbs=A:source,B:target".to_owned()],
         others: Vec::new(),
+        code: None,
     };
     let mut daemon = kind.daemon(&layout)?;
     field::settle(&source);

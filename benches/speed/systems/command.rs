@@ -19,6 +19,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) sync: Vec<String>,
     /// Tables of the first one that get a sync of their own, in the same words.
     pub(crate) others: Vec<String>,
+    /// A file with a code that decides the conflicts of the sync.
+    pub(crate) code: Option<PathBuf>,
 }
 
 /// One of the two programs with the options that reach its control database, on the source's cluster.
@@ -44,6 +46,10 @@ impl Bucardo {
         bucardo.run(&["add", "all", "tables", &format!("db={first}"), "relgroup=bench"]);
         let sync = ["add", "sync", "bench", "relgroup=bench"].into_iter().chain(layout.sync.iter().map(String::as_str));
         bucardo.run(&sync.collect::<Vec<_>>());
+        if let Some(code) = &layout.code {
+            let source = format!("src_code={}", code.display());
+            bucardo.run(&["add", "customcode", "decide", "whenrun=conflict", &source, "sync=bench", "getdbh=false"]);
+        }
         for table in &layout.others {
             let relgroup = format!("relgroup={table}");
             bucardo.run(&["add", "table", table, &format!("db={first}"), &relgroup]);

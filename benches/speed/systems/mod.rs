@@ -59,6 +59,7 @@ impl Kind {
             databases: vec![("A".to_owned(), &field.source, DBNAME), ("B".to_owned(), &field.target, DBNAME)],
             sync: vec!["dbs=A:source,B:target".to_owned()],
             others: Vec::new(),
+            code: None,
         };
         match self {
             Self::Bucardo => Box::new(bucardo::Ours::set_up(&layout)),

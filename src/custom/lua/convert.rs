@@ -86,9 +86,9 @@ impl Taker {
                     return Err(self.unfit("tables inside tables without end"));
                 }
                 match given {
-                    Some(Json::Array(_)) => self.array(table),
+                    Some(Json::Array(given)) => self.array(table, given),
                     Some(Json::Object(given)) => self.object(table, Some(given), &[]).map(Json::Object),
-                    _ if table.raw_len() > 0 => self.array(table),
+                    _ if table.raw_len() > 0 => self.array(table, &[]),
                     _ => self.object(table, None, &[]).map(Json::Object),
                 }
             }
@@ -105,12 +105,12 @@ impl Taker {
         }
     }
 
-    fn array(&mut self, table: &Table) -> Result<Json, Unfit> {
+    fn array(&mut self, table: &Table, given: &[Json]) -> Result<Json, Unfit> {
         let mut values = Vec::new();
         for at in 1..=table.raw_len() {
             self.path.push(at.to_string());
             let value = table.raw_get::<Value>(at).map_err(|error| self.unfit(&error.to_string()))?;
-            values.push(self.value(&value, None)?);
+            values.push(self.value(&value, given.get(at - 1))?);
             self.path.pop();
         }
         Ok(Json::Array(values))

@@ -10,9 +10,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::postbox::{Alert, Batch};
 use super::watch::{News, Trouble, Who};
+use crate::custom::Mail;
 
 /// Longer subjects are cut.
 const SUBJECT_MAX: usize = 150;
+/// What a custom code writes is cut after so many characters.
+const BODY_MAX: usize = 20_000;
 
 /// Who writes: the host, and a link for more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +89,18 @@ impl Writer {
         line(&mut text, "Error", "it ended without a word: a power failure, kill -9, or the machine ran out of memory");
         line(&mut text, "Hint", "nothing is lost; the kernel's log may tell why");
         self.alert(at, &format!("Bucardo MCP {pid} was killed"), text)
+    }
+
+    /// What a custom code wants to be told.
+    pub(super) fn code(&self, at: SystemTime, mail: &Mail) -> Alert {
+        let Mail { sync, code, subject, body } = mail;
+        let mut text =
+            body.chars().take(BODY_MAX).filter(|sign| *sign == '\n' || !sign.is_control()).collect::<String>();
+        text.push_str("\n\n");
+        line(&mut text, "Sync", sync);
+        line(&mut text, "Custom code", code);
+        let subject = if subject.is_empty() { format!("Custom code {code} of sync {sync}") } else { subject.clone() };
+        self.alert(at, &subject, text)
     }
 
     /// What the board shows.

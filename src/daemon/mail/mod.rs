@@ -23,16 +23,17 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::{MailSettings, Settings};
+use crate::custom::Mail;
 use postman::Postman;
 
 /// The file in the directory of the PID file.
 const FILE: &str = "bucardo.mail.json";
 /// The last mail of a daemon may take this long; then the next daemon sends it.
 const END_WITHIN: Duration = Duration::from_secs(5);
-/// Starts and ends, of which a daemon has one each.
-const ORDERS_MAX: usize = 4;
+/// So many mails wait at most until the postman has taken them over.
+const ORDERS_MAX: usize = 64;
 
-/// What only the daemon itself knows of its life.
+/// What is told by mail and is not seen on the board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// All syncs are up.
@@ -52,6 +53,8 @@ pub(super) enum Event {
         /// What to do.
         hint: Option<String>,
     },
+    /// A custom code wants it.
+    Code(Mail),
 }
 
 enum Order {
@@ -89,7 +92,7 @@ impl Mailer {
     /// Has something told.
     pub(super) fn tell(&self, event: Event) {
         if self.orders.try_send(Order::Tell(event)).is_err() {
-            warn!("the mail about the daemon's start is lost");
+            warn!("a mail is lost: too many are to be sent at once");
         }
     }
 

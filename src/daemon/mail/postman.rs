@@ -125,6 +125,7 @@ impl Postman {
             Event::Started { reason } => writer.started(now, pid, reason),
             Event::Stopped { reason } => writer.stopped(now, pid, reason),
             Event::Killed { error, hint } => writer.killed(now, pid, error, hint.as_deref()),
+            Event::Code(mail) => writer.code(now, mail),
         };
         self.stored.postbox.add(alert);
     }
