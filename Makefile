@@ -3,7 +3,7 @@
 #   make demo     three throwaway clusters, replication under load, a comparison; ARGS="--keep --seconds 60"
 #   make test     every check and test
 #   make bench    measures speed; ARGS="latency backlog --only bucardo" for parts of it
-#   make chaos    ten minutes in which everything that can break does; SECONDS=60 SEED=7
+#   make chaos    ten minutes in which everything that can break does, and two of four masters; SECONDS=60 SEED=7
 #   make deb      the Debian package, in target/debian
 #   make build    the optimised program, target/release/bucardo
 #   make static   the same without any library of the system, target/x86_64-unknown-linux-musl/release/bucardo
@@ -50,6 +50,8 @@ SECONDS ?= 600
 chaos: prepare
 	BUCARDO_CHAOS_SECONDS=$(SECONDS) $(if $(SEED),BUCARDO_SEED=$(SEED)) \
 		$(CARGO) test --locked --test main chaos_run:: -- --nocapture
+	BUCARDO_CHAOS_SECONDS=60 BUCARDO_AWAY_SECONDS=60 $(if $(SEED),BUCARDO_SEED=$(SEED)) \
+		$(CARGO) test --locked --test main daemon_four_masters:: -- --nocapture
 
 deb: build
 	sh deploy/deb/build target/release/bucardo target/debian

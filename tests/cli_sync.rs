@@ -130,6 +130,8 @@ async fn syncs_are_changed_column_by_column() {
          \x20* checktime : changed from \"\" to \"01:00:00\"\n\
          \x20* status : changed from \"active\" to \"inactive\"\n"
     );
+    let said = lab.bucardo.fails("update sync all isolation_level=mad");
+    assert!(said.starts_with("Invalid value for 'isolation_level': mad") && !said.contains("Failing row"), "{said}");
     lab.bucardo.run("update sync all onetimecopy=1");
     let sql = "SELECT name, onetimecopy, copy_request FROM bucardo.sync ORDER BY 1";
     assert_eq!(lab.control.rows(sql).await, ["one|1|1", "two|1|1"]);

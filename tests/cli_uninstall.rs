@@ -62,6 +62,31 @@ async fn uninstall_leaves_every_database_as_it_was() {
     crate::cli_lab::install(&lab.bucardo).ok();
 }
 
+/// A copy that was broken off has dropped indexes: only our journal knows how they are made again.
+#[tokio::test]
+async fn indexes_that_a_copy_dropped_are_not_forgotten() {
+    let lab = CliLab::start().await;
+    let (_a, b) = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
+    lab.bucardo.run("add sync s tables=t1 dbs=A,B");
+    let journal = include_str!("../sql/copy/journal.sql");
+    let noted =
+        "INSERT INTO bucardo.copy_table (sync, source, goat, schemaname, tablename, signature, index_names, indexes)
+        VALUES ('s', 'A', 1, 'public', 't1', '', '{once}', '{\"CREATE UNIQUE INDEX once ON public.t1 (id)\"}')";
+    b.run(&format!("{journal}; {noted}")).await;
+    let statement = "CREATE UNIQUE INDEX once ON public.t1 (id)";
+    let refused = lab.bucardo.fails("uninstall --batch");
+    assert!(
+        refused.contains("database \"B\": table public.t1 lacks indexes") && refused.contains(statement),
+        "{refused}"
+    );
+    assert!(!lab.bucardo.run("doctor").contains("lacks indexes"), "its copy may go on");
+    let removed = lab.call(&["remove", "sync", "s"]);
+    assert!(removed.code == 0 && removed.stderr.contains(statement), "{removed:?}");
+    let found = lab.call(&["doctor", "B"]);
+    assert!(found.code == 1 && found.stdout.contains(&format!("{statement};")), "{found:?}");
+    assert!(lab.bucardo.run("uninstall --batch --force").contains("Cleaned database \"B\""));
+}
+
 /// A database that is away, and one that somebody else uses, keep everything as it is.
 #[tokio::test]
 async fn uninstall_asks_first_where_others_are_concerned() {

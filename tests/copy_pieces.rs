@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bucardo::catalog::{CopyLimits, DeleteMethod, Mapping};
+use bucardo::source::forget_sync;
 use bucardo_actors::model::Failure;
 use bucardo_actors::ports::{Rounds, StepHook, Watch};
 use futures_util::FutureExt;
@@ -297,6 +298,22 @@ async fn dropped_indexes_come_back() {
         let attempts = if request == 1 && step != "copy planned" { 2 } else { 1 };
         assert_complete(&mut lab, attempts).await;
     }
+}
+
+/// A sync is removed while a copy of it is broken off: nobody would make the indexes any more, so it is told how.
+#[tokio::test]
+async fn indexes_that_a_removed_sync_dropped_are_told() {
+    let mut lab = lab().await;
+    lab.on("b").run("CREATE UNIQUE INDEX \"on'ce\" ON big (md5(mail))").await;
+    lab.sync.rebuild_index = true;
+    lab.round_failing("b", "piece 2 committed of public.big", Accident::Fault).await;
+    let count = "SELECT count(*) FROM pg_indexes WHERE indexname = 'on''ce'";
+    assert_eq!(number(&lab, count).await, 0);
+    let left = Box::pin(forget_sync(&lab.sync)).await.join("\n");
+    assert!(left.contains("database \"b\": table public.big lacks indexes"), "{left}");
+    let statement = &left[left.find("CREATE UNIQUE INDEX").unwrap()..];
+    lab.on("b").run(statement.lines().next().unwrap()).await;
+    assert_eq!(number(&lab, count).await, 1);
 }
 
 /// A table that is written anew while its pieces are read looks empty to the snapshot: it is copied again.

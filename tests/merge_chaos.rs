@@ -175,7 +175,8 @@ async fn settle(lab: &mut SyncLab, seed: u64) -> u64 {
 /// Whatever overlaps, dies or is away: the sources end equal, and nobody is told of a conflict that stays behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn merges_that_die_at_random_steps_among_random_writes_end_equal() {
-    for (seed, strategy) in seeds(2).zip(STRATEGIES.iter().cycle()) {
+    for seed in seeds(2) {
+        let strategy = STRATEGIES[usize::try_from(seed).unwrap() % STRATEGIES.len()];
         eprintln!("BUCARDO_SEED={seed} {strategy}");
         run(seed, strategy).await;
     }

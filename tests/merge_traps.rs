@@ -329,6 +329,12 @@ async fn skip_leaves_and_abort_stops() {
     let fault = lab.merge().await.unwrap_err();
     assert!(fault.message.contains("id=1"), "{fault}");
     assert!(fault.hint.is_some_and(|hint| hint.contains("bucardo update sync s conflict_strategy=")));
+    // Where the table's own word decides, another one of the sync would change nothing.
+    lab.sync.goats[0].conflict_strategy = Some("bucardo_abort".to_owned());
+    lab.renew();
+    let fault = lab.merge().await.unwrap_err();
+    assert!(fault.hint.is_some_and(|hint| hint.contains("bucardo update table public.orders conflict_strategy=")));
+    lab.sync.goats[0].conflict_strategy = None;
     lab.sync.conflict_strategy = "bucardo_latest".to_owned();
     lab.renew();
     lab.settle().await;

@@ -35,12 +35,16 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
     let limit = ctx.options.limit.or_else(|| parsed.value("limit").and_then(|number| number.parse().ok()));
     let wanted = Wanted { syncs: chosen, schema, table, limit: limit.unwrap_or(LIMIT) };
     let listed = conflict_history::list(control.client(), &wanted).await?;
+    let all: i64 = totals.iter().filter(|total| counts(total, &wanted)).map(|total| total.conflicts).sum();
     if ctx.out.is_json() {
+        if limit.is_none() && i64::try_from(listed.len()).is_ok_and(|listed| listed == i64::from(LIMIT) && listed < all)
+        {
+            ctx.out.warn(format!("Warning: these are the newest {LIMIT} of {all} conflicts (more with --limit N)"));
+        }
         let objects: Vec<&str> = listed.iter().map(|conflict| conflict.json.as_str()).collect();
         ctx.out.always(format!("[{}]", objects.join(",\n")));
         return Ok(0);
     }
-    let all: i64 = totals.iter().filter(|total| counts(total, &wanted)).map(|total| total.conflicts).sum();
     ctx.out.say(heading(listed.len(), all));
     for conflict in &listed {
         ctx.out.say(block(conflict));

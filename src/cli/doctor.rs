@@ -67,10 +67,11 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     let merged = |db: &str| {
         syncs.iter().any(|sync| sync.is_merging() && sync.members.iter().any(|it| it.db.name.as_str() == db))
     };
+    let known: Vec<String> = syncs.iter().map(|sync| sync.name.to_string()).collect();
     rows.retain(|row| names.is_empty() || names.contains(&row.name));
     let mut databases = Vec::new();
     for row in &rows {
-        databases.push(database(row, merged(&row.name)).await);
+        databases.push(database(row, merged(&row.name), &known).await);
     }
     syncs.retain(|sync| names.is_empty() || names.iter().any(|name| name == sync.name.as_str()));
     let mut reports = Vec::new();
@@ -145,7 +146,8 @@ fn line(found: &Examined) -> String {
     )
 }
 
-async fn database(row: &DbRow, is_merged: bool) -> DbReport {
+/// `known`: the syncs of the catalog.
+async fn database(row: &DbRow, is_merged: bool, known: &[String]) -> DbReport {
     let mut report = DbReport { db: row.name.clone(), at: String::new(), found: None, findings: Vec::new() };
     if row.kind != dbs::POSTGRES {
         report.findings.push(Finding::warning(format!("databases of type {} are not looked at", row.kind), None));
@@ -168,7 +170,7 @@ async fn database(row: &DbRow, is_merged: bool) -> DbReport {
     };
     match examine(&conn).await {
         Ok(found) => {
-            report.findings = judge(&found, is_merged);
+            report.findings = judge(&found, is_merged, known);
             report.found = Some(found);
         }
         Err(error) => report.findings.push(Finding::problem(format!("cannot look into it: {}", causes(&error)), None)),
@@ -176,7 +178,7 @@ async fn database(row: &DbRow, is_merged: bool) -> DbReport {
     report
 }
 
-fn judge(found: &Examined, is_merged: bool) -> Vec<Finding> {
+fn judge(found: &Examined, is_merged: bool, known: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for statement in &found.disabled {
         let what = "a trigger that captures changes is disabled: changes are lost";
@@ -187,6 +189,14 @@ fn judge(found: &Examined, is_merged: bool) -> Vec<Finding> {
             format!("table {table} has no triggers: its changes are lost"),
             Some(format!("bucardo validate {}   -- then copy it anew: onetimecopy=1", syncs.join(" "))),
         ));
+    }
+    // Those of a copy that goes on come back at its end.
+    for lacking in found.lacking_indexes.iter().filter(|it| !known.contains(&it.sync)) {
+        let what = format!(
+            "table {} lacks indexes that a copy of the removed sync \"{}\" dropped",
+            lacking.table, lacking.sync
+        );
+        findings.push(Finding::problem(what, Some(format!("{};", lacking.statements.join(";\n")))));
     }
     let offset = found.clock_offset.abs() - found.clock_error;
     if offset > CLOCK_OFFSET_MAX {
@@ -212,6 +222,7 @@ fn judge(found: &Examined, is_merged: bool) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::LackingIndexes;
 
     fn healthy() -> Examined {
         Examined {
@@ -227,13 +238,15 @@ mod tests {
             delta_bytes: 0,
             disabled: Vec::new(),
             bare: Vec::new(),
+            lacking_indexes: Vec::new(),
         }
     }
 
     #[test]
     fn each_thing_that_is_wrong_is_found_alone() {
-        let problems =
-            |found: Examined, merged| judge(&found, merged).into_iter().map(|it| it.is_problem).collect::<Vec<_>>();
+        let problems = |found: Examined, merged| {
+            judge(&found, merged, &["s".to_owned()]).into_iter().map(|it| it.is_problem).collect::<Vec<_>>()
+        };
         assert!(problems(healthy(), true).is_empty());
         assert_eq!(problems(Examined { clock_offset: -1.5, ..healthy() }, true), [true]);
         assert_eq!(problems(Examined { clock_offset: -1.5, ..healthy() }, false), [false]);
@@ -243,6 +256,15 @@ mod tests {
         assert_eq!(problems(Examined { oldest_transaction: Some(4000.0), ..healthy() }, true), [false]);
         assert_eq!(
             problems(Examined { disabled: vec!["ALTER TABLE t ENABLE TRIGGER x".into()], ..healthy() }, false),
+            [true]
+        );
+        let lacking = |sync: &str| LackingIndexes {
+            sync: sync.into(),
+            table: "t".into(),
+            statements: vec!["CREATE INDEX i ON t (n)".into()],
+        };
+        assert_eq!(
+            problems(Examined { lacking_indexes: vec![lacking("gone"), lacking("s")], ..healthy() }, false),
             [true]
         );
         assert_eq!(problems(Examined { bare: vec![("t".into(), vec!["s".into()])], ..healthy() }, false), [true]);

@@ -31,6 +31,15 @@ pub(super) async fn validate(ctx: &Context, client: &impl GenericClient, detail:
             for warning in validated.warnings {
                 ctx.out.warn(format!("Warning: {warning}"));
             }
+            let mut sources = detail.sources();
+            if let (1, true, Some(first)) = (detail.onetimecopy, detail.is_merging(), sources.next()) {
+                let others: Vec<String> = sources.map(|db| format!("\"{}\"", db.name)).collect();
+                ctx.out.warn(format!(
+                    "Warning: onetimecopy=1: before anything is merged, the rows of \"{}\" replace those of {}, what only these have goes; onetimecopy=2 copies empty tables only",
+                    first.name,
+                    others.join(" and ")
+                ));
+            }
             tell_validated(client, &detail.name).await
         }
         Err(error) => Err(CliError::die(error.told()).maybe_hint(error.hint())),

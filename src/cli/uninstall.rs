@@ -120,6 +120,9 @@ async fn check(ctx: &Context, control: &Control, places: &[Place]) -> Result<(),
         for sync in found.syncs.iter().filter(|name| !own.iter().any(|sync| sync.name == **name)) {
             reasons.push(format!("database \"{db}\" has sync \"{sync}\", which this catalog does not know"));
         }
+        for lacking in &found.lacking_indexes {
+            reasons.push(format!("database \"{db}\": {}", lacking.told()));
+        }
         for view in &found.dependents {
             reasons.push(format!("database \"{db}\" has the view {view}, which would go, too"));
         }

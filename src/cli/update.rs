@@ -1,9 +1,10 @@
 //! `update … column=value` for any table of the catalog.
 
 use tokio_postgres::Transaction;
+use tokio_postgres::error::SqlState;
 
 use super::CliError;
-use crate::catalog::{Table, columns, write};
+use crate::catalog::{CatalogError, Column, Table, columns, write};
 
 /// Columns that an update leaves alone.
 const FIXED: [&str; 3] = ["cdate", "copy_request", "key_columns"];
@@ -58,7 +59,8 @@ pub(super) async fn apply(
                 .hint(format!("the columns of \"{}\" are {}", table.name(), names.join(", ")))
                 .suggest(key, names));
         };
-        let Some((old, new)) = write(transaction, table, row, column, value).await? else {
+        let written = write(transaction, table, row, column, value).await;
+        let Some((old, new)) = written.map_err(|error| invalid(column, value, error))? else {
             return Err(CliError::die(format!("Could not find \"{row}\"")));
         };
         changes.push(Change {
@@ -68,6 +70,20 @@ pub(super) async fn apply(
         });
     }
     Ok(changes)
+}
+
+/// A value that a column does not take: told without the rest of the row, which a server's own words may show.
+fn invalid(column: &Column, value: &str, error: CatalogError) -> CliError {
+    let CatalogError::Sql { source, .. } = &error else { return error.into() };
+    let said = source.as_db_error().filter(|said| {
+        let code = said.code().code();
+        code.starts_with("22")
+            || code == SqlState::CHECK_VIOLATION.code()
+            || code == SqlState::NOT_NULL_VIOLATION.code()
+    });
+    let Some(said) = said else { return error.into() };
+    let shown = if SECRET.contains(&column.name.as_str()) { "***" } else { value };
+    CliError::die(format!("Invalid value for '{}': {shown}", column.name)).hint(said.message())
 }
 
 /// Sorts the words of an update: names, and pairs with `=` or `:`.

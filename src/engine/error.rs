@@ -133,6 +133,8 @@ pub enum RoundError {
         dbs: String,
         /// Why nobody wins.
         why: String,
+        /// The strategy is the table's own.
+        is_of_table: bool,
     },
     /// The conflict strategy of a sync cannot be used.
     #[error(transparent)]
@@ -165,6 +167,8 @@ pub enum RoundError {
         up: String,
         /// Why the others cannot.
         away: String,
+        /// [`Cause::Away`] if connecting to another one may be all that it takes.
+        cause: Cause,
     },
     /// The session that holds a copy's snapshot is gone, and the snapshot with it.
     #[error("the snapshot of the copy is lost on database \"{db}\"")]
@@ -229,7 +233,8 @@ impl RoundError {
     #[must_use]
     pub fn cause(&self) -> Cause {
         match self {
-            Self::Connect { .. } | Self::Alone { .. } => Cause::Away,
+            Self::Connect { .. } => Cause::Away,
+            Self::Alone { cause, .. } => *cause,
             Self::Sql { source, .. } => cause(source),
             Self::OfTable { error, .. } => error.cause(),
             Self::Clashing { .. } => Cause::Serialization,
@@ -320,9 +325,12 @@ impl RoundError {
             Self::Sql { .. } if self.failure() == Failure::Permanent => {
                 Some(format!("mend the cause, then run: bucardo kick {sync}"))
             }
-            Self::Conflict { .. } => Some(format!(
-                "change the row in one of the databases to what it shall be everywhere and set another strategy for a while: bucardo update sync {sync} conflict_strategy=bucardo_latest && bucardo reload sync {sync}"
-            )),
+            Self::Conflict { table, is_of_table, .. } => {
+                let what = if *is_of_table { format!("table {table}") } else { format!("sync {sync}") };
+                Some(format!(
+                    "change the row in one of the databases to what it shall be everywhere and set another strategy until it has arrived: bucardo update {what} conflict_strategy=bucardo_latest && bucardo reload sync {sync}"
+                ))
+            }
             Self::Strategy { .. } => {
                 Some(format!("see: bucardo help update sync; then run: bucardo reload sync {sync}"))
             }

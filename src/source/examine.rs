@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::clock::clock_offset;
 use super::install::exists;
+use super::lacking_indexes::{self, LackingIndexes};
 use crate::pg::{Connection, SqlFile};
 
 const EXAMINE: SqlFile = SqlFile::new(include_str!("../../sql/source/examine.sql"));
@@ -36,6 +37,8 @@ pub struct Examined {
     pub disabled: Vec<String>,
     /// Tables that are captured and have no trigger, with their syncs.
     pub bare: Vec<(String, Vec<String>)>,
+    /// Indexes that copies have dropped and not made again.
+    pub lacking_indexes: Vec<LackingIndexes>,
 }
 
 /// Looks at a database.
@@ -66,5 +69,6 @@ pub async fn examine(conn: &Connection) -> Result<Examined, tokio_postgres::Erro
         delta_bytes: row.get("delta_bytes"),
         disabled: row.get("disabled"),
         bare,
+        lacking_indexes: lacking_indexes::look(conn).await?,
     })
 }

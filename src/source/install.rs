@@ -278,7 +278,7 @@ async fn register(txn: &Transaction<'_>, goat: &Goat, oid: Oid) -> Result<Regist
         }
         let why = if key == goat.key { "was made anew" } else { "has another key" };
         warning = Some(format!(
-            "table \"{}.{}\" {why}: changes captured before are gone, copy it to the targets again (onetimecopy=1)",
+            "table \"{}.{}\" {why}: changes captured before are gone. Where a daemon saw that, it copies the table anew, in place of what the targets have; else have it copied (onetimecopy=1)",
             goat.schema, goat.name
         ));
         txn.execute(DELETE.text(), &[&id]).await?;

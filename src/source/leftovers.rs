@@ -7,6 +7,7 @@
 use bucardo_actors::model::SyncName;
 
 use super::install::{LOCK, LOCK_PAUSE, LOCK_TIMEOUT, exists, is_worth_trying_again};
+use super::lacking_indexes::{self, LackingIndexes};
 use super::{forget, perl, registry};
 use crate::pg::{Connection, Sql, SqlFile};
 
@@ -40,6 +41,8 @@ pub struct Leftovers {
     pub dependents: Vec<String>,
     /// Captured tables that no sync wants.
     pub unused: Vec<String>,
+    /// Indexes of others that copies have dropped and not made again.
+    pub lacking_indexes: Vec<LackingIndexes>,
 }
 
 /// Looks for it; `None`: there is nothing.
@@ -78,6 +81,7 @@ pub async fn look(conn: &Connection) -> Result<Option<Leftovers>, tokio_postgres
         dependents: row.get("dependents"),
         syncs,
         unused,
+        lacking_indexes: if is_foreign { Vec::new() } else { lacking_indexes::look(conn).await? },
     }))
 }
 

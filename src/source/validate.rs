@@ -7,6 +7,7 @@ use futures_util::future::{join_all, try_join_all};
 use bucardo_actors::model::{DbName, Failure, SyncName};
 
 use super::compare::{Difference, compare};
+use super::lacking_indexes::{self, LackingIndexes};
 use super::site::{self, Site};
 use super::{codes, forget, install, mapped, registry, strategies};
 use crate::catalog::{Db, Role, SyncDetail};
@@ -347,29 +348,32 @@ async fn uncaptured(sync: &SyncDetail, source: &mut Site<'_>) -> Result<(), Vali
 }
 
 /// Takes a removed sync out of its databases, so that nothing is kept for it. A database that cannot be reached is
-/// named in the answer; the others are done.
+/// named in the answer; the others are done. Indexes that a copy of it leaves behind dropped are named as well.
 pub async fn forget_sync(sync: &SyncDetail) -> Vec<String> {
     let mut left = Vec::new();
     for member in sync.members.iter().filter(|member| member.db.active) {
-        if let Err(error) = forget(&sync.name, &member.db, member.role).await {
-            left.push(format!(
-                "sync \"{}\" is still registered in database \"{}\": {}",
-                sync.name,
-                member.db.name,
-                causes(&error)
-            ));
+        let (name, db) = (&sync.name, &member.db.name);
+        match forget(name, &member.db, member.role).await {
+            Ok(lacking) => {
+                let lacking = lacking.iter().filter(|it| it.sync == name.as_str());
+                left.extend(lacking.map(|it| format!("database \"{db}\": {}", it.told())));
+            }
+            Err(error) => {
+                left.push(format!("sync \"{name}\" is still registered in database \"{db}\": {}", causes(&error)));
+            }
         }
     }
     left
 }
 
-async fn forget(sync: &SyncName, db: &Db, role: Role) -> Result<(), ValidateError> {
+async fn forget(sync: &SyncName, db: &Db, role: Role) -> Result<Vec<LackingIndexes>, ValidateError> {
     let mut conn = site::dial(db).await?;
     let failed = |error| ValidateError::sql(&db.name, format!("forgetting sync \"{sync}\""), error);
     if role == Role::Source {
         forget::source(&mut conn, sync).await.map_err(failed)?;
     }
-    registry::forget_positions(&conn, sync).await.map_err(failed)
+    registry::forget_positions(&conn, sync).await.map_err(failed)?;
+    lacking_indexes::look(&conn).await.map_err(failed)
 }
 
 /// What can be said of a sync without looking at its databases.

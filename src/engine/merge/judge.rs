@@ -477,6 +477,9 @@ impl Bench<'_> {
         let values = String::from_utf8_lossy(keys).into_owned();
         let key = self.goat.key.iter().zip(values.split('\t'));
         let key: Vec<String> = key.map(|(column, value)| format!("{column}={value}")).collect();
-        RoundError::Conflict { table: self.goat.label.clone(), key: key.join(", "), dbs: dbs.join(" and "), why }
+        let table = self.goat.label.clone();
+        let mut tables = self.merge.sync.tables();
+        let is_of_table = tables.any(|goat| goat.label() == table && goat.conflict_strategy.is_some());
+        RoundError::Conflict { table, key: key.join(", "), dbs: dbs.join(" and "), why, is_of_table }
     }
 }

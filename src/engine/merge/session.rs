@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tokio_util::task::AbortOnDropHandle;
 
-use bucardo_actors::model::{DbName, Fault, Pair, Reason, RoundReport};
+use bucardo_actors::model::{Cause, DbName, Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
 use super::arm::Arm;
@@ -98,7 +98,7 @@ impl MergeSession {
     }
 
     async fn tries(&mut self, is_asked: bool, watch: &Watch) -> Result<RoundReport, RoundError> {
-        let mut why = RoundError::Alone { sync: self.sync.name.to_string(), up: String::new(), away: String::new() };
+        let mut why = self.alone();
         let now = Instant::now();
         self.asides.retry(is_asked, now);
         for seat in &mut self.seats {
@@ -341,7 +341,10 @@ impl MergeSession {
         let away = self.seats.iter().filter_map(|seat| seat.why_away().map(|error| causes(error)));
         let away: Vec<String> = away.collect();
         let up = if up.is_empty() { "none".to_owned() } else { format!("only {}", up.join(" and ")) };
-        RoundError::Alone { sync: self.sync.name.to_string(), up, away: away.join("; ") }
+        // To reach it again does not help one that lacks what the sync keeps there.
+        let is_away = |error: &RoundError| matches!(error.cause(), Cause::Away);
+        let cause = if self.seats.iter().filter_map(Seat::why_away).all(is_away) { Cause::Away } else { Cause::Other };
+        RoundError::Alone { sync: self.sync.name.to_string(), up, away: away.join("; "), cause }
     }
 
     /// Ends the transactions of a merge that failed. What was made in them is gone with them; and with a source that
