@@ -40,6 +40,7 @@ mod copy_daemon;
 mod copy_pieces;
 mod custom_answers;
 mod custom_cookbook;
+mod custom_daemon;
 mod custom_hosts;
 mod custom_rounds;
 mod daemon;

@@ -1,0 +1,144 @@
+//! Custom codes in a running daemon, in every language: each hook, what a code is told there, and what it may do.
+
+use std::time::Duration;
+
+use crate::support::{Town, wait};
+
+const WITHIN: Duration = Duration::from_secs(60);
+const DDL: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text); \
+    CREATE TABLE diary (n serial, hook text, language text, told text)";
+const LANGUAGES: [&str; 2] = ["lua", "sql"];
+
+/// The hooks that a run of a pair comes to, in order.
+const HOOKS: [&str; 10] = [
+    "before_sync",
+    "before_txn",
+    "before_check_rows",
+    "before_trigger_disable",
+    "after_trigger_disable",
+    "after_table_sync",
+    "before_trigger_enable",
+    "after_trigger_enable",
+    "after_txn",
+    "after_sync",
+];
+
+/// A code that writes into the diary of B what it is told; at after_sync it speaks, too.
+fn diarist(language: &str, hook: &str) -> String {
+    let say = hook == "after_sync";
+    match language {
+        "lua" => format!(
+            "local told = table.concat({{input.syncname, input.synctype, input.sourcename, \
+                input.deltacount.all, input.dmlcount.allinserts.target, input.dmlcount.alldeletes.target}}, '|')
+             input.dbh.B:run('INSERT INTO diary (hook, language, told) VALUES ($1, $2, $3)', input.whenrun, 'lua', told)
+             {}",
+            if say { "input.message = 'lua has seen it'" } else { "" }
+        ),
+        "sql" => format!(
+            "-- db: B
+             INSERT INTO diary (hook, language, told)
+             SELECT $1->>'whenrun', 'sql', concat_ws('|', $1->>'syncname', $1->>'synctype', $1->>'sourcename',
+                $1->'deltacount'->>'all', $1->'dmlcount'->'allinserts'->>'target',
+                $1->'dmlcount'->'alldeletes'->>'target')
+             RETURNING {}",
+            if say { "'{\"message\": \"sql has seen it\"}'::jsonb" } else { "NULL::jsonb" }
+        ),
+        other => panic!("{other}"),
+    }
+}
+
+async fn add(town: &Town, name: &str, hook: &str, language: &str, source: &str) {
+    let sql = "WITH code AS (INSERT INTO bucardo.customcode (name, whenrun, language, getdbh, src_code)
+            VALUES ($1, $2, $3, true, $4) RETURNING id)
+        INSERT INTO bucardo.customcode_map (code, sync) SELECT id, 's' FROM code";
+    town.control.client.execute(sql, &[&name, &hook, &language, &source]).await.unwrap();
+}
+
+async fn town() -> Town {
+    let town = Town::found(DDL).await;
+    for (name, database) in [("A", &town.a), ("B", &town.b)] {
+        town.bucardo.add_db(name, database);
+    }
+    town.bucardo.run("add sync s tables=orders dbs=A:source,B:target");
+    town
+}
+
+/// The diary since the last time it was read: hook, language and what was told.
+async fn diary(town: &Town) -> Vec<String> {
+    let read = "WITH gone AS (DELETE FROM diary RETURNING *) SELECT hook, language, told FROM gone ORDER BY n";
+    town.b.rows(read).await
+}
+
+/// The same codes in each language at every hook: each is told the same, in the order of a run. A run that finds nothing
+/// comes to the hooks before its look only.
+#[tokio::test]
+async fn codes_of_every_language_run_at_every_hook_and_are_told_the_same() {
+    let town = town().await;
+    for hook in HOOKS {
+        for language in LANGUAGES {
+            add(&town, &format!("{hook} in {language}"), hook, language, &diarist(language, hook)).await;
+        }
+    }
+    let daemon = town.daemon().await;
+    town.bucardo.run("kick s 60");
+    diary(&town).await;
+    town.bucardo.run("kick s 60");
+    let each = |hook: &str, told: &str| LANGUAGES.map(|language| format!("{hook}|{language}|s|pushdelta|A|{told}"));
+    let all =
+        |told: &[(&str, &str)]| -> Vec<String> { told.iter().flat_map(|(hook, told)| each(hook, told)).collect() };
+    let before = [("before_sync", "0|0|0"), ("before_txn", "0|0|0"), ("before_check_rows", "0|0|0")];
+    assert_eq!(diary(&town).await, all(&before), "nothing to do");
+
+    town.a.run("INSERT INTO orders VALUES (1, 'x'), (2, 'y')").await;
+    town.bucardo.run("kick s 60");
+    daemon.logs("sql has seen it", WITHIN).await;
+    daemon.logs("lua has seen it", WITHIN).await;
+    let seen = [
+        ("before_trigger_disable", "2|0|0"),
+        ("after_trigger_disable", "2|0|0"),
+        ("after_table_sync", "2|2|0"),
+        ("before_trigger_enable", "2|2|0"),
+        ("after_trigger_enable", "2|2|0"),
+        ("after_txn", "2|2|0"),
+        ("after_sync", "2|2|0"),
+    ];
+    // The change kicks the sync, and so does the request: one of the two runs finds nothing.
+    let found = diary(&town).await;
+    let first = found.iter().position(|line| line.starts_with("before_trigger_disable")).unwrap();
+    assert_eq!(found[first..][..seen.len() * LANGUAGES.len()], all(&seen), "{found:?}");
+    daemon.assert_quiet();
+    daemon.stop().await;
+}
+
+/// A code that asks for a failure fails its run, by name, and the sync goes on once it is gone; one that leaves the round
+/// (`endsync`) is no failure.
+#[tokio::test]
+async fn codes_that_fail_or_leave_are_told_and_nothing_of_their_round_is_done() {
+    let town = town().await;
+    add(&town, "no way", "before_trigger_enable", "lua", "input.error = 'not today'").await;
+    let mut daemon = town.daemon().await;
+    for word in ["round failed, KID is restarted", "KID is stalled", "sync cannot run, trying again"] {
+        daemon.announce(word);
+    }
+    town.a.run("INSERT INTO orders VALUES (1, 'x')").await;
+    daemon.logs("asked to end: not today", WITHIN).await;
+    assert!(town.bucardo.run("status s").contains("not today"));
+    assert_eq!(town.b.number("SELECT count(*) FROM orders").await, 0);
+
+    let change = "UPDATE bucardo.customcode SET src_code = 'input.endsync = 1'";
+    town.control.run(change).await;
+    town.bucardo.run("reload sync s");
+    daemon.logs("a custom code ended the round (endsync)", WITHIN).await;
+    assert_eq!(town.b.number("SELECT count(*) FROM orders").await, 0);
+
+    let change = "UPDATE bucardo.customcode SET whenrun = 'before_sync', src_code = 'input.error = \"not at all\"'";
+    town.control.run(change).await;
+    town.bucardo.run("reload sync s");
+    daemon.logs("asked to end: not at all", WITHIN).await;
+    assert_eq!(town.b.number("SELECT count(*) FROM orders").await, 0);
+
+    town.control.run("DELETE FROM bucardo.customcode").await;
+    town.bucardo.run("reload sync s");
+    wait::until_equal("the row", WITHIN, &1, async || town.b.number("SELECT count(*) FROM orders").await).await;
+    daemon.stop().await;
+}
