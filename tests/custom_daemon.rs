@@ -7,7 +7,7 @@ use crate::support::{Town, wait};
 const WITHIN: Duration = Duration::from_secs(60);
 const DDL: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text); \
     CREATE TABLE diary (n serial, hook text, language text, told text)";
-const LANGUAGES: [&str; 2] = ["lua", "sql"];
+const LANGUAGES: [&str; 3] = ["lua", "perl", "sql"];
 
 /// The hooks that a run of a pair comes to, in order.
 const HOOKS: [&str; 10] = [
@@ -33,6 +33,15 @@ fn diarist(language: &str, hook: &str) -> String {
              input.dbh.B:run('INSERT INTO diary (hook, language, told) VALUES ($1, $2, $3)', input.whenrun, 'lua', told)
              {}",
             if say { "input.message = 'lua has seen it'" } else { "" }
+        ),
+        "perl" => format!(
+            "my $input = shift;
+             my $told = join '|', @$input{{qw(syncname synctype sourcename)}}, $input->{{deltacount}}{{all}},
+                $input->{{dmlcount}}{{allinserts}}{{target}}, $input->{{dmlcount}}{{alldeletes}}{{target}};
+             my $sth = $input->{{dbh}}{{B}}->prepare('INSERT INTO diary (hook, language, told) VALUES (?, ?, ?)');
+             $sth->execute($input->{{whenrun}}, 'perl', $told);
+             {}",
+            if say { "$input->{message} = 'perl has seen it';" } else { "" }
         ),
         "sql" => format!(
             "-- db: B
@@ -83,6 +92,7 @@ async fn codes_of_every_language_run_at_every_hook_and_are_told_the_same() {
     town.bucardo.run("kick s 60");
     diary(&town).await;
     town.bucardo.run("kick s 60");
+    // The order of codes of one priority is that of their names.
     let each = |hook: &str, told: &str| LANGUAGES.map(|language| format!("{hook}|{language}|s|pushdelta|A|{told}"));
     let all =
         |told: &[(&str, &str)]| -> Vec<String> { told.iter().flat_map(|(hook, told)| each(hook, told)).collect() };
@@ -91,8 +101,9 @@ async fn codes_of_every_language_run_at_every_hook_and_are_told_the_same() {
 
     town.a.run("INSERT INTO orders VALUES (1, 'x'), (2, 'y')").await;
     town.bucardo.run("kick s 60");
-    daemon.logs("sql has seen it", WITHIN).await;
-    daemon.logs("lua has seen it", WITHIN).await;
+    for language in LANGUAGES {
+        daemon.logs(&format!("{language} has seen it"), WITHIN).await;
+    }
     let seen = [
         ("before_trigger_disable", "2|0|0"),
         ("after_trigger_disable", "2|0|0"),
@@ -140,5 +151,28 @@ async fn codes_that_fail_or_leave_are_told_and_nothing_of_their_round_is_done() 
     town.control.run("DELETE FROM bucardo.customcode").await;
     town.bucardo.run("reload sync s");
     wait::until_equal("the row", WITHIN, &1, async || town.b.number("SELECT count(*) FROM orders").await).await;
+    daemon.stop().await;
+}
+
+/// A code that hangs in a statement is stopped at its limit, in the transaction of the round and on a connection of its
+/// own: nothing of it goes on in the database, and the locks of the round are free.
+#[tokio::test]
+async fn a_code_that_hangs_holds_no_transaction_beyond_its_limit() {
+    let mut town = town().await;
+    town.bucardo.run("set customcode_timeout=1");
+    town.bucardo.configure("[supervision.kid]\nrestart = { delay_initial = \"1h\", delay_max = \"1h\" }");
+    add(&town, "hangs", "before_trigger_enable", "lua", "input.dbh.B:run('SELECT pg_sleep(600)')").await;
+    let mut daemon = town.daemon().await;
+    daemon.announce("round failed, KID is restarted");
+    daemon.announce("sync cannot run, trying again");
+    town.a.run("INSERT INTO orders VALUES (1, 'x')").await;
+    daemon.logs("was stopped: it took longer than 1s (customcode_timeout)", WITHIN).await;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL \
+        AND application_name LIKE 'bucardo%'";
+    wait::until_equal("no transaction", Duration::from_secs(5), &0, async || town.b.number(open).await).await;
+    town.control.run("UPDATE bucardo.customcode SET whenrun = 'before_sync'").await;
+    town.bucardo.run("reload sync s");
+    daemon.logs("sync cannot run, trying again", WITHIN).await;
+    wait::until_equal("no transaction", Duration::from_secs(5), &0, async || town.b.number(open).await).await;
     daemon.stop().await;
 }

@@ -52,6 +52,13 @@ impl SyncHooks {
         Self { syncs, workshop, kept: Kept::default() }
     }
 
+    /// Ends what runs codes that are not those of today.
+    fn forget(&self) {
+        let is_today =
+            |name: &SyncName, codes: &Codes| self.syncs.get(name).is_some_and(|sync| Arc::ptr_eq(&sync, codes.sync()));
+        self.kept.retain(|name, codes| codes.try_lock().map_or(true, |codes| is_today(name, &codes)));
+    }
+
     /// The codes of a sync as they are now.
     fn codes(&self, sync: &Arc<SyncDetail>) -> Option<Arc<Mutex<Codes>>> {
         let is_current = |codes: &Arc<Mutex<Codes>>| {
@@ -69,6 +76,7 @@ impl SyncHooks {
 
 impl Hooks for SyncHooks {
     fn run(&self, sync: &SyncName, point: Point, brought: RoundReport) -> BoxFuture<'static, Result<Go, Fault>> {
+        self.forget();
         let sync = self.syncs.get(sync);
         let codes = sync.as_ref().and_then(|sync| self.codes(sync));
         async move {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -77,6 +78,12 @@ impl Codes {
     #[must_use]
     pub fn has(&self, hook: Hook, goat: Option<i32>) -> bool {
         here(&self.sync, hook, goat).next().is_some()
+    }
+
+    /// How long a code may take that runs here, the one that may take longest.
+    #[must_use]
+    pub fn longest(&self, hook: Hook, goat: Option<i32>) -> Duration {
+        here(&self.sync, hook, goat).map(|code| code.limits.timeout).max().unwrap_or_default()
     }
 
     /// Whether any code, wherever it runs, gets the keys of the changed rows.

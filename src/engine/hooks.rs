@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bucardo_actors::model::{DbName, RoundReport};
 use bucardo_actors::ports::Watch;
@@ -145,11 +146,11 @@ impl Hooks {
         step(scene.watch, Step::Code(hook.word())).await?;
         let with_triggers = has_triggers(hook);
         self.had_triggers |= with_triggers;
-        lend(&scene, if with_triggers { LEND_WITH_TRIGGERS } else { LEND }).await?;
+        lend(&scene, with_triggers, self.codes.longest(hook, goat.map(|goat| goat.id))).await?;
         let mut dbs = Inside { sites: scene.sites };
         let outcome = self.codes.run(hook, goat, &self.base, &self.counts, &mut dbs).await;
         let outcome = outcome.map_err(RoundError::Code)?;
-        lend(&scene, if with_triggers { TAKE_BACK_WITH_TRIGGERS } else { TAKE_BACK }).await?;
+        take_back(&scene, with_triggers).await?;
         self.heed(&outcome)
     }
 
@@ -236,24 +237,28 @@ pub async fn outside(
     base: &Map<String, Value>,
     counts: &Counts,
 ) -> Result<Outcome, CodeError> {
-    let mut dbs = Outside { sync: Arc::clone(codes.sync()), open: BTreeMap::new() };
+    let longest = codes.longest(hook, None);
+    let mut dbs = Outside { sync: Arc::clone(codes.sync()), longest, open: BTreeMap::new() };
     let outcome = codes.run(hook, None, base, counts, &mut dbs).await?;
     dbs.commit().await.map_err(|why| CodeError::Died { code: hook.word().to_owned(), why })?;
     Ok(outcome)
 }
 
-/// Codes name tables as their role does anywhere else. The first statement is for all sites, the second for those that
-/// are written.
-const LEND: [&str; 2] = ["SET LOCAL search_path TO DEFAULT", ""];
-const LEND_WITH_TRIGGERS: [&str; 2] = [LEND[0], "SET LOCAL session_replication_role = origin"];
-const TAKE_BACK: [&str; 2] = ["SET LOCAL search_path = pg_catalog", ""];
-const TAKE_BACK_WITH_TRIGGERS: [&str; 2] = [TAKE_BACK[0], "SET LOCAL session_replication_role = replica"];
+/// Codes name tables as their role does anywhere else, and no statement of theirs goes on when they are stopped.
+async fn lend(scene: &Scene<'_>, with_triggers: bool, longest: Duration) -> Result<(), RoundError> {
+    let all = format!("SET LOCAL search_path TO DEFAULT; SET LOCAL statement_timeout = {}", longest.as_millis());
+    set(scene, &all, with_triggers, "origin").await
+}
 
-async fn lend(scene: &Scene<'_>, [all, written]: [&str; 2]) -> Result<(), RoundError> {
-    let set = scene.sites.iter().map(|site| async {
-        let is_written = scene.written.iter().any(|it| it.db == site.db);
-        let sql = if is_written { format!("{all}; {written}") } else { all.to_owned() };
-        site.run("making way for custom codes", &sql).await
+async fn take_back(scene: &Scene<'_>, with_triggers: bool) -> Result<(), RoundError> {
+    set(scene, "SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = 0", with_triggers, "replica").await
+}
+
+async fn set(scene: &Scene<'_>, all: &str, with_triggers: bool, role: &str) -> Result<(), RoundError> {
+    let set = scene.sites.iter().map(|site| async move {
+        let is_written = with_triggers && scene.written.iter().any(|it| it.db == site.db);
+        let role = if is_written { format!("; SET LOCAL session_replication_role = {role}") } else { String::new() };
+        site.run("making way for custom codes", &format!("{all}{role}")).await
     });
     try_join_all(set).await.map(drop)
 }
@@ -287,6 +292,8 @@ impl Databases for Inside<'_> {
 /// The databases of a sync, on connections of their own.
 struct Outside {
     sync: Arc<SyncDetail>,
+    /// No statement takes longer.
+    longest: Duration,
     open: BTreeMap<String, Connection>,
 }
 
@@ -300,8 +307,9 @@ impl Outside {
                 sqlstate: Some("08001".to_owned()),
             };
             let conn = connect(&found.access, &name).await.map_err(|error| failed(causes(&error)))?;
-            let begin = "SET search_path TO DEFAULT; BEGIN";
-            conn.batch_execute(begin).await.map_err(|error| failed(causes(&error)))?;
+            let longest = self.longest.as_millis();
+            let begin = format!("SET search_path TO DEFAULT; SET statement_timeout = {longest}; BEGIN");
+            conn.batch_execute(&begin).await.map_err(|error| failed(causes(&error)))?;
             self.open.insert(db.to_owned(), conn);
         }
         self.open.get(db).ok_or_else(|| unknown(db, &[]))
