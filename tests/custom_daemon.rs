@@ -176,3 +176,56 @@ async fn a_code_that_hangs_holds_no_transaction_beyond_its_limit() {
     wait::until_equal("no transaction", Duration::from_secs(5), &0, async || town.b.number(open).await).await;
     daemon.stop().await;
 }
+
+/// Two masters and a target that follows them: merge and follower run the codes, each with its own databases, and the
+/// codes after the run hear of both.
+#[tokio::test]
+async fn merges_and_those_that_follow_run_codes() {
+    let town = Town::found(DDL).await;
+    for (name, database) in [("A", &town.a), ("B", &town.b), ("C", &town.c)] {
+        town.bucardo.add_db(name, database);
+    }
+    town.bucardo.run("add sync s tables=orders dbs=A:source,B:source,C:target");
+    let who = "local who = input.synctype .. ' ' .. input.sourcename .. ' ' .. input.targetname
+        input.targetdbh:run('INSERT INTO diary (hook, language, told) VALUES ($1, $2, $3)', input.whenrun, 'lua', who)";
+    add(&town, "who", "after_table_sync", "lua", who).await;
+    add(&town, "sum", "after_sync", "lua", "input.message = 'brought ' .. input.dmlcount.allinserts.target").await;
+    let daemon = town.daemon().await;
+    town.bucardo.run("kick s 60");
+    town.a.run("INSERT INTO orders VALUES (1, 'x')").await;
+    daemon.logs("brought 2", WITHIN).await;
+    let read = "SELECT DISTINCT hook, told FROM diary";
+    assert_eq!(town.b.rows(read).await, ["after_table_sync|swap A B"]);
+    assert_eq!(town.c.rows(read).await, ["after_table_sync|pushdelta A C"]);
+    daemon.assert_quiet();
+    daemon.stop().await;
+}
+
+/// A code adds up at the target what the rounds write there, and the daemon is killed in the middle again and again: the
+/// sum is that of the rows.
+#[tokio::test]
+async fn a_sum_that_a_code_keeps_is_right_however_often_the_daemon_is_killed() {
+    let town = town().await;
+    town.b.run("CREATE TABLE sums (total bigint); INSERT INTO sums VALUES (0)").await;
+    let add_up = "UPDATE sums SET total = total + ($1->'dmlcount'->'allinserts'->>'target')::bigint";
+    add(&town, "sum", "before_trigger_enable", "sql", add_up).await;
+    let mut rows = 0;
+    for kill in 0..5 {
+        let daemon = town.daemon().await;
+        for _ in 0..20 {
+            rows += 50;
+            town.a.run(&format!("INSERT INTO orders SELECT n, '' FROM generate_series({rows} - 49, {rows}) n")).await;
+        }
+        let least = kill * 1000 + 100;
+        wait::until("some rows", WITHIN, async || {
+            let there = town.b.number("SELECT count(*) FROM orders").await;
+            if there >= least { Ok(()) } else { Err(there) }
+        })
+        .await;
+        daemon.kill();
+    }
+    let daemon = town.daemon().await;
+    wait::until_equal("all rows", WITHIN, &rows, async || town.b.number("SELECT count(*) FROM orders").await).await;
+    assert_eq!(town.b.number("SELECT total FROM sums").await, rows);
+    daemon.stop().await;
+}

@@ -225,6 +225,31 @@ async fn codes_are_told_what_the_round_does() {
     assert_eq!(last["dmlcount"]["I"]["target"]["public"]["orders"], 1);
 }
 
+/// In a merge the first source is the source, and the others are the target.
+#[tokio::test]
+async fn codes_of_a_merge_are_told_of_both_sides() {
+    let mut table = code(Hook::AfterTableSync, "");
+    table.getrows = true;
+    let (mut lab, diary) = masters(vec![table]).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x'), (2, 'y')").await;
+    lab.on("b").run("INSERT INTO orders VALUES (3, 'z')").await;
+    lab.merge().await.unwrap();
+    let inputs = diary.inputs();
+    let [(_, input)] = inputs.as_slice() else { panic!("{inputs:?}") };
+    for (key, value) in [
+        ("synctype", json!("swap")),
+        ("sourcename", json!("a")),
+        ("targetname", json!("b")),
+        ("tablename", json!("orders")),
+        ("rows", json!({"public": {"orders": {"1": 1, "2": 1, "3": 1}}})),
+    ] {
+        assert_eq!(input[key], value, "{key}");
+    }
+    assert_eq!(input["deltacount"]["source"]["public"]["orders"], 2);
+    assert_eq!(input["deltacount"]["target"]["public"]["orders"], 1);
+    assert_eq!(input["dmlcount"]["allinserts"], json!({"source": 1, "target": 2}));
+}
+
 /// More changes than are few: they are counted exactly, and the keys are bounded.
 #[tokio::test]
 async fn many_changes_are_counted_and_their_keys_bounded() {

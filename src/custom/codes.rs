@@ -86,6 +86,12 @@ impl Codes {
         here(&self.sync, hook, goat).map(|code| code.limits.timeout).max().unwrap_or_default()
     }
 
+    /// Whether any code is told what has changed.
+    #[must_use]
+    pub fn hear_of_changes(&self) -> bool {
+        self.sync.codes.iter().any(|code| code.hook.is_of_changes())
+    }
+
     /// Whether any code, wherever it runs, gets the keys of the changed rows.
     #[must_use]
     pub fn want_rows(&self) -> bool {
@@ -217,7 +223,8 @@ impl Code {
     /// do, where nobody had to ask.
     #[must_use]
     pub fn wants_rows(&self) -> bool {
-        self.getrows || self.source.contains("{rows}") || self.source.contains("{'rows'}")
+        let names_them = || self.source.contains("{rows}") || self.source.contains("{'rows'}");
+        self.hook.is_of_changes() && (self.getrows || names_them())
     }
 }
 

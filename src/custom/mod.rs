@@ -100,6 +100,21 @@ impl Hook {
         Self::ALL.into_iter().find(|hook| hook.word() == word)
     }
 
+    /// Whether it runs in rounds that have changes, and knows them. Conflicts are told in words of their own.
+    #[must_use]
+    pub const fn is_of_changes(self) -> bool {
+        match self {
+            Self::BeforeTriggerDisable
+            | Self::AfterTriggerDisable
+            | Self::Exception
+            | Self::AfterTableSync
+            | Self::BeforeTriggerEnable
+            | Self::AfterTriggerEnable
+            | Self::AfterTxn => true,
+            Self::BeforeSync | Self::BeforeTxn | Self::BeforeCheckRows | Self::Conflict | Self::AfterSync => false,
+        }
+    }
+
     /// Whether it runs inside the transactions of a round: then a code may read and change rows, and nothing else.
     #[must_use]
     pub const fn is_strict(self) -> bool {

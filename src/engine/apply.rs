@@ -116,7 +116,7 @@ async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> 
 
 /// Tells codes which keys were changed.
 async fn tell(round: &mut Round<'_>, batch: &Batch, changes: &[Row]) -> Result<(), RoundError> {
-    let Some(hooks) = &mut round.hooks else { return Ok(()) };
+    let Some(hooks) = round.hooks.as_mut().filter(|hooks| hooks.hear_of_changes()) else { return Ok(()) };
     let source = &round.session.source;
     let limit = hooks.keys_max(FEW);
     for (place, changes) in batch.tables.iter().zip(changes) {

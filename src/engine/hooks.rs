@@ -113,6 +113,11 @@ impl Hooks {
         self.codes.want_rows()
     }
 
+    /// Whether any code is told what has changed.
+    pub(super) fn hear_of_changes(&self) -> bool {
+        self.codes.hear_of_changes()
+    }
+
     /// So many changes of a table were found at the source, with these keys (a list for each column).
     pub(super) fn changed(&mut self, goat: &Goat, changes: u64, columns: Vec<Vec<Option<String>>>) {
         self.counts.changed(goat, Side::Source, changes);

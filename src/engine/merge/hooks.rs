@@ -59,7 +59,8 @@ impl Merge<'_> {
     }
 
     async fn tell_changes(&mut self, places: &[usize], news: &[&News]) -> Result<(), RoundError> {
-        let Some(hooks) = self.hooks.as_deref_mut() else { return Ok(()) };
+        let hooks = self.hooks.as_deref_mut().filter(|hooks| hooks.hear_of_changes());
+        let Some(hooks) = hooks else { return Ok(()) };
         for place in places {
             let Some(goat) = self.sync.tables().nth(*place) else { continue };
             let changes = |at: usize| news[at].tables.get(place).map_or(0, |(_, changes)| changes.unsigned_abs());
