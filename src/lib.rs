@@ -10,5 +10,6 @@ pub mod demo;
 pub mod engine;
 pub mod lab;
 pub mod pg;
+pub mod progress;
 pub mod report;
 pub mod source;

@@ -6,10 +6,7 @@ pub use crate::pg::causes;
 
 /// Prints a message and, where there is one, the next step; stderr.
 pub fn failed(message: &str, hint: Option<&str>) {
-    let mut out = std::io::stderr().lock();
+    let hint = hint.map(|hint| format!("Hint: {hint}\n")).unwrap_or_default();
     // Without a stderr there is nobody to tell; the exit code still does.
-    let _ = writeln!(out, "{message}");
-    if let Some(hint) = hint {
-        let _ = writeln!(out, "Hint: {hint}");
-    }
+    let _ = crate::progress::beside(|| write!(std::io::stderr().lock(), "{message}\n{hint}"));
 }

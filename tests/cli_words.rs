@@ -1,9 +1,14 @@
 //! Words that are mistyped, filters of lists, and the verbs `inspect` and `upgrade`.
 
+use std::io::Read;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::cli_lab::CliLab;
-use crate::support::{Bucardo, fresh_database};
+use crate::support::{Bucardo, fresh_database, wait};
 
 const TABLES: &str = "CREATE TABLE customers (id int PRIMARY KEY);
     CREATE TABLE orders (id int PRIMARY KEY, customer int CONSTRAINT who REFERENCES customers);
@@ -178,4 +183,46 @@ async fn status_is_shown_again_until_it_is_interrupted() {
     assert_eq!(pages.take(2).count(), 2);
     watch.kill().unwrap();
     watch.wait().unwrap();
+}
+
+/// Who waits at a terminal sees for what; who reads the output gets the lines alone.
+#[tokio::test]
+async fn what_takes_long_is_told_on_a_terminal() {
+    let lab = CliLab::start().await;
+    let (a, _b) = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
+    lab.bucardo.run("add table orders db=A relgroup=g");
+    let locker = a.session().await;
+    locker
+        .batch_execute("BEGIN; LOCK TABLE orders IN ACCESS SHARE MODE; LOCK TABLE orders IN ROW EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let inner = lab.bucardo.command(&["add", "sync", "s", "relgroup=g", "dbs=A,B"]);
+    let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let mut command = std::process::Command::new("script");
+    command.args(["-qec", &line.join(" "), "/dev/null"]).env("TERM", "xterm").env("HOME", lab.bucardo.home());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut screen = child.stdout.take().unwrap();
+    let shown = Arc::new(Mutex::new(String::new()));
+    let reader = std::thread::spawn({
+        let shown = Arc::clone(&shown);
+        move || {
+            let mut piece = [0; 4096];
+            while let Ok(read @ 1..) = screen.read(&mut piece) {
+                shown.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..read]));
+            }
+        }
+    });
+    wait::until("what it waits for", Duration::from_secs(30), async || {
+        let shown = shown.lock().unwrap().clone();
+        if shown.contains("database \"A\": capturing 1 of 1, public.orders") { Ok(()) } else { Err(shown) }
+    })
+    .await;
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    assert!(child.wait().unwrap().success());
+    reader.join().unwrap();
+    let shown = shown.lock().unwrap().clone();
+    assert!(shown.contains("Added sync \"s\"\r\n"), "{shown:?}");
+    assert_eq!(lab.bucardo.call(&["validate", "s"]).stderr, "", "no terminal, no line");
 }

@@ -6,6 +6,7 @@ use super::{CliError, Context, Outcome, words};
 use crate::catalog::dbs::{self, DbRow};
 use crate::catalog::load_syncs;
 use crate::pg::connect;
+use crate::progress;
 use crate::report::causes;
 use crate::source::check_sync;
 use crate::source::examine::{Examined, examine};
@@ -71,11 +72,13 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     rows.retain(|row| names.is_empty() || names.contains(&row.name));
     let mut databases = Vec::new();
     for row in &rows {
+        progress::step(|| format!("looking at database \"{}\"", row.name));
         databases.push(database(row, merged(&row.name), &known).await);
     }
     syncs.retain(|sync| names.is_empty() || names.iter().any(|name| name == sync.name.as_str()));
     let mut reports = Vec::new();
     for sync in &syncs {
+        progress::step(|| format!("checking sync \"{}\"", sync.name));
         let mut findings = Vec::new();
         if let Some(problem) = &sync.problem {
             findings.push(Finding::problem(problem, None));

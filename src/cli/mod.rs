@@ -72,6 +72,7 @@ use tokio_postgres::Transaction;
 use crate::catalog::Control;
 use crate::config::Layers;
 use crate::pg::Access;
+use crate::progress;
 
 /// What a command ends with: its exit code, or why it failed.
 pub type Outcome = Result<u8, CliError>;
@@ -100,7 +101,9 @@ pub struct Context {
 /// Runs the command line `args` (with the program's name first) and returns the exit code.
 #[must_use]
 pub fn main(args: &[String]) -> u8 {
-    match Context::read(args).and_then(|ctx| start(&ctx)) {
+    let ended = Context::read(args).and_then(|ctx| start(&ctx));
+    progress::end();
+    match ended {
         Ok(code) => match output::failure() {
             Some(error) => {
                 crate::report::failed(&format!("Cannot write the output: {error}"), None);
@@ -262,12 +265,18 @@ fn start(ctx: &Context) -> Outcome {
     if ctx.verb == "start" && ctx.options.foreground {
         return start::foreground(ctx);
     }
+    if !(ctx.out.is_quiet() || OWN_LINES.contains(&ctx.verb.as_str()) || ctx.options.watch.is_some()) {
+        progress::begin(&ctx.verb);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
     runtime.block_on(dispatch(ctx))
 }
+
+/// Verbs that tell themselves what they are at, or speak to a program.
+const OWN_LINES: [&str; 7] = ["completion", completion::VERB, "demo", "kick", "ping", "restart", "start"];
 
 /// Verbs that act at once: what they do is no change of the catalog that could be taken back.
 const AT_ONCE: [&str; 13] = [

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use super::error::CliError;
+use crate::progress;
 
 /// Where the output of one command goes, and how much of it.
 #[derive(Clone, Copy, Debug)]
@@ -56,12 +57,12 @@ impl Output {
 
     /// Prints a line whatever was given; stdout.
     pub fn always(&self, line: impl AsRef<str>) {
-        note(writeln!(std::io::stdout().lock(), "{}", line.as_ref()));
+        note(progress::aside(|begun| writeln!(std::io::stdout().lock(), "{begun}{}", line.as_ref())));
     }
 
     /// Prints part of a line and flushes it, unless `--quiet` or `--json` was given.
     pub fn part(&self, text: impl AsRef<str>) {
-        if !self.quiet && !self.json {
+        if !self.quiet && !self.json && !progress::hold(text.as_ref()) {
             let mut out = std::io::stdout().lock();
             note(out.write_all(text.as_ref().as_bytes()).and_then(|()| out.flush()));
         }
@@ -78,7 +79,7 @@ impl Output {
     /// Prints a problem that does not end the command; stderr.
     pub fn warn(&self, line: impl AsRef<str>) {
         // Without a stderr there is nobody to tell.
-        let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
+        let _ = progress::beside(|| writeln!(std::io::stderr().lock(), "{}", line.as_ref()));
     }
 
     /// Prints a value as JSON, indented.
@@ -96,13 +97,15 @@ impl Output {
     /// Asks for a line on stdin. `None`: there is nobody to answer.
     #[must_use]
     pub fn ask(&self, prompt: &str) -> Option<String> {
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(prompt.as_bytes()).and_then(|()| out.flush());
-        let mut answer = String::new();
-        match std::io::stdin().lock().read_line(&mut answer) {
-            Ok(read) if read > 0 => Some(answer.trim().to_owned()),
-            _ => None,
-        }
+        progress::beside(|| {
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(prompt.as_bytes()).and_then(|()| out.flush());
+            let mut answer = String::new();
+            match std::io::stdin().lock().read_line(&mut answer) {
+                Ok(read) if read > 0 => Some(answer.trim().to_owned()),
+                _ => None,
+            }
+        })
     }
 
     /// Whether stdout is a terminal, so that a running counter makes sense.

@@ -16,6 +16,7 @@ use super::validate::ValidateError;
 use super::{forget, functions, key_index, names, perl, views};
 use crate::catalog::{Goat, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile, classify};
+use crate::progress;
 use bucardo_actors::model::{DbName, Failure, SyncName};
 
 pub(super) const BOOKKEEPING: SqlFile = SqlFile::new(include_str!("../../sql/source/bookkeeping.sql"));
@@ -72,10 +73,13 @@ pub(super) async fn source(
     views::make(conn, sync).await.map_err(at("making the views for scripts".into()))?;
     let mut warnings = Vec::new();
     let mut captured = Vec::new();
-    for (goat, relation) in sync.goats.iter().zip(relations) {
+    for ((number, goat), relation) in (1..).zip(&sync.goats).zip(relations) {
         if !relation.is_table() {
             continue;
         }
+        progress::step(|| {
+            format!("database \"{source}\": capturing {number} of {}, {}", sync.goats.len(), goat.label())
+        });
         let what = |doing: &str| format!("{doing} table \"{}.{}\"", goat.schema, goat.name);
         let (table, warning) =
             capture_with_retries(conn, sync, goat, relation).await.map_err(at(what("capturing changes of")))?;

@@ -10,6 +10,7 @@ use super::install::{LOCK, LOCK_PAUSE, LOCK_TIMEOUT, exists, is_worth_trying_aga
 use super::lacking_indexes::{self, LackingIndexes};
 use super::{forget, perl, registry};
 use crate::pg::{Connection, Sql, SqlFile};
+use crate::progress;
 
 const LEFTOVERS: SqlFile = SqlFile::new(include_str!("../../sql/source/leftovers.sql"));
 const REGISTERED: SqlFile = SqlFile::new(include_str!("../../sql/source/registered_syncs.sql"));
@@ -111,6 +112,9 @@ async fn drop_captured(conn: &mut Connection, others: &str) -> Result<Vec<String
         return Ok(dropped);
     }
     for row in conn.query(UNUSED.text(), &[]).await? {
+        progress::step(|| {
+            format!("taking the triggers from {}.{}", row.get::<_, &str>("schemaname"), row.get::<_, &str>("tablename"))
+        });
         let (id, delta): (i32, String) = (row.get("id"), row.get("deltaname"));
         let functions: Vec<String> = row.get("functions");
         // CASCADE takes the triggers, and nothing else can depend on a trigger function.

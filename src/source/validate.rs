@@ -12,6 +12,7 @@ use super::site::{self, Site};
 use super::{codes, forget, install, mapped, registry, strategies};
 use crate::catalog::{Db, Role, SyncDetail};
 use crate::pg::{ConnectError, causes, classify};
+use crate::progress;
 
 /// What a validation that passed has to tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -278,6 +279,7 @@ async fn check_whole(
     sites: &[Site<'_>],
     warnings: &mut Vec<String>,
 ) -> Result<Vec<String>, ValidateError> {
+    progress::step(|| format!("sync \"{}\": comparing {} relations in its databases", sync.name, sync.goats.len()));
     let mut problems: Vec<String> =
         check(sync, sites, warnings).await?.into_iter().map(|(_, problem)| problem).collect();
     problems.extend(codes::problems(sync, sites, warnings).await);

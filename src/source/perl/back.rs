@@ -9,6 +9,7 @@ use tokio_postgres::{Row, Transaction};
 
 use super::{SCHEMA, Version, failed, key_types, look, move_shared};
 use crate::pg::{Connection, Sql, SqlFile};
+use crate::progress;
 use crate::source::install::{LOCK_PAUSE, begin, exists, is_worth_trying_again};
 use crate::source::leftovers;
 use crate::source::names;
@@ -86,7 +87,11 @@ pub async fn back(conn: &mut Connection, db: &DbName) -> Result<Option<Back>, Va
     let version = look(conn).await.map_err(at("looking for the Perl program"))?.live;
     let mut given = Back::default();
     let tables = conn.query(TAKEN_LIST.text(), &[]).await.map_err(at("listing the tables"))?;
-    for table in tables.iter().map(Taken::of) {
+    for (number, table) in (1..).zip(tables.iter().map(Taken::of)) {
+        progress::step(|| {
+            let (all, Taken { schema, name, .. }) = (tables.len(), &table);
+            format!("database \"{db}\": giving back {number} of {all}, {schema}.{name}")
+        });
         let what = format!("giving back table \"{}.{}\"", table.schema, table.name);
         given.changes += give(conn, &table, version).await.map_err(at(&what))?;
         given.tables += 1;

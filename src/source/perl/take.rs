@@ -17,6 +17,7 @@ use tokio_postgres::Transaction;
 use super::{Found, SCHEMA, Triggered, Version, failed, key_types, look, make_room, move_shared, triggered};
 use crate::catalog::{Goat, GoatKind, Role, SyncDetail};
 use crate::pg::{Connection, Sql, SqlFile};
+use crate::progress;
 use crate::source::install::{self, BOOKKEEPING, LOCK_PAUSE, begin, is_worth_trying_again};
 use crate::source::relation::{Relation, relations};
 use crate::source::validate::ValidateError;
@@ -90,6 +91,7 @@ pub async fn pending(conn: &Connection, db: &DbName, syncs: &[&SyncDetail]) -> R
     let mut all = Vec::new();
     let Some(version) = found.live else { return Ok(all) };
     for table in tables(db, syncs) {
+        progress::step(|| format!("database \"{db}\": counting the undelivered changes of {}", table.goat.label()));
         let what = format!("counting the undelivered changes of table \"{}\"", table.goat.label());
         let relation = relations(conn, std::slice::from_ref(table.goat)).await.map_err(at(&what))?.pop();
         let Some(oid) = relation.and_then(|relation| relation.oid) else { continue };
@@ -180,9 +182,13 @@ pub async fn take(conn: &mut Connection, db: &DbName, syncs: &[&SyncDetail]) -> 
     }
     expect_readers(conn, db, &syncs).await.map_err(at("writing down from where on everybody reads"))?;
     let mut taken = 0;
-    for table in tables(db, &syncs) {
+    let tables = tables(db, &syncs);
+    for (number, table) in (1..).zip(&tables) {
+        progress::step(|| {
+            format!("database \"{db}\": taking over {number} of {}, {}", tables.len(), table.goat.label())
+        });
         let what = format!("taking over table \"{}\"", table.goat.label());
-        taken += usize::from(Box::pin(take_table(conn, db, &table, version, found)).await.map_err(at(&what))?);
+        taken += usize::from(Box::pin(take_table(conn, db, table, version, found)).await.map_err(at(&what))?);
     }
     // What the Perl program leaves when a sync is removed: its triggers write on, for nobody.
     for table in triggered(conn).await.map_err(at("looking for triggers"))? {
