@@ -79,6 +79,7 @@ mod merge_traps;
 mod migrations;
 mod quarantine;
 mod round_fullcopy;
+mod round_letters;
 mod round_many;
 mod round_mappings;
 mod round_names;

@@ -45,7 +45,8 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 39] = [
+const ROUND_HOLES: [(&str, &str); 40] = [
+    ("{pairs}", "'id', n.key::jsonb -> 'id'"),
     ("{moved}", "false"),
     ("{deltas}", "'bucardo.delta_public_t'"),
     ("{first}", "0"),
@@ -129,6 +130,9 @@ async fn every_statement_of_sources_and_rounds_prepares() {
             let mut sql = std::fs::read_to_string(&path).unwrap();
             if name == "delete_few.sql" {
                 sql = sql.replace("{arrays}", "$1::text[]");
+            }
+            if name == "some_keys.sql" {
+                sql = sql.replace("{keys}", "(j.key ->> 0)::int AS id");
             }
             for (hole, filling) in ROUND_HOLES {
                 sql = sql.replace(hole, filling);

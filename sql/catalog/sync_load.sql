@@ -7,7 +7,7 @@ SELECT s.name, coalesce(s.herd, '') AS herd, coalesce(s.dbs, '') AS dbs, s.statu
        s.copy_request, s.deletemethod, s.analyze_after_copy, s.vacuum_after_copy,
        s.rebuild_index <> 0 AS rebuild_index, s.copyextra, s.strict_checking,
        nullif(btrim(s.conflict_strategy), '') AS conflict_strategy, s.makedelta,
-       lower(s.isolation_level) AS isolation_level, nullif(s.lock_table_force, '') AS lock_table_force
+       s.deadletter, lower(s.isolation_level) AS isolation_level, nullif(s.lock_table_force, '') AS lock_table_force
 FROM bucardo.sync AS s
 WHERE $1::text IS NULL OR s.name = $1::text
 ORDER BY s.priority DESC, s.name

@@ -193,6 +193,7 @@ CREATE TABLE IF NOT EXISTS bucardo.sync (
     do_listen          boolean     NOT NULL DEFAULT false,
     limitdbs           smallint    NOT NULL DEFAULT 0,
     makedelta          boolean     NOT NULL DEFAULT false,
+    deadletter         boolean     NOT NULL DEFAULT false,
     lock_table_force   text        NULL,
     source             text        NULL,
     targetdb           text        NULL,

@@ -37,4 +37,20 @@ CREATE TABLE IF NOT EXISTS bucardo.quarantine (
     why        text        NOT NULL,
     since      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (sync, source, schemaname, tablename)
+);
+
+-- Keys whose rows this target refused: they wait, with the rows that it has, until they are delivered. The newest table
+-- of all: where it exists, the rest does too.
+CREATE TABLE IF NOT EXISTS bucardo.deadletter (
+    sync       text        NOT NULL,
+    schemaname text        NOT NULL,
+    tablename  text        NOT NULL,
+    source     text        NOT NULL,
+    key        jsonb       NOT NULL,
+    sqlstate   text        NOT NULL,
+    error      text        NOT NULL,
+    tries      int         NOT NULL DEFAULT 1,
+    since      timestamptz NOT NULL DEFAULT now(),
+    tried      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (sync, schemaname, tablename, key)
 )

@@ -243,6 +243,8 @@ pub struct SyncDetail {
     pub lock: Option<LockMode>,
     /// Rows that one round takes at most, whole transactions (`batch_rows_max`).
     pub batch_rows_max: i64,
+    /// Keys whose rows a target refuses wait there, and the rest of their table goes on.
+    pub deadletter: bool,
     /// The pause after a round that a custom code left (`endsync_sleep`).
     pub endsync_sleep: Duration,
     /// How initial copies are made.

@@ -250,6 +250,7 @@ fn sync_of(row: &Row, usual: &Usual<'_>) -> SyncDetail {
             .get::<_, Option<String>>("conflict_strategy")
             .unwrap_or_else(|| usual.strategy.to_owned()),
         makedelta: row.get("makedelta"),
+        deadletter: row.get("deadletter"),
         serializable: isolation_level == "serializable",
         lock,
         batch_rows_max: usual.batch_rows_max,

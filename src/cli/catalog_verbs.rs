@@ -5,7 +5,8 @@ use serde_json::json;
 use super::table::{self, What};
 use super::words::Noun;
 use super::{
-    CliError, Context, Outcome, clone, conflict, customcode, db, dbgroup, mapping, relgroup, settings, sync, uninstall,
+    CliError, Context, Outcome, clone, conflict, customcode, db, dbgroup, deadletter, mapping, relgroup, settings,
+    sync, uninstall,
 };
 use crate::catalog::mappings::{self, MappingKind};
 use crate::catalog::{codes, dbs, goats, groups, syncs};
@@ -36,7 +37,7 @@ pub(super) async fn add(ctx: &Context) -> Outcome {
         Noun::Customcols => Box::pin(mapping::add(ctx, MappingKind::Columns, rest)).await,
         Noun::Customselect => Box::pin(mapping::add(ctx, MappingKind::Rows, rest)).await,
         Noun::Goat => Err(CliError::refuse("Cannot add a goat: use \"add table\" or \"add sequence\"")),
-        Noun::Config | Noun::Conflict | Noun::Orphan | Noun::Clone => Err(CliError::usage("add")),
+        Noun::Config | Noun::Conflict | Noun::Deadletter | Noun::Orphan | Noun::Clone => Err(CliError::usage("add")),
     }
 }
 
@@ -55,7 +56,9 @@ pub(super) async fn update(ctx: &Context) -> Outcome {
         Noun::Customname | Noun::Customcols | Noun::Customselect => Err(CliError::refuse(
             "Names, columns and filters are not updated: add the new one, then remove the old one",
         )),
-        Noun::All | Noun::Conflict | Noun::Orphan | Noun::Clone | Noun::Goat => Err(CliError::usage("update")),
+        Noun::All | Noun::Conflict | Noun::Deadletter | Noun::Orphan | Noun::Clone | Noun::Goat => {
+            Err(CliError::usage("update"))
+        }
     }
 }
 
@@ -79,7 +82,7 @@ pub(super) async fn remove(ctx: &Context) -> Outcome {
         Noun::Customname => Box::pin(mapping::remove(ctx, MappingKind::Name, rest)).await,
         Noun::Customcols => Box::pin(mapping::remove(ctx, MappingKind::Columns, rest)).await,
         Noun::Customselect => Box::pin(mapping::remove(ctx, MappingKind::Rows, rest)).await,
-        Noun::Goat | Noun::Config | Noun::Conflict | Noun::Clone => Err(CliError::usage("remove")),
+        Noun::Goat | Noun::Config | Noun::Conflict | Noun::Deadletter | Noun::Clone => Err(CliError::usage("remove")),
     }
 }
 
@@ -95,6 +98,7 @@ pub(super) async fn list(ctx: &Context) -> Outcome {
         Noun::Sequence => Box::pin(table::list(ctx, What::Sequences, rest)).await,
         Noun::Config => Box::pin(settings::show(ctx, &["all".to_owned()])).await,
         Noun::Conflict => Box::pin(conflict::list(ctx, rest)).await,
+        Noun::Deadletter => Box::pin(deadletter::list(ctx, rest)).await,
         Noun::All => Box::pin(list_all(ctx)).await,
         Noun::Orphan => Box::pin(uninstall::list(ctx, rest)).await,
         Noun::Clone => Box::pin(clone::list(ctx)).await,

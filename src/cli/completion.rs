@@ -96,7 +96,7 @@ fn candidates(typed: &[String]) -> (Vec<String>, Names) {
             Some(_) => (trial::KEYS.iter().flat_map(Key::completions).collect(), Names::Of(Noun::Customcode)),
         },
         "adopt" => (["undo", "forget"].map(str::to_owned).to_vec(), Names::None),
-        "kick" | "clone" | "status" | "validate" | "activate" | "deactivate" | "pause" | "resume" => {
+        "kick" | "clone" | "status" | "validate" | "activate" | "deactivate" | "pause" | "resume" | "retry" => {
             (vec!["all".to_owned()], Names::Of(Noun::Sync))
         }
         "reload" => (["config", "sync"].map(str::to_owned).to_vec(), Names::Of(Noun::Sync)),
@@ -123,7 +123,9 @@ const fn keys(noun: Noun) -> &'static [Key] {
         Noun::Sync => &sync_add::KEYS,
         Noun::Customcode => &customcode::KEYS,
         Noun::Customname | Noun::Customcols | Noun::Customselect => &mapping::KEYS,
-        Noun::Dbgroup | Noun::Config | Noun::Conflict | Noun::Orphan | Noun::Clone | Noun::Goat => &[],
+        Noun::Dbgroup | Noun::Config | Noun::Conflict | Noun::Deadletter | Noun::Orphan | Noun::Clone | Noun::Goat => {
+            &[]
+        }
     }
 }
 
@@ -154,7 +156,7 @@ async fn catalog_names(ctx: &Context, names: Names) -> Result<Vec<String>, CliEr
         Names::Of(Noun::Database | Noun::Orphan) => dbs::list(client).await?.into_iter().map(|db| db.name).collect(),
         Names::Of(Noun::Dbgroup) => groups::dbgroups(client).await?.into_iter().map(|group| group.name).collect(),
         Names::Of(Noun::Relgroup) => groups::relgroups(client).await?.into_iter().map(|group| group.name).collect(),
-        Names::Of(Noun::Sync | Noun::Conflict) => {
+        Names::Of(Noun::Sync | Noun::Conflict | Noun::Deadletter) => {
             syncs::list(client).await?.into_iter().map(|sync| sync.name).collect()
         }
         Names::Of(Noun::Customcode) => codes::list(client).await?.into_iter().map(|code| code.name).collect(),

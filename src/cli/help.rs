@@ -41,6 +41,7 @@ fn noun_word(noun: Noun) -> Option<&'static str> {
         Noun::All => Some("all"),
         Noun::Config => Some("config"),
         Noun::Conflict => Some("conflict"),
+        Noun::Deadletter => Some("deadletters"),
         Noun::Orphan => Some("orphans"),
         Noun::Clone => Some("clones"),
         Noun::Customcode => Some("customcode"),

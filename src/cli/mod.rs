@@ -18,6 +18,7 @@ mod copying;
 mod customcode;
 mod db;
 mod dbgroup;
+mod deadletter;
 mod delta;
 mod demo;
 mod doctor;
@@ -279,7 +280,7 @@ fn start(ctx: &Context) -> Outcome {
 const OWN_LINES: [&str; 7] = ["completion", completion::VERB, "demo", "kick", "ping", "restart", "start"];
 
 /// Verbs that act at once: what they do is no change of the catalog that could be taken back.
-const AT_ONCE: [&str; 13] = [
+const AT_ONCE: [&str; 14] = [
     "activate",
     "deactivate",
     "demo",
@@ -290,6 +291,7 @@ const AT_ONCE: [&str; 13] = [
     "reopen",
     "restart",
     "resume",
+    "retry",
     "start",
     "stop",
     "validate",
@@ -329,6 +331,7 @@ async fn dispatch(ctx: &Context) -> Outcome {
         "resume" => Box::pin(control::set_paused(ctx, false)).await,
         "kick" => Box::pin(kick::run(ctx)).await,
         "delta" => Box::pin(delta::run(ctx)).await,
+        "retry" => Box::pin(deadletter::retry(ctx)).await,
         "purge" => Box::pin(purge::run(ctx)).await,
         "status" => Box::pin(watch(ctx)).await,
         "completion" => completion::script(ctx),

@@ -144,7 +144,7 @@ const ALIASES: [(&str, &str); 9] = [
 ];
 /// A change of these is checked in the databases before it is kept.
 const CHECKED: [&str; 7] = ["herd", "dbs", "autokick", "source", "targetdb", "targetgroup", "synctype"];
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 10] = [
     "autokick",
     "do_listen",
     "stayalive",
@@ -154,6 +154,7 @@ const FLAGS: [&str; 9] = [
     "strict_checking",
     "track_rates",
     "makedelta",
+    "deadletter",
 ];
 
 /// `update sync`

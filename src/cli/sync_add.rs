@@ -12,7 +12,7 @@ use crate::catalog::goats::GoatOptions;
 use crate::catalog::groups::{self, Dbgroup, Relgroup};
 use crate::catalog::{Table, columns, dbs, load_sync, syncs, write};
 
-pub(super) const KEYS: [Key; 36] = [
+pub(super) const KEYS: [Key; 37] = [
     Key::new("relgroup", &["herd"], Kind::Text),
     Key::new("tables", &["table", "relation", "relations"], Kind::Text),
     Key::new("dbgroup", &[], Kind::Text),
@@ -40,6 +40,7 @@ pub(super) const KEYS: [Key; 36] = [
     Key::new("deletemethod", &[], Kind::OneOf(&["delete", "truncate", "truncate_cascade"])),
     Key::new("copyextra", &[], Kind::Text),
     Key::new("makedelta", &[], Kind::Bool),
+    Key::new("deadletter", &["deadletters"], Kind::Bool),
     Key::new("lock_table_force", &[], Kind::Text),
     Key::new("source", &[], Kind::Text),
     Key::new("targetdb", &["target"], Kind::Text),

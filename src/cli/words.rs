@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::CliError;
 
 /// Verbs and their other spellings.
-const VERBS: [(&str, &[&str]); 36] = [
+const VERBS: [(&str, &[&str]); 37] = [
     ("install", &[]),
     ("uninstall", &[]),
     ("upgrade", &["uprgade", "ugprade"]),
@@ -36,6 +36,7 @@ const VERBS: [(&str, &[&str]); 36] = [
     ("kick", &[]),
     ("delta", &["deltas"]),
     ("purge", &[]),
+    ("retry", &[]),
     ("activate", &[]),
     ("deactivate", &[]),
     ("pause", &[]),
@@ -78,7 +79,7 @@ pub fn verbs() -> impl Iterator<Item = &'static str> {
 }
 
 /// The nouns, in their one spelling.
-pub const NOUNS: [&str; 15] = [
+pub const NOUNS: [&str; 16] = [
     "db",
     "dbgroup",
     "table",
@@ -90,6 +91,7 @@ pub const NOUNS: [&str; 15] = [
     "customcols",
     "customselect",
     "conflict",
+    "deadletters",
     "config",
     "orphans",
     "clones",
@@ -117,6 +119,8 @@ pub enum Noun {
     Config,
     /// `conflict`: decided conflicts of rows.
     Conflict,
+    /// `deadletters`: keys whose rows a target refused.
+    Deadletter,
     /// `clones`: copies that were asked for.
     Clone,
     /// `orphans`: what is left in databases of syncs that are gone.
@@ -157,6 +161,8 @@ impl Noun {
             Some(Self::Config)
         } else if starts(&["confl"]) {
             Some(Self::Conflict)
+        } else if starts(&["dead", "letter"]) {
+            Some(Self::Deadletter)
         } else if starts(&["orphan"]) {
             Some(Self::Orphan)
         } else if starts(&["clon"]) {

@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use super::batch::{Batch, Truncated};
 use super::copy::{covers, together};
 use super::error::RoundError;
+use super::guard;
 use super::intake::Intake;
 use super::onward;
 use super::round::{Round, step};
@@ -76,8 +77,14 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
     for (place, changes) in batch.tables.iter().zip(&changes) {
         let table = &round.session.tables[*place];
         let Some(ready) = &table.ready else { continue };
-        let moved = bring(round, table, ready, changes).await.map_err(|error| error.of_table(&table.label))?;
-        applied.add(table, &moved, changes);
+        let label = table.label.clone();
+        let moved = if guard::is_guarded(round, &table.goat) {
+            guard::bring(round, *place, changes).await
+        } else {
+            bring(round, table, ready, changes).await
+        };
+        let moved = moved.map_err(|error| error.of_table(&label))?;
+        applied.add(&round.session.tables[*place], &moved, changes);
         round.written(*place, moved.deletes, moved.inserts);
         round.at_table(*place).await?;
     }
@@ -216,7 +223,7 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
 }
 
 /// What the changes of a table come with where they are handed on.
-fn listed<'a, T: postgres_types::FromSql<'a>>(changes: &'a Row, table: &Table, name: &str) -> Vec<T> {
+pub(super) fn listed<'a, T: postgres_types::FromSql<'a>>(changes: &'a Row, table: &Table, name: &str) -> Vec<T> {
     let listed = table.handed_on.as_ref().and_then(|_| changes.get::<_, Option<Vec<T>>>(name));
     listed.unwrap_or_default()
 }

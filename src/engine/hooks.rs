@@ -183,11 +183,37 @@ impl Hooks {
         field: &Field<'_>,
         disputes: &[Dispute],
         sites: &[&Site],
+        watch: &Watch,
     ) -> Result<Vec<Verdict>, RoundError> {
+        let scene = Scene { sites, written: &[], watch };
+        lend(&scene, false, self.codes.longest(Hook::Conflict, Some(field.goat.id))).await?;
         let settled = self.codes.settle(field, disputes, &self.base, &mut Inside { sites }).await;
         let (verdicts, outcome) = settled.map_err(RoundError::Code)?;
+        take_back(&scene, false).await?;
         self.heed(&outcome)?;
         Ok(verdicts)
+    }
+
+    /// Tells the codes of a table which of its rows were refused; returns whether the table shall be tried again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hooks::inside`].
+    pub(super) async fn exception(
+        &mut self,
+        goat: &Goat,
+        told: Map<String, Value>,
+        scene: Scene<'_>,
+    ) -> Result<bool, RoundError> {
+        let mut base = self.base.clone();
+        base.extend(told);
+        step(scene.watch, Step::Code(Hook::Exception.word())).await?;
+        lend(&scene, false, self.codes.longest(Hook::Exception, Some(goat.id))).await?;
+        let mut dbs = Inside { sites: scene.sites };
+        let outcome = self.codes.run(Hook::Exception, Some(goat), &base, &self.counts, &mut dbs).await;
+        let outcome = outcome.map_err(RoundError::Code)?;
+        take_back(&scene, false).await?;
+        if outcome.endsync { Err(RoundError::Left) } else { Ok(outcome.runagain) }
     }
 
     /// Runs the codes that come after everything was committed: nothing can be left any more.

@@ -12,6 +12,7 @@ mod drift;
 mod error;
 mod follow;
 mod fullcopy;
+mod guard;
 mod hearsay;
 pub mod hooks;
 mod intake;

@@ -18,6 +18,7 @@ pub(super) const SIGNATURE: SqlFile = SqlFile::new(include_str!("../../sql/engin
 const MOVED: SqlFile = SqlFile::new(include_str!("../../sql/engine/moved.sql"));
 const DELTA_MOVED: SqlFile = SqlFile::new(include_str!("../../sql/engine/delta_moved.sql"));
 const CHANGED_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/changed_keys.sql"));
+const SOME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/some_keys.sql"));
 const FEW_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/few_keys.sql"));
 const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
 const MAPPED_ROWS: SqlFile = SqlFile::new(include_str!("../../sql/engine/mapped_rows.sql"));
@@ -61,6 +62,9 @@ pub(super) struct Ready {
     pub(super) keeping: String,
     pub(super) keys_out: String,
     pub(super) rows_few: Statement,
+    /// The rows of keys that were named, with these columns.
+    pub(super) rows_some: String,
+    pub(super) columns: Vec<String>,
     pub(super) rows_out: String,
     /// On the target.
     pub(super) delete_few: Statement,
@@ -132,6 +136,8 @@ impl Table {
             keeping: text.keeping,
             keys_out: text.keys_out,
             rows_few: rows_few?,
+            rows_some: text.rows_some,
+            columns,
             rows_out: text.rows_out,
             delete_few: delete_few?,
             rows_in: rows_in?,
@@ -236,6 +242,11 @@ impl Table {
             ("readable", &self.news),
         ]);
         let few_keys = Sql::trusted(few_keys);
+        let some_keys = key.iter().enumerate().map(|(place, column)| {
+            let kind = from.column(column).map_or("text", |column| column.bare_type.as_str());
+            Sql::trusted(format!("(j.key ->> {place})::{kind} AS {}", Sql::ident(&delta_column(column))))
+        });
+        let some_keys = Sql::trusted(SOME_KEYS.fill(&[("keys", &Sql::join(some_keys, ", "))]));
         let t_columns = columns.iter().map(|column| Sql::trusted(format!("t.{}", Sql::ident(column))));
         let t_columns = Sql::join(t_columns, ", ");
         let on_delta = self.on("t", from, |_, column| format!("k.{}", Sql::ident(&delta_column(column))));
@@ -284,6 +295,7 @@ impl Table {
             keeping: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &kept_keys), ("table", &self.delta)]),
             keys_out: KEEP_KEYS.fill(&[("keys_table", &keys_table), ("changed", &changed)]),
             rows_few: rows(&few_keys),
+            rows_some: rows(&some_keys),
             rows_out: rows(&kept),
             delete_few: DELETE_FEW.fill(&[
                 ("table", &target_table),
@@ -426,6 +438,7 @@ struct Texts {
     keeping: String,
     keys_out: String,
     rows_few: String,
+    rows_some: String,
     rows_out: String,
     delete_few: String,
     rows_in: String,

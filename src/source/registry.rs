@@ -22,13 +22,14 @@ const POSITION_REGISTER: SqlFile = SqlFile::new(include_str!("../../sql/source/p
 const FORGET_COPIES: SqlFile = SqlFile::new(include_str!("../../sql/copy/forget.sql"));
 const FORGET_POSITION: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_position.sql"));
 const FORGET_QUARANTINE: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_quarantine.sql"));
+const FORGET_LETTERS: SqlFile = SqlFile::new(include_str!("../../sql/source/forget_letters.sql"));
 const CAPTURES: SqlFile = SqlFile::new(include_str!("../../sql/source/captures.sql"));
 
 /// Registers each reader at each source. `sites` are the databases that are there: for those of the sync that are
 /// away, the sources keep their changes from now on.
 pub(super) async fn register(sync: &SyncDetail, sites: &mut [Site<'_>]) -> Result<(), ValidateError> {
     for site in sites.iter_mut().filter(|site| site.role != Role::Source || sync.is_merging()) {
-        let made = create_once(&mut site.conn, "bucardo.quarantine", POSITION.text()).await;
+        let made = create_once(&mut site.conn, "bucardo.deadletter", POSITION.text()).await;
         made.map_err(|error| ValidateError::sql(&site.db.name, "creating the table of positions".to_owned(), error))?;
     }
     let mut baselines = Vec::new();
@@ -152,6 +153,9 @@ pub(super) async fn forget_captured(conn: &mut Connection, sync: &SyncName) -> R
 pub(super) async fn forget_positions(conn: &Connection, sync: &SyncName) -> Result<(), tokio_postgres::Error> {
     if exists(conn, "bucardo.quarantine").await? {
         conn.execute(FORGET_QUARANTINE.text(), &[&sync.as_str()]).await?;
+    }
+    if exists(conn, "bucardo.deadletter").await? {
+        conn.execute(FORGET_LETTERS.text(), &[&sync.as_str()]).await?;
     }
     if exists(conn, "bucardo.position").await? {
         conn.execute(FORGET_POSITION.text(), &[&sync.as_str()]).await?;

@@ -258,6 +258,7 @@ pub(crate) fn empty_sync(name: &str) -> SyncDetail {
         conflict_strategy: "bucardo_latest".to_owned(),
         makedelta: false,
         serializable: false,
+        deadletter: false,
         lock: None,
         batch_rows_max: 500_000,
         endsync_sleep: std::time::Duration::ZERO,

@@ -24,3 +24,4 @@ pub mod strategy;
 pub mod version;
 
 pub use session::MergeSession;
+pub(super) use spool::fields;

@@ -55,7 +55,7 @@ impl Bench<'_> {
             }
             let (told, bytes) = self.told(&batch).await?;
             most = (BATCH_BYTES / (bytes / batch.len()).max(1)).clamp(1, BATCH_MAX).min(most * 8);
-            for (waiting, verdict) in batch.iter().zip(hooks.settle(&field, &told, &sites).await?) {
+            for (waiting, verdict) in batch.iter().zip(hooks.settle(&field, &told, &sites, merge.watch).await?) {
                 self.carry_out(ruled, waiting, verdict)?;
             }
             merge.watch.moved(u64::try_from(batch.len()).unwrap_or_default());

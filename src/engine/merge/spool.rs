@@ -160,7 +160,7 @@ impl fmt::Display for Escaped<'_> {
 }
 
 /// The values of a line of `COPY`, without its end; the outer `None`: no text in UTF-8.
-pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = Option<Option<String>>> {
+pub(in crate::engine) fn fields(line: &[u8]) -> impl Iterator<Item = Option<Option<String>>> {
     line.split(|byte| *byte == b'\t').map(|field| if field == b"\\N" { Some(None) } else { unescaped(field).map(Some) })
 }
 

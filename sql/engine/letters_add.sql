@@ -1,0 +1,8 @@
+-- Keys whose rows this target refused wait as dead letters.
+--   $1 text sync   $2 text schema   $3 text table   $4 text source   $5 text[] keys, as JSON   $6 text[] SQLSTATEs
+--   $7 text[] what the server said
+INSERT INTO bucardo.deadletter AS d (sync, schemaname, tablename, source, key, sqlstate, error)
+SELECT $1, $2, $3, $4, n.key::jsonb, n.sqlstate, n.error
+FROM unnest($5::text[], $6::text[], $7::text[]) AS n (key, sqlstate, error)
+ON CONFLICT (sync, schemaname, tablename, key) DO UPDATE
+SET source = EXCLUDED.source, sqlstate = EXCLUDED.sqlstate, error = EXCLUDED.error, tries = d.tries + 1, tried = now()

@@ -1,0 +1,3 @@
+-- Forgets the dead letters of a sync.
+--   $1 text sync
+DELETE FROM bucardo.deadletter WHERE sync = $1

@@ -1,0 +1,402 @@
+//! Rows that a target refuses: which keys they have, what custom codes do about it (hook `exception`), and where those keys
+//! wait that nobody could help (`deadletter`), so that the rest of the table goes on.
+//!
+//! Only tables with such codes, or of a sync that allows dead letters, pay for the savepoint. A key that waits keeps the
+//! row that the target has. It is written in the target's transaction that takes the position past it, and goes again in
+//! the one that delivers it: only the key is needed, as what is sent is always the present row.
+
+use std::collections::BTreeSet;
+
+use postgres_types::ToSql;
+use serde_json::{Map, Value, json};
+use tokio_postgres::Row as Found;
+
+use super::apply::{self, Moved};
+use super::error::RoundError;
+use super::hooks::Scene;
+use super::intake::Intake;
+use super::merge::fields;
+use super::round::Round;
+use super::site::{Site, pour};
+use super::table::{Ready, Table};
+use crate::catalog::Goat;
+use crate::custom::{Hook, Row};
+use crate::pg::SqlFile;
+
+const NAME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/name_keys.sql"));
+const LETTERS_ADD: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_add.sql"));
+const LETTERS_ANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_any.sql"));
+const LETTERS_LIFT: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_lift.sql"));
+
+/// So often codes may ask for the table to be tried again, in one round.
+const TRIES_MAX: u32 = 3;
+/// More refused keys of a table in one round are no exceptions: the table is put aside.
+const REFUSED_MAX: usize = 1000;
+/// What was not refused may clash with rows that a refused key keeps; so often it is looked again.
+const PASSES_MAX: u32 = 5;
+/// So many refused keys are named in one message.
+const NAMED_MAX: usize = 10;
+/// Classes of SQLSTATE with which a server refuses rows: bad data, integrity, check options, raised by triggers.
+const REFUSING: [&str; 4] = ["22", "23", "44", "P0"];
+
+type Key = Vec<String>;
+
+/// A key whose row the target does not take.
+#[derive(Debug)]
+struct Refused {
+    key: Key,
+    sqlstate: String,
+    constraint: Option<String>,
+    message: String,
+}
+
+/// A table and its statements.
+#[derive(Clone, Copy)]
+struct Bench<'a> {
+    source: &'a Site,
+    target: &'a Site,
+    table: &'a Table,
+    ready: &'a Ready,
+    round: &'a Round<'a>,
+}
+
+/// Whether what is refused of this table is looked into.
+pub(super) fn is_guarded(round: &Round<'_>, goat: &Goat) -> bool {
+    round.sync.deadletter || round.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(goat)))
+}
+
+/// Brings the changes of a table of which rows may be refused.
+pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) -> Result<Moved, RoundError> {
+    let Some(bench) = bench(round, place) else { return Ok(Moved { keys: 0, deletes: 0, inserts: 0 }) };
+    let label = bench.table.label.clone();
+    bench.savepoint("SAVEPOINT bucardo_table").await?;
+    let error = match apply::bring(round, bench.table, bench.ready, changes).await {
+        Ok(moved) => {
+            bench.savepoint("RELEASE SAVEPOINT bucardo_table").await?;
+            if bench.has_letters().await? {
+                let all = bench.all_keys().await?;
+                bench.lift(&distinct(&all, bench.table)).await?;
+            }
+            return Ok(moved);
+        }
+        Err(error) => error,
+    };
+    let is_clash = matches!(error.sqlstate(), Some("23505" | "23P01"));
+    if bench.refusal(&error).is_none() || (round.is_cut && is_clash) {
+        return Err(error);
+    }
+    bench.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
+    let all = bench.all_keys().await?;
+    let keys = distinct(&all, bench.table);
+    let mut tries = 0;
+    loop {
+        let Some(bench) = self::bench(round, place) else { return Err(error) };
+        let Some(refused) = bench.find(&keys).await? else { return Err(error) };
+        if !refused.is_empty() && tries < TRIES_MAX {
+            tries += 1;
+            if ask(round, place, &refused, tries).await? {
+                continue;
+            }
+        }
+        let Some(bench) = self::bench(round, place) else { return Err(error) };
+        if !refused.is_empty() && !round.sync.deadletter {
+            return Err(named(error, bench.table, &refused));
+        }
+        let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).collect();
+        let good: Vec<Key> = keys.iter().filter(|key| !bad.contains(key)).cloned().collect();
+        let mut moved = bench.deliver(&all, &good).await?;
+        let refused = bench.save(&all, refused, &mut moved).await?;
+        if round.sync.deadletter {
+            let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).collect();
+            let good: Vec<Key> = keys.iter().filter(|key| !bad.contains(key)).cloned().collect();
+            bench.lift(&good).await?;
+        }
+        if !refused.is_empty() {
+            bench.park(&refused).await?;
+            let (keys, why) = (names(bench.table, &refused), &refused[0].message);
+            tracing::warn!(kid = %round.id, table = label, keys, why, "rows were refused and wait as dead letters, the others go on");
+        }
+        return Ok(moved);
+    }
+}
+
+fn bench<'a>(round: &'a Round<'a>, place: usize) -> Option<Bench<'a>> {
+    let session = &*round.session;
+    let table = &session.tables[place];
+    Some(Bench { source: &session.source, target: &session.target, table, ready: table.ready.as_ref()?, round })
+}
+
+/// The keys that changed, each once.
+fn distinct(all: &Found, table: &Table) -> Vec<Key> {
+    let columns = columns(all, table);
+    let count = columns.first().map_or(0, Vec::len);
+    let keys: BTreeSet<Key> = (0..count).map(|at| columns.iter().map(|column| column[at].clone()).collect()).collect();
+    keys.into_iter().collect()
+}
+
+fn columns(all: &Found, table: &Table) -> Vec<Vec<String>> {
+    let column = |place: usize| all.get::<_, Option<Vec<String>>>(format!("a{place}").as_str()).unwrap_or_default();
+    (0..table.goat.key.len()).map(column).collect()
+}
+
+/// A key as people read it.
+fn name(table: &Table, key: &[String]) -> String {
+    table.goat.key.iter().zip(key).map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+fn names(table: &Table, refused: &[Refused]) -> String {
+    let more = refused.len().saturating_sub(NAMED_MAX);
+    let mut names: Vec<String> = refused.iter().take(NAMED_MAX).map(|it| name(table, &it.key)).collect();
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    names.join(", ")
+}
+
+/// The same error, with the keys.
+fn named(error: RoundError, table: &Table, refused: &[Refused]) -> RoundError {
+    match error {
+        RoundError::Sql { what, db, source } => {
+            RoundError::Sql { what: format!("{what} (refused: {})", names(table, refused)), db, source }
+        }
+        other => other,
+    }
+}
+
+/// A key as JSON: column and text.
+fn as_json(table: &Table, key: &[String]) -> Value {
+    table.goat.key.iter().zip(key).map(|(column, value)| (column.clone(), json!(value))).collect()
+}
+
+impl Bench<'_> {
+    async fn savepoint(&self, sql: &str) -> Result<(), RoundError> {
+        self.target.run(&format!("a savepoint of table \"{}\"", self.table.label), sql).await
+    }
+
+    /// What a server says that refuses rows.
+    fn refusal<'e>(&self, error: &'e RoundError) -> Option<&'e tokio_postgres::error::DbError> {
+        let RoundError::Sql { db, source, .. } = error else { return None };
+        let refused = source.as_db_error().filter(|_| *db == self.target.db)?;
+        REFUSING.iter().any(|class| refused.code().code().starts_with(class)).then_some(refused)
+    }
+
+    async fn all_keys(&self) -> Result<Found, RoundError> {
+        let failed = self.source.failed(format!("reading changed keys of table \"{}\"", self.table.label));
+        self.source.conn.query_one(&self.ready.keys, &[&i64::MAX]).await.map_err(failed)
+    }
+
+    /// The keys that the target does not take, however the others are delivered; `None`: too many.
+    async fn find(&self, keys: &[Key]) -> Result<Option<Vec<Refused>>, RoundError> {
+        let mut refused: Vec<Refused> = Vec::new();
+        for _ in 0..PASSES_MAX {
+            let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).collect();
+            let good: Vec<Key> = keys.iter().filter(|key| !bad.contains(key)).cloned().collect();
+            self.savepoint("SAVEPOINT bucardo_table").await?;
+            self.delete(&good).await?;
+            let found = self.halve(&good).await?;
+            self.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
+            let is_done = found.is_empty();
+            refused.extend(found);
+            if refused.len() > REFUSED_MAX {
+                return Ok(None);
+            }
+            if is_done {
+                return Ok(Some(refused));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Halves what is refused until single keys are left. Their old rows are gone.
+    async fn halve(&self, keys: &[Key]) -> Result<Vec<Refused>, RoundError> {
+        let mut refused = Vec::new();
+        let mut pieces = vec![keys];
+        while let Some(piece) = pieces.pop().filter(|_| refused.len() <= REFUSED_MAX) {
+            self.round.watch.moved(1);
+            self.savepoint("SAVEPOINT bucardo_piece").await?;
+            let Err(error) = self.insert(piece).await else {
+                self.savepoint("RELEASE SAVEPOINT bucardo_piece").await?;
+                continue;
+            };
+            let Some(why) = self.refusal(&error) else { return Err(error) };
+            self.savepoint("ROLLBACK TO SAVEPOINT bucardo_piece; RELEASE SAVEPOINT bucardo_piece").await?;
+            match piece {
+                [] => {}
+                [key] => refused.push(Refused {
+                    key: key.clone(),
+                    sqlstate: why.code().code().to_owned(),
+                    constraint: why.constraint().map(str::to_owned),
+                    message: match why.detail() {
+                        Some(detail) => format!("{}: {detail}", why.message()),
+                        None => why.message().to_owned(),
+                    },
+                }),
+                more => {
+                    let (left, right) = more.split_at(more.len() / 2);
+                    pieces.extend([right, left]);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Tries each refused key once more, by itself: what it clashed with may keep an older row now. Returns those that are
+    /// still refused.
+    async fn save(&self, all: &Found, refused: Vec<Refused>, moved: &mut Moved) -> Result<Vec<Refused>, RoundError> {
+        let mut still = Vec::new();
+        for it in refused {
+            self.savepoint("SAVEPOINT bucardo_piece").await?;
+            match self.deliver(all, std::slice::from_ref(&it.key)).await {
+                Ok(saved) => {
+                    self.savepoint("RELEASE SAVEPOINT bucardo_piece").await?;
+                    moved.keys += saved.keys;
+                    moved.deletes += saved.deletes;
+                    moved.inserts += saved.inserts;
+                }
+                Err(error) if self.refusal(&error).is_some() => {
+                    self.savepoint("ROLLBACK TO SAVEPOINT bucardo_piece; RELEASE SAVEPOINT bucardo_piece").await?;
+                    still.push(it);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(still)
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<u64, RoundError> {
+        let arrays: Vec<Vec<&str>> =
+            (0..self.table.goat.key.len()).map(|at| keys.iter().map(|key| key[at].as_str()).collect()).collect();
+        let args: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as &(dyn ToSql + Sync)).collect();
+        let failed = self.target.failed(format!("deleting changed rows of table \"{}\"", self.table.label));
+        self.target.conn.execute(&self.ready.delete_few, &args).await.map_err(failed)
+    }
+
+    /// The source shows the rows of these keys from now on.
+    async fn name_keys(&self, keys: &[Key]) -> Result<(), RoundError> {
+        let failed = self.source.failed(format!("naming keys of table \"{}\"", self.table.label));
+        let named = self.source.conn.query_one(NAME_KEYS.text(), &[&json!(keys).to_string()]).await;
+        named.map(drop).map_err(failed)
+    }
+
+    async fn insert(&self, keys: &[Key]) -> Result<u64, RoundError> {
+        let label = &self.table.label;
+        self.name_keys(keys).await?;
+        let (rows, sink) = tokio::join!(
+            self.source.conn.copy_out(self.ready.rows_some.as_str()),
+            Intake::open(self.target, format!("writing rows of table \"{label}\""), &self.ready.rows_in),
+        );
+        let rows = rows.map_err(self.source.failed(format!("reading rows of table \"{label}\"")))?;
+        pour(label, self.source, rows, sink?, self.round.watch).await
+    }
+
+    /// Brings these keys, and hands them on, in place of what the whole batch would have done.
+    async fn deliver(&self, all: &Found, good: &[Key]) -> Result<Moved, RoundError> {
+        let wanted: BTreeSet<&Key> = good.iter().collect();
+        let columns = columns(all, self.table);
+        let count = columns.first().map_or(0, Vec::len);
+        let key = |at: usize| -> Key { columns.iter().map(|column| column[at].clone()).collect() };
+        let places: Vec<usize> = (0..count).filter(|at| wanted.contains(&key(*at))).collect();
+        let arrays: Vec<Vec<&str>> =
+            columns.iter().map(|column| places.iter().map(|at| column[*at].as_str()).collect()).collect();
+        let origins: Vec<Option<String>> = apply::listed(all, self.table, "origins");
+        let times: Vec<chrono::DateTime<chrono::Utc>> = apply::listed(all, self.table, "times");
+        let origins: Vec<Option<String>> = places.iter().filter_map(|at| origins.get(*at).cloned()).collect();
+        let times: Vec<_> = places.iter().filter_map(|at| times.get(*at).copied()).collect();
+        let mut args: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as &(dyn ToSql + Sync)).collect();
+        args.extend([&origins as &(dyn ToSql + Sync), &times]);
+        let handing_on = || self.target.failed(format!("handing on changes of table \"{}\"", self.table.label));
+        self.ready.onward.few(self.target, &args, false).await.map_err(handing_on())?;
+        let deletes = self.delete(good).await?;
+        let inserts = self.insert(good).await?;
+        self.ready.onward.few(self.target, &args, true).await.map_err(handing_on())?;
+        Ok(Moved { keys: u64::try_from(places.len()).unwrap_or_default(), deletes, inserts })
+    }
+
+    /// The rows of keys as the source has them; those that it has.
+    async fn rows(&self, keys: &[Key]) -> Result<Vec<Row>, RoundError> {
+        let failed = || self.source.failed(format!("reading refused rows of table \"{}\"", self.table.label));
+        self.name_keys(keys).await?;
+        let found = self.source.conn.copy_out(self.ready.rows_some.as_str()).await.map_err(failed())?;
+        let lines: Vec<bytes::Bytes> = futures_util::TryStreamExt::try_collect(found).await.map_err(failed())?;
+        let row = |line: &bytes::Bytes| -> Row {
+            let values = fields(line.strip_suffix(b"\n").unwrap_or(line));
+            let pairs = self.ready.columns.iter().zip(values);
+            pairs.map(|(column, value)| (column.clone(), value.unwrap_or_default())).collect()
+        };
+        Ok(lines.iter().map(row).collect())
+    }
+
+    async fn has_letters(&self) -> Result<bool, RoundError> {
+        if !self.round.sync.deadletter {
+            return Ok(false);
+        }
+        let (sync, goat) = (self.table.sync.as_str(), &self.table.goat);
+        let found = self.target.conn.query_one(LETTERS_ANY.text(), &[&sync, &goat.schema, &goat.name]).await;
+        Ok(found.map_err(self.target.failed("looking for dead letters"))?.get("any"))
+    }
+
+    /// These keys were delivered, and wait no longer.
+    async fn lift(&self, keys: &[Key]) -> Result<(), RoundError> {
+        let keys: Vec<String> = keys.iter().map(|key| as_json(self.table, key).to_string()).collect();
+        let (sync, goat) = (self.table.sync.as_str(), &self.table.goat);
+        let args: [&(dyn ToSql + Sync); 4] = [&sync, &goat.schema, &goat.name, &keys];
+        let lifted = self.target.conn.execute(LETTERS_LIFT.text(), &args).await;
+        lifted.map(drop).map_err(self.target.failed("taking out dead letters"))
+    }
+
+    async fn park(&self, refused: &[Refused]) -> Result<(), RoundError> {
+        let keys: Vec<String> = refused.iter().map(|it| as_json(self.table, &it.key).to_string()).collect();
+        let states: Vec<&str> = refused.iter().map(|it| it.sqlstate.as_str()).collect();
+        let errors: Vec<&str> = refused.iter().map(|it| it.message.as_str()).collect();
+        let (sync, source, goat) = (self.table.sync.as_str(), self.round.id.source.as_str(), &self.table.goat);
+        let args: [&(dyn ToSql + Sync); 7] = [&sync, &goat.schema, &goat.name, &source, &keys, &states, &errors];
+        let parked = self.target.conn.execute(LETTERS_ADD.text(), &args).await;
+        parked.map(drop).map_err(self.target.failed("writing dead letters"))
+    }
+}
+
+/// Asks the codes; returns whether the table shall be tried again.
+async fn ask(round: &mut Round<'_>, place: usize, refused: &[Refused], tries: u32) -> Result<bool, RoundError> {
+    let goat = round.session.tables[place].goat.clone();
+    if !round.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(&goat))) {
+        return Ok(false);
+    }
+    let Some(bench) = bench(round, place) else { return Ok(false) };
+    let keys: Vec<Key> = refused.iter().map(|it| it.key.clone()).collect();
+    let rows = bench.rows(&keys).await?;
+    let told = told(&bench, refused, &rows, tries);
+    let (source, target) = (&round.session.source, &round.session.target);
+    let Some(hooks) = round.hooks.as_mut() else { return Ok(false) };
+    let sites = [source, target];
+    hooks.exception(&goat, told, Scene { sites: &sites, written: &[target], watch: round.watch }).await
+}
+
+/// What codes are told, in the words of versions 3, 4 and 5 and in plain ones.
+fn told(bench: &Bench<'_>, refused: &[Refused], rows: &[Row], tries: u32) -> Map<String, Value> {
+    let (goat, first) = (&bench.table.goat, &refused[0]);
+    let row = |it: &Refused| -> Value {
+        let is_its = |row: &&Row| {
+            goat.key.iter().zip(&it.key).all(|(column, value)| row.get(column) == Some(&Some(value.clone())))
+        };
+        json!(rows.iter().find(is_its))
+    };
+    let joined: Map<String, Value> = refused.iter().map(|it| (it.key.join("\0"), json!(1))).collect();
+    let text = format!("{} (SQLSTATE {}, database \"{}\")", first.message, first.sqlstate, bench.target.db);
+    let one_or_all = |values: &[String]| if let [one] = values { json!(one) } else { json!(values) };
+    let rowinfo = json!({
+        "schema": goat.schema, "table": goat.name, "pkeyname": one_or_all(&goat.key), "pkey": first.key.join("\0"),
+        "sourcerow": row(first), "dbi_error": text, "source_error": 0, "target_error": 1,
+    });
+    let told = json!({
+        "error_string": text, "attempts": tries, "deltabin": {(bench.source.db.as_str()): joined},
+        "dbi_error": text, "source_error": 0, "target_error": 1, "rowinfo": rowinfo,
+        "sqlstate": first.sqlstate, "constraint": first.constraint, "database": bench.target.db.as_str(),
+        "keys": refused.iter().map(|it| as_json(bench.table, &it.key)).collect::<Vec<_>>(),
+        "rows": refused.iter().map(row).collect::<Vec<_>>(),
+        "errors": refused.iter().map(|it| it.message.as_str()).collect::<Vec<_>>(),
+    });
+    match told {
+        Value::Object(told) => told,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,193 @@
+//! Rows that a target refuses: custom codes get their turn, what nobody can help waits alone, and everything else goes on.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bucardo::custom::{Code, CodeError, Databases, Hook, Host, Hosts, Language, Limits, Statement};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::support::{SyncLab, Town, wait};
+
+const DDL: &str = "CREATE TABLE people (id int PRIMARY KEY, email text, age int)";
+const STRICT: &str =
+    "ALTER TABLE people ADD CONSTRAINT one_mail UNIQUE (email), ADD CONSTRAINT adults CHECK (age > 17)";
+const LETTERS: &str = "SELECT key ->> 'id' || ' ' || sqlstate || ' ' || tries FROM bucardo.deadletter ORDER BY 1";
+
+type Inputs = Arc<Mutex<Vec<Value>>>;
+
+/// A host whose only code runs a statement on the target, if it has one, and asks for another try.
+struct Mender(Inputs);
+
+impl Host for Mender {
+    fn check<'a>(&'a mut self, _: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn call<'a>(
+        &'a mut self,
+        code: &'a Code,
+        mut inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        async move {
+            self.0.lock().unwrap().extend(inputs.iter().cloned());
+            if !code.source.is_empty() {
+                let statement = Statement { sql: code.source.clone(), values: Vec::new() };
+                dbs.run("b", statement).await.unwrap();
+                inputs[0]["runagain"] = json!(1);
+            }
+            Ok(inputs)
+        }
+        .boxed()
+    }
+}
+
+fn mend(lab: &mut SyncLab, statement: &str) -> Inputs {
+    let inputs = Inputs::default();
+    let noted = Arc::clone(&inputs);
+    let hosts: Hosts = Arc::new(move |_| Box::new(Mender(Arc::clone(&noted))));
+    lab.hosts = Some(hosts);
+    lab.sync.codes = vec![Code {
+        id: 1,
+        name: "mend".to_owned(),
+        hook: Hook::Exception,
+        language: Language::Lua,
+        source: statement.to_owned(),
+        getdbh: true,
+        getrows: false,
+        limits: Limits::default(),
+        goat: None,
+    }];
+    lab.renew();
+    inputs
+}
+
+async fn lab() -> SyncLab {
+    let lab = SyncLab::start(&["b"], DDL, &["people:id"]).await;
+    lab.on("b").run(STRICT).await;
+    lab
+}
+
+/// Of many rows those that are refused wait with the rows that the target has, by whichever way the table is brought; a
+/// row that changes is tried again, and what is delivered waits no longer.
+#[tokio::test]
+async fn refused_rows_wait_alone_and_go_when_they_are_delivered() {
+    for rows in [50, 3000] {
+        let mut lab = lab().await;
+        lab.sync.deadletter = true;
+        lab.renew();
+        let fill = format!("INSERT INTO people SELECT n, 'm' || n, 20 FROM generate_series(1, {rows}) n");
+        lab.on("a").run(&fill).await;
+        lab.drain("b").await;
+        assert_eq!(lab.on("b").value("SELECT count(*) FROM people").await, rows.to_string());
+        // Two mails change their owners, which is fine; one is somebody else's; two people are too young.
+        lab.on("a").run("UPDATE people SET age = age + 1").await;
+        lab.on("a").run("UPDATE people SET email = CASE id WHEN 1 THEN 'm2' ELSE 'm1' END WHERE id IN (1, 2)").await;
+        lab.on("a")
+            .run("UPDATE people SET email = 'm9' WHERE id = 3; UPDATE people SET age = 5 WHERE id IN (7, 8)")
+            .await;
+        let report = lab.round("b").await.unwrap();
+        assert!(report.quarantined.is_empty(), "{report:?}");
+        assert_eq!(lab.on("b").rows(LETTERS).await, ["3 23505 1", "7 23514 1", "8 23514 1"]);
+        let found = "SELECT id || email || age FROM people WHERE id IN (1, 2, 3, 7, 9, 10) ORDER BY id";
+        assert_eq!(lab.on("b").rows(found).await, ["1m221", "2m121", "3m320", "7m720", "9m921", "10m1021"]);
+        assert!(lab.round("b").await.unwrap().is_empty(), "the position is past it");
+        lab.on("a").run("UPDATE people SET age = 4 WHERE id = 7; UPDATE people SET age = 30 WHERE id = 8").await;
+        lab.round("b").await.unwrap();
+        assert!(lab.on("b").rows(LETTERS).await.contains(&"7 23514 2".to_owned()));
+        assert!(!lab.on("b").rows(LETTERS).await.iter().any(|letter| letter.starts_with("8 ")));
+        lab.on("a").run("UPDATE people SET email = 'm3' WHERE id = 3; UPDATE people SET age = 40; DELETE FROM people WHERE id = 7").await;
+        lab.drain("b").await;
+        assert_eq!(lab.on("b").rows(LETTERS).await, Vec::<String>::new());
+        lab.assert_same().await;
+    }
+}
+
+/// A code is told what was refused and why, mends it inside the round, and the table is brought whole.
+#[tokio::test]
+async fn a_code_mends_what_the_target_refuses() {
+    let mut lab = lab().await;
+    lab.on("b").run("INSERT INTO people VALUES (99, 'taken', 30)").await;
+    let inputs = mend(&mut lab, "UPDATE people SET email = email || '-old' WHERE id = 99");
+    lab.on("a").run("INSERT INTO people VALUES (1, 'taken', 30), (2, 'free', 30)").await;
+    lab.round("b").await.unwrap();
+    let rows = "SELECT id || email FROM people ORDER BY id";
+    assert_eq!(lab.on("b").rows(rows).await, ["1taken", "2free", "99taken-old"]);
+    let inputs = inputs.lock().unwrap().clone();
+    assert_eq!(inputs.len(), 1, "once: {inputs:?}");
+    let input = &inputs[0];
+    assert_eq!(
+        (&input["sqlstate"], &input["constraint"], &input["attempts"]),
+        (&json!("23505"), &json!("one_mail"), &json!(1))
+    );
+    assert_eq!((&input["keys"], &input["tablename"]), (&json!([{"id": "1"}]), &json!("people")));
+    assert_eq!(input["rows"], json!([{"id": "1", "email": "taken", "age": "30"}]));
+    assert_eq!(input["deltabin"], json!({"a": {"1": 1}}));
+    assert_eq!(input["rowinfo"]["sourcerow"]["email"], json!("taken"));
+    assert!(input["error_string"].as_str().unwrap().contains("one_mail"), "{input}");
+}
+
+/// A code that does not help is not asked for ever. Without dead letters the table waits, and the key is named; others of
+/// the sync go on.
+#[tokio::test]
+async fn without_help_the_key_is_named() {
+    let ddl = format!("{DDL}; CREATE TABLE notes (id int PRIMARY KEY)");
+    let mut lab = SyncLab::start(&["b"], &ddl, &["people:id", "notes:id"]).await;
+    lab.on("b").run(STRICT).await;
+    let inputs = mend(&mut lab, "UPDATE people SET age = age");
+    lab.on("a").run("INSERT INTO people VALUES (1, 'x', 30), (7, 'y', 5); INSERT INTO notes VALUES (1)").await;
+    let report = lab.round("b").await.unwrap();
+    let why = &report.quarantined[0].why;
+    assert!(why.contains("refused: id=7"), "{why}");
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM notes").await, "1");
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM people").await, "0");
+    let asked = inputs.lock().unwrap().len();
+    assert!((3..=6).contains(&asked), "{asked}");
+}
+
+/// As an operator sees it: what waits is listed with the reason, and is sent again when it is asked for.
+#[tokio::test]
+async fn dead_letters_are_listed_and_sent_again_on_demand() {
+    let mut town = Town::found(DDL).await;
+    for database in [&town.b, &town.c] {
+        database.run("CREATE UNIQUE INDEX one_mail ON people (email)").await;
+        database.run("INSERT INTO people VALUES (99, 'taken', 1)").await;
+    }
+    town.sync("deadletter=on");
+    assert_eq!(town.bucardo.run("list deadletters").trim(), "There are no dead letters");
+    let mut daemon = town.daemon().await;
+    daemon.announce("wait as dead letters");
+    town.a.run("INSERT INTO people VALUES (1, 'taken', 30), (2, 'free', 30)").await;
+    let within = Duration::from_secs(30);
+    for database in [&town.b, &town.c] {
+        wait::until_equal("what others need not wait for", within, &1, async || {
+            database.number("SELECT count(*) FROM people WHERE id = 2").await
+        })
+        .await;
+    }
+    daemon.logs("wait as dead letters", within).await;
+    let listed = town.bucardo.run("list deadletters s table=people");
+    assert!(listed.contains("Database B  Table public.people  Key id=1"), "{listed}");
+    assert!(listed.contains("one_mail") && listed.contains("SQLSTATE 23505"), "{listed}");
+    let json: Value = serde_json::from_str(&town.bucardo.run("list deadletters --json")).unwrap();
+    assert_eq!(json[0]["key"], json!({"id": "1"}));
+    assert!(town.bucardo.fails("list deadletters nosuch").contains("No such sync: nosuch"));
+    for database in [&town.b, &town.c] {
+        database.run("DELETE FROM people WHERE id = 99").await;
+    }
+    assert!(town.bucardo.run("retry s").contains("1 keys of table public.people are sent again by sync s"));
+    for database in [&town.b, &town.c] {
+        wait::until_equal("what was sent again", within, &1, async || {
+            database.number("SELECT count(*) FROM people WHERE email = 'taken'").await
+        })
+        .await;
+        wait::until_equal("no letter", within, &0, async || {
+            database.number("SELECT count(*) FROM bucardo.deadletter").await
+        })
+        .await;
+    }
+    assert_eq!(town.bucardo.run("retry").trim(), "There are no dead letters");
+    daemon.stop().await;
+}
