@@ -38,6 +38,24 @@ async fn what_is_broken_is_found_and_the_remedy_mends_it() {
     b.run("ALTER TABLE t2 RENAME number TO id").await;
     assert!(lab.bucardo.run("doctor").ends_with("No problems found\n"));
 
+    // A backlog, and a role that may not look.
+    a.run("INSERT INTO t1 VALUES (1, 'x'); UPDATE bucardo.delta_public_t1 SET txntime = now() - interval '2 hours'")
+        .await;
+    let sick = lab.call(&["doctor", "s"]);
+    assert!(sick.code == 1 && sick.stdout.contains("PROBLEM: A -> B: 1 waiting"), "{}", sick.stdout);
+    assert!(sick.stdout.contains("the oldest for 2h"), "{}", sick.stdout);
+    a.run("TRUNCATE bucardo.delta_public_t1").await;
+    let role = format!("plain_{}", std::process::id());
+    a.run(&format!("CREATE ROLE {role} LOGIN")).await;
+    lab.bucardo.run(&format!("update db A user={role}"));
+    let sick = lab.call(&["doctor", "A"]);
+    let remedy = format!("GRANT {} TO {role};", a.user);
+    assert!(sick.stdout.contains(&remedy), "{remedy} is not in {}", sick.stdout);
+    a.run(&remedy).await;
+    let better = lab.call(&["doctor", "A"]);
+    assert!(!better.stdout.contains("cannot look into it"), "{}", better.stdout);
+    lab.bucardo.run(&format!("update db A user={}", a.user));
+
     for table in a.rows("SELECT format('DROP TRIGGER %I ON t2', tgname) FROM pg_trigger WHERE tgrelid = 't2'::regclass AND NOT tgisinternal").await {
         a.run(&table).await;
     }

@@ -2,19 +2,22 @@
 
 use serde::Serialize;
 
+use super::targets::targets;
 use super::{CliError, Context, Outcome, words};
 use crate::catalog::dbs::{self, DbRow};
-use crate::catalog::load_syncs;
+use crate::catalog::{load_syncs, trouble};
 use crate::pg::connect;
 use crate::progress;
 use crate::report::causes;
 use crate::source::check_sync;
-use crate::source::examine::{Examined, examine};
+use crate::source::examine::{Examined, examine, grant_needed};
 
 /// A clock that is further off than this may decide conflicts wrongly, in seconds.
 const CLOCK_OFFSET_MAX: f64 = 1.0;
 /// A transaction that is open for longer holds up purging, in seconds.
 const TRANSACTION_MAX: f64 = 3600.0;
+/// Changes that wait for longer are a backlog that somebody should look at, in seconds.
+const LAG_MAX: f64 = 900.0;
 /// So many sessions are to be left, in percent.
 const CONNECTIONS_PERCENT_MAX: i64 = 90;
 
@@ -76,6 +79,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         databases.push(database(row, merged(&row.name), &known).await);
     }
     syncs.retain(|sync| names.is_empty() || names.iter().any(|name| name == sync.name.as_str()));
+    let troubles = trouble::list(control.client()).await?;
     let mut reports = Vec::new();
     for sync in &syncs {
         progress::step(|| format!("checking sync \"{}\"", sync.name));
@@ -87,6 +91,10 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
                 Ok(checked) => {
                     findings.extend(checked.problems.into_iter().map(|what| Finding::problem(what, None)));
                     findings.extend(checked.warnings.into_iter().map(|what| Finding::warning(what, None)));
+                    let behind = Box::pin(targets(sync, &troubles)).await;
+                    let remedy = format!("bucardo status {}   -- says what keeps it", sync.name);
+                    let behind = behind.iter().filter_map(|target| target.is_behind(LAG_MAX));
+                    findings.extend(behind.map(|what| Finding::problem(what, Some(remedy.clone()))));
                 }
                 Err(error) => findings.push(Finding::problem(error.told(), error.hint())),
             }
@@ -176,7 +184,12 @@ async fn database(row: &DbRow, is_merged: bool, known: &[String]) -> DbReport {
             report.findings = judge(&found, is_merged, known);
             report.found = Some(found);
         }
-        Err(error) => report.findings.push(Finding::problem(format!("cannot look into it: {}", causes(&error)), None)),
+        Err(error) => {
+            let grant = grant_needed(&conn).await.ok().flatten();
+            let remedy =
+                grant.map(|grant| format!("{grant};   -- the role that has installed it, or connect as that one"));
+            report.findings.push(Finding::problem(format!("cannot look into it: {}", causes(&error)), remedy));
+        }
     }
     report
 }

@@ -84,6 +84,17 @@ impl Target {
 }
 
 impl Target {
+    /// What is wrong where its oldest change waits for longer than this, in seconds, or nothing is kept for it.
+    pub(super) fn is_behind(&self, longer: f64) -> Option<String> {
+        let head = format!("{} -> {}", self.source, self.target);
+        if let Some(words) = self.given_up {
+            return Some(format!("{head}: {words}"));
+        }
+        let lag = self.lag_seconds.filter(|lag| *lag > longer)?;
+        let lag = duration(Duration::try_from_secs_f64(lag).unwrap_or_default());
+        Some(format!("{head}: {}, the oldest for {lag}", self.backlog()))
+    }
+
     /// `0 waiting`, `about 3400000 waiting (310.0 MB)`
     fn backlog(&self) -> String {
         let waiting = self.waiting.unwrap_or(0);

@@ -10,6 +10,17 @@ use crate::pg::{Connection, SqlFile};
 const EXAMINE: SqlFile = SqlFile::new(include_str!("../../sql/source/examine.sql"));
 const BARE: SqlFile = SqlFile::new(include_str!("../../sql/source/bare_tables.sql"));
 
+const SCHEMA_GRANT: SqlFile = SqlFile::new(include_str!("../../sql/source/schema_grant.sql"));
+
+/// The statement that lets the role of this session use what another one has installed; `None`: it may, or nothing is.
+///
+/// # Errors
+///
+/// What the server or the connection says.
+pub async fn grant_needed(conn: &Connection) -> Result<Option<String>, tokio_postgres::Error> {
+    Ok(conn.query_opt(SCHEMA_GRANT.text(), &[]).await?.map(|row| row.get("statement")))
+}
+
 /// What was found in a database.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Examined {
