@@ -299,6 +299,21 @@ async fn what_codes_write_takes_effect_once_whatever_crashes() {
     }
 }
 
+/// What a code writes before changes are looked for is kept where there are none.
+#[tokio::test]
+async fn what_codes_write_before_the_look_is_kept_without_changes() {
+    let add = "b: UPDATE sums SET total = total + 1\na: UPDATE sums SET total = total + 1";
+    let (mut lab, _) = lab(vec![code(Hook::BeforeCheckRows, add)]).await;
+    for round in 1..=2 {
+        assert!(lab.round("b").await.unwrap().is_empty());
+        assert_eq!(lab.on("b").number("SELECT total FROM sums").await, round);
+        assert_eq!(lab.on("a").number("SELECT total FROM sums").await, round);
+    }
+    let (mut lab, _) = masters(vec![code(Hook::BeforeCheckRows, add)]).await;
+    assert!(lab.merge().await.unwrap().is_empty());
+    assert_eq!(lab.on("b").number("SELECT total FROM sums").await, 1);
+}
+
 /// Triggers fire for what codes write up to before_trigger_disable, and at after_trigger_enable; not in between.
 #[tokio::test]
 async fn triggers_fire_for_codes_at_both_ends_only() {
