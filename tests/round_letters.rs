@@ -147,6 +147,25 @@ async fn without_help_the_key_is_named() {
     assert!((3..=6).contains(&asked), "{asked}");
 }
 
+/// In a merge the code writes with connections of its own, and the merge starts over: what was mended is a change that all
+/// sources get.
+#[tokio::test]
+async fn a_code_mends_what_a_merge_clashes_with() {
+    let ddl = "CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, age int)";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["people:id"]).await;
+    let inputs = mend(&mut lab, "UPDATE people SET email = email || '-2' WHERE id = 2");
+    lab.on("a").run("INSERT INTO people VALUES (1, 'x', 30)").await;
+    lab.on("b").run("INSERT INTO people VALUES (2, 'x', 30)").await;
+    lab.merge().await.unwrap();
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("a").rows("SELECT id || email FROM people ORDER BY id").await, ["1x", "2x-2"]);
+    let inputs = inputs.lock().unwrap().clone();
+    assert_eq!(inputs.len(), 1, "once: {inputs:?}");
+    assert_eq!((&inputs[0]["sqlstate"], &inputs[0]["constraint"]), (&json!("23505"), &json!("people_email_key")));
+    assert!(inputs[0]["detail"].as_str().unwrap().contains("(email)=(x)"), "{inputs:?}");
+}
+
 /// As an operator sees it: what waits is listed with the reason, and is sent again when it is asked for.
 #[tokio::test]
 async fn dead_letters_are_listed_and_sent_again_on_demand() {

@@ -96,7 +96,7 @@ async fn run(sync: &SyncDetail, codes: &mut Codes, point: Point, brought: &Round
     };
     let source = sync.sources().next().map(|db| &db.name);
     let base = input::base(sync, source, None);
-    let outcome = outside(codes, hook, &base, &counts(sync, brought)).await?;
+    let outcome = outside(codes, hook, None, &base, &counts(sync, brought)).await?;
     if !outcome.endsync || point == Point::AfterSync {
         return Ok(Go::On);
     }

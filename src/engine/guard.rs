@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use postgres_types::ToSql;
 use serde_json::{Map, Value, json};
 use tokio_postgres::Row as Found;
+use tokio_postgres::error::DbError;
 
 use super::apply::{self, Moved};
 use super::error::RoundError;
@@ -29,7 +30,7 @@ const LETTERS_ANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters
 const LETTERS_LIFT: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_lift.sql"));
 
 /// So often codes may ask for the table to be tried again, in one round.
-const TRIES_MAX: u32 = 3;
+pub(super) const TRIES_MAX: u32 = 3;
 /// More refused keys of a table in one round are no exceptions: the table is put aside.
 const REFUSED_MAX: usize = 1000;
 /// What was not refused may clash with rows that a refused key keeps; so often it is looked again.
@@ -58,6 +59,18 @@ struct Bench<'a> {
     table: &'a Table,
     ready: &'a Ready,
     round: &'a Round<'a>,
+}
+
+/// What a server says that refuses rows.
+pub(super) fn refusal(error: &RoundError) -> Option<&DbError> {
+    match error {
+        RoundError::OfTable { error, .. } => refusal(error),
+        RoundError::Sql { source, .. } => {
+            let said = source.as_db_error()?;
+            REFUSING.iter().any(|class| said.code().code().starts_with(class)).then_some(said)
+        }
+        _ => None,
+    }
 }
 
 /// Whether what is refused of this table is looked into.
@@ -174,10 +187,8 @@ impl Bench<'_> {
     }
 
     /// What a server says that refuses rows.
-    fn refusal<'e>(&self, error: &'e RoundError) -> Option<&'e tokio_postgres::error::DbError> {
-        let RoundError::Sql { db, source, .. } = error else { return None };
-        let refused = source.as_db_error().filter(|_| *db == self.target.db)?;
-        REFUSING.iter().any(|class| refused.code().code().starts_with(class)).then_some(refused)
+    fn refusal<'e>(&self, error: &'e RoundError) -> Option<&'e DbError> {
+        refusal(error).filter(|_| error.db() == Some(&self.target.db))
     }
 
     async fn all_keys(&self) -> Result<Found, RoundError> {

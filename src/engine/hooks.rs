@@ -169,8 +169,28 @@ impl Hooks {
             return Ok(());
         }
         step(watch, Step::Code(hook.word())).await?;
-        let outcome = outside(&mut self.codes, hook, &self.base, &self.counts).await.map_err(RoundError::Code)?;
+        let outcome = outside(&mut self.codes, hook, None, &self.base, &self.counts).await.map_err(RoundError::Code)?;
         self.heed(&outcome)
+    }
+
+    /// Tells the codes of a table that a source refused rows of it in a merge, whose transactions are over: what they
+    /// write is a change like any other, made by themselves. Returns whether the merge shall be tried again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hooks::inside`].
+    pub(super) async fn exception_outside(
+        &mut self,
+        goat: &Goat,
+        told: Map<String, Value>,
+        watch: &Watch,
+    ) -> Result<bool, RoundError> {
+        let mut base = self.base.clone();
+        base.extend(told);
+        step(watch, Step::Code(Hook::Exception.word())).await?;
+        let outcome = outside(&mut self.codes, Hook::Exception, Some(goat), &base, &self.counts).await;
+        let outcome = outcome.map_err(RoundError::Code)?;
+        if outcome.endsync { Err(RoundError::Left) } else { Ok(outcome.runagain) }
     }
 
     /// Asks the codes what becomes of each of these conflicts, in the transactions of a merge.
@@ -265,12 +285,13 @@ pub fn counts(sync: &SyncDetail, brought: &RoundReport) -> Counts {
 pub async fn outside(
     codes: &mut Codes,
     hook: Hook,
+    goat: Option<&Goat>,
     base: &Map<String, Value>,
     counts: &Counts,
 ) -> Result<Outcome, CodeError> {
-    let longest = codes.longest(hook, None);
+    let longest = codes.longest(hook, goat.map(|goat| goat.id));
     let mut dbs = Outside { sync: Arc::clone(codes.sync()), longest, open: BTreeMap::new() };
-    let outcome = codes.run(hook, None, base, counts, &mut dbs).await?;
+    let outcome = codes.run(hook, goat, base, counts, &mut dbs).await?;
     dbs.commit().await.map_err(|why| CodeError::Died { code: hook.word().to_owned(), why })?;
     Ok(outcome)
 }

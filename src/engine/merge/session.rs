@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
+use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
 use bucardo_actors::model::{Cause, DbName, Fault, Pair, Reason, RoundReport};
@@ -23,6 +24,7 @@ use crate::custom::{Codes, Hook};
 use crate::engine::desk::inherit;
 use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
+use crate::engine::guard;
 use crate::engine::hooks::{Hooks, left};
 use crate::engine::pair::PairSession;
 use crate::engine::round::step;
@@ -106,7 +108,7 @@ impl MergeSession {
                 seat.renew();
             }
         }
-        let (mut tries, mut doubted) = (0, HashSet::new());
+        let (mut tries, mut mends, mut doubted) = (0, 0, HashSet::new());
         while tries < TRIES_MAX {
             self.connect().await;
             self.greet();
@@ -136,6 +138,10 @@ impl MergeSession {
                 }
                 Err(error) => {
                     self.release().await;
+                    if mends < guard::TRIES_MAX && self.is_mended(&error, mends + 1, watch).await? {
+                        mends += 1;
+                        continue;
+                    }
                     if self.goes_on_without(&error, &mut doubted) {
                         continue;
                     }
@@ -171,6 +177,29 @@ impl MergeSession {
             }
         }
         Ok(report)
+    }
+
+    /// Whether custom codes (hook `exception`) have done something about rows that a source refused, and want another try.
+    async fn is_mended(&mut self, error: &RoundError, tries: u32, watch: &Watch) -> Result<bool, RoundError> {
+        let (RoundError::OfTable { table, .. }, Some(said), Some(hooks)) =
+            (error, guard::refusal(error), self.hooks.as_deref_mut())
+        else {
+            return Ok(false);
+        };
+        let Some(goat) = self.sync.tables().find(|goat| goat.label() == *table) else { return Ok(false) };
+        if !hooks.has(Hook::Exception, Some(goat)) {
+            return Ok(false);
+        }
+        let db = error.db().map(ToString::to_string).unwrap_or_default();
+        let text = causes(error);
+        let told = json!({
+            "error_string": text, "attempts": tries, "deltabin": {}, "database": db, "sqlstate": said.code().code(),
+            "constraint": said.constraint(), "detail": said.detail(), "keys": [], "rows": [], "errors": [text],
+            "dbi_error": text, "source_error": 0, "target_error": 1,
+            "rowinfo": {"schema": goat.schema, "table": goat.name, "dbi_error": text, "source_error": 0, "target_error": 1},
+        });
+        let Value::Object(told) = told else { return Ok(false) };
+        hooks.exception_outside(goat, told, watch).await
     }
 
     /// Whether the next try can do without the table of which this one failed: it is put aside at the source at fault.
