@@ -11,6 +11,7 @@ mod hooks;
 mod judge;
 mod late;
 pub mod lead;
+mod leader;
 mod log;
 mod round;
 mod seat;

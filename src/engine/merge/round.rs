@@ -10,7 +10,6 @@
 //! To cut by tables or keys instead would be sound, as each has its own versions, but would show parts of transactions.
 //! So one transaction at each source takes the whole backlog: memory stays flat, but rows stay locked to its end.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -22,11 +21,10 @@ use bucardo_actors::ports::Watch;
 
 use super::arm::{Arm, Look, News, Rows};
 use super::aside::Asides;
-use super::goat::{self, Goat, Order};
+use super::goat::{Goat, Order};
 use super::late::Caught;
-use super::lead::{self, Lead};
 use super::log::Readers;
-use super::strategy::{self, Strategy};
+use super::strategy::Strategy;
 use super::{judge, sequences, spread};
 use crate::catalog::SyncDetail;
 use crate::custom::Hook;
@@ -408,40 +406,6 @@ impl Merge<'_> {
         let readers = told.filter_map(|(arm, _)| Some((&arm.site, arm.tables.get(place)?.captured)));
         let waking = readers.map(|(site, captured)| onward::wake_readers(site, &self.sync.name, captured));
         try_join_all(waking).await.map(drop)
-    }
-
-    /// How conflicts of a table are decided.
-    fn strategy(&self, place: usize) -> Result<Strategy, RoundError> {
-        let goat = self.sync.tables().nth(place).and_then(|goat| goat.conflict_strategy.as_deref());
-        let resolved = strategy::resolve(goat, &self.sync.conflict_strategy, "", self.names);
-        resolved.map_err(|source| RoundError::Strategy { source })
-    }
-
-    /// What leads each sequence of the sync, with its name.
-    fn leads(&self) -> Result<Vec<(String, Lead)>, RoundError> {
-        let lead = |goat: &crate::catalog::Goat| {
-            let lead = lead::resolve(goat.conflict_strategy.as_deref(), self.names);
-            Ok((goat.label(), lead.map_err(|source| RoundError::Strategy { source })?))
-        };
-        self.sync.sequences().map(lead).collect()
-    }
-
-    /// The source with the newest change over all tables.
-    async fn leader(&self, news: &[News]) -> Result<Option<u16>, RoundError> {
-        let mut newest: Option<(i64, Reverse<u16>)> = None;
-        for (arm, news) in self.arms.iter().zip(news) {
-            let times = news.tables.keys().filter_map(|place| arm.tables.get(*place)).map(|table| {
-                let sql = goat::newest(self.sync, table);
-                async move {
-                    let row = arm.site.conn.query_one(&sql, &[]).await;
-                    let row = row.map_err(arm.site.failed("looking for the newest change"))?;
-                    Ok::<_, RoundError>(row.get::<_, Option<i64>>("newest"))
-                }
-            });
-            let time = try_join_all(times).await?.into_iter().flatten().max();
-            newest = newest.max(time.map(|time| (time, Reverse(arm.place))));
-        }
-        Ok(newest.map(|(_, place)| place.0))
     }
 
     /// Opens the session where logs meet, for keys that only a server can compare.
