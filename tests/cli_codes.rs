@@ -99,7 +99,7 @@ async fn codes_that_make_no_sense_are_refused_and_change_nothing() {
         (1, &["add", "customcode", "x", "whenrun=before_txn", &file, "sync=none"], "Unknown sync \"none\""),
         (1, &["add", "customcode", "x", "whenrun=before_txn", &file, "table=none"], "Could not find a relation named"),
         (255, &["add", "customcode", "x", "whenrun=before_txn", &file, "getrows=some"], "Invalid value for 'getrows'"),
-        (1, &["add", "customcode", "x", "whenrun=before_txn", &file, "language=c"], "Invalid value for 'language'"),
+        (255, &["add", "customcode", "x", "whenrun=before_txn", &file, "language=c"], "Invalid value for 'language'"),
         (1, &["test", "sync", "known"], "bucardo test customcode NAME"),
         (1, &["test", "customcode", "known", "--file=/no/such"], "Cannot read the input in file \"/no/such\""),
         (255, &["test", "customcode", "known", "db=none"], "Unknown database \"none\""),

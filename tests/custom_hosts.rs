@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::support::{fresh_database, wait};
+use crate::support::{Town, fresh_database, wait};
 
 /// A transaction on one database, known by two names.
 struct Asked<'a> {
@@ -310,4 +310,29 @@ async fn a_perl_code_knows_no_secrets_and_leaves_no_process() {
         })
         .await;
     }
+}
+
+/// The power of the daemon fails while a code loops: the code ends with it.
+#[tokio::test]
+async fn a_perl_code_ends_with_a_daemon_that_is_killed() {
+    let mut town = Town::found("CREATE TABLE t (id int PRIMARY KEY)").await;
+    town.sync("");
+    let (note, code) = (town.bucardo.home().join("pid"), town.bucardo.home().join("loop.pl"));
+    let source = format!("open my $f, '>', '{}' or die; print $f \"$$\\n\"; close $f; while (1) {{}}", note.display());
+    std::fs::write(&code, source).unwrap();
+    let file = format!("src_code={}", code.display());
+    town.bucardo.call(&["add", "customcode", "loop", "whenrun=before_txn", &file, "sync=s"]).ok();
+    let daemon = town.daemon().await;
+    let within = Duration::from_secs(30);
+    let pid = wait::until("the code to run", within, async || {
+        let pid = std::fs::read_to_string(&note).unwrap_or_default();
+        if pid.ends_with('\n') { Ok(pid.trim().to_owned()) } else { Err(pid) }
+    })
+    .await;
+    daemon.kill();
+    wait::until("the end of the code", within, async || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        if status.is_empty() || status.contains("State:\tZ") { Ok(()) } else { Err(status) }
+    })
+    .await;
 }

@@ -176,7 +176,8 @@ function string.find(s, p, init, plain)
     end
     if is_cheap(s, p) then return find(s, p, init) end
     local from, to, captures = first(s, p, place(s, init), sub(p, 1, 1) == "^")
-    if from then return from, to, unpack(captures, 1, captures.n) end
+    if not from then return nil end
+    return from, to, unpack(captures, 1, captures.n)
 end
 
 function string.match(s, p, init)
