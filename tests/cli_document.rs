@@ -25,7 +25,7 @@ async fn filled() -> (CliLab, Vec<crate::support::Database>) {
     run(&["add", "customname", "public.orders", "public.sales", "db=west"]);
     dbs[1].run("ALTER TABLE orders RENAME TO sales").await;
     let code = lab.bucardo.home().join("code.pl");
-    std::fs::write(&code, "# line 1\n'\"\\'\n").unwrap();
+    std::fs::write(&code, "# line 1\n'\"\\\\';\n").unwrap();
     run(&["add", "customcode", "mine", "whenrun=before_sync", &format!("src_code={}", code.display()), "sync=s"]);
     (lab, dbs)
 }
