@@ -85,10 +85,10 @@ pub(super) async fn source(
             capture_with_retries(conn, sync, goat, relation).await.map_err(at(what("capturing changes of")))?;
         warnings.extend(warning);
         tell_adopted(conn, &table).await.map_err(at(what("noting the rows of new partitions of")))?;
-        let is_indexed = key_index::keep(conn, &sync.name, &table, sync.is_merging()).await;
-        if !is_indexed.map_err(at(what("indexing changes of")))? {
+        let is_dropped = key_index::drop_old(conn, &table).await;
+        if !is_dropped.map_err(at(what("dropping an index on changes of")))? {
             warnings.push(format!(
-                "the changes of table \"{}.{}\" on database \"{source}\" could not be indexed by key, a transaction was in the way: merges are slower until \"bucardo validate {}\" succeeds at it",
+                "an index on changes of table \"{}.{}\" on database \"{source}\" that is of no use any more could not be dropped, a transaction was in the way: writers pay for it until \"bucardo validate {}\" succeeds at it",
                 goat.schema, goat.name, sync.name
             ));
         }

@@ -10,6 +10,7 @@ use tokio_postgres::{Row, Statement};
 use bucardo_actors::model::{DbName, SyncName};
 use bucardo_actors::ports::Watch;
 
+use super::horizon::Horizon;
 use super::late::Late;
 use crate::catalog::{Goat, SyncDetail};
 use crate::engine::begin::begin_merge;
@@ -37,7 +38,7 @@ const TRACK: SqlFile = SqlFile::new(include_str!("../../../sql/merge/track.sql")
 const LATE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/late.sql"));
 const SEQUENCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/sequence.sql"));
 
-/// Up to this many changes of a table are looked up one by one.
+/// More changes of a table than this are many: what is done with them is planned anew.
 pub(super) const FEW: i64 = 1000;
 
 /// The time of a delta row in microseconds since 1970.
@@ -100,11 +101,31 @@ pub(super) struct Truncation {
     pub(super) origin: Option<String>,
 }
 
+/// What somebody has not read of a table.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Unread {
+    /// Size of the delta table.
+    pub(super) bytes: i64,
+    /// Changes, up to a limit.
+    pub(super) changes: i64,
+    /// When the oldest of these was made, in microseconds since 1970.
+    pub(super) oldest: Option<i64>,
+}
+
+impl Unread {
+    fn read(row: &Row) -> Self {
+        let unread: Vec<Option<i64>> = row.get("unread");
+        let at = |place: usize| unread.get(place).copied().flatten();
+        let changes = at(0).unwrap_or_default().max(i64::from(row.get::<_, bool>("moved")));
+        Self { bytes: row.get("bytes"), changes, oldest: at(1) }
+    }
+}
+
 /// What changed here since the others looked.
 #[derive(Default)]
 pub(super) struct News {
-    /// By place of the table: bytes of the delta table, and unread changes up to a limit.
-    pub(super) tables: HashMap<usize, (i64, i64)>,
+    /// By place of the table.
+    pub(super) tables: HashMap<usize, Unread>,
     /// There are unread changes that are no news for this sync.
     pub(super) passed_over: bool,
     pub(super) truncated: Vec<Truncation>,
@@ -114,7 +135,7 @@ pub(super) struct News {
 impl News {
     /// Whether there are many changes of some table.
     pub(super) fn is_large(&self) -> bool {
-        self.tables.values().any(|(_, changes)| *changes > FEW)
+        self.tables.values().any(|unread| unread.changes > FEW)
     }
 }
 
@@ -140,6 +161,8 @@ pub(super) struct Arm {
     pub(super) sequences: Vec<Option<Sql>>,
     /// Places of sequences that cannot be used here, and why; until somebody takes note of it.
     pub(super) unfit_sequences: Option<Vec<(usize, Drift)>>,
+    /// By place of the table.
+    pub(super) horizons: Vec<Horizon>,
     /// Its second session, in or between large merges.
     pub(super) second: Option<Site>,
     scout: Scout,
@@ -177,6 +200,7 @@ impl Arm {
             system_id: identity.get("system_id"),
             timeline: identity.get("timeline"),
             site,
+            horizons: tables.iter().map(|_| Horizon::default()).collect(),
             tables,
             sequences,
             unfit_sequences: Some(unfit_sequences),
@@ -266,9 +290,11 @@ impl Arm {
         let mut news = News { sequences, ..News::default() };
         for row in &tables {
             let place = usize::try_from(row.get::<_, i32>("place")).unwrap_or_default();
-            match row.get("changes") {
-                0 => news.passed_over = true,
-                changes => drop(news.tables.insert(place, (row.get("bytes"), changes))),
+            let unread = Unread::read(row);
+            if unread.changes == 0 {
+                news.passed_over = true;
+            } else {
+                news.tables.insert(place, unread);
             }
         }
         news.truncated = truncations(&truncated);
@@ -291,7 +317,7 @@ impl Arm {
         set.map_err(failed())?;
         let mut news = News { truncated: truncations(&truncated.map_err(failed())?), ..News::default() };
         if let Some(row) = found.map_err(failed())? {
-            news.tables.insert(place, (row.get("bytes"), row.get("changes")));
+            news.tables.insert(place, Unread::read(&row));
         }
         Ok(news)
     }

@@ -4,7 +4,7 @@
 use futures_util::future::try_join_all;
 use tokio_postgres::Statement;
 
-use super::arm::{Arm, FEW, Place, micros, readable};
+use super::arm::{Arm, Place, micros, readable};
 use super::log::INTEGERS_MAX;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
@@ -12,7 +12,7 @@ use crate::engine::table::{SIGNATURE, moved, unfit};
 use crate::pg::{Sql, SqlFile};
 use crate::source::{Column, Relation, delta_column, delta_columns, faults, relations};
 
-const LOG_FEW: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_few.sql"));
+const LOG_SINCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_since.sql"));
 const LOG_MANY: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_many.sql"));
 const LOG_RECENT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_recent.sql"));
 const LOG_VAST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_vast.sql"));
@@ -92,13 +92,15 @@ pub(super) struct At {
 pub(super) struct Logs {
     /// Asks for the time of the oldest change that somebody has not read.
     pub(super) oldest: String,
-    pub(super) few: Statement,
+    pub(super) since: Statement,
+    /// The same for a second session.
+    pub(super) since_text: String,
     pub(super) many: Statement,
     pub(super) recent: String,
     pub(super) vast: String,
     pub(super) whole: String,
     /// The same without the order, for the scratch table.
-    pub(super) loose_few: String,
+    pub(super) loose_since: String,
     pub(super) loose_many: String,
     pub(super) loose_recent: String,
     pub(super) loose_vast: String,
@@ -324,9 +326,9 @@ impl Texts<'_> {
             ("delta", &table.delta),
             ("moved", &moved(table.oid, &table.delta)),
         ]);
-        let (definition, few, many, take_in, give_in, clash_in, delete, record_in, rows_out, rows_in) = tokio::try_join!(
+        let (definition, since, many, take_in, give_in, clash_in, delete, record_in, rows_out, rows_in) = tokio::try_join!(
             prepare(definition),
-            prepare(own.few),
+            prepare(own.since.clone()),
             prepare(own.many),
             prepare(format!("COPY {take} ({cs}) FROM STDIN")),
             prepare(second.give_in.clone()),
@@ -342,12 +344,13 @@ impl Texts<'_> {
             definition,
             logs: Logs {
                 oldest: OLDEST.fill(&[("delta", &table.delta)]),
-                few,
+                since,
+                since_text: own.since,
                 many,
                 recent: own.recent,
                 vast: own.vast,
                 whole: own.whole,
-                loose_few: loose.few,
+                loose_since: loose.since,
                 loose_many: loose.many,
                 loose_recent: loose.recent,
                 loose_vast: loose.vast,
@@ -387,7 +390,7 @@ impl Texts<'_> {
             let columns = delta_names.iter().map(|column| Sql::trusted(format!("{alias}.{}", Sql::ident(column))));
             Sql::join(columns, ", ")
         };
-        let (keys, unread) = (of("d"), of("f"));
+        let keys = of("d");
         let first = || Sql::trusted("1");
         let (order, order_by) = match self.order {
             _ if loose => (Sql::trusted(self.arm.place.to_string()), first()),
@@ -405,7 +408,6 @@ impl Texts<'_> {
             .zip(&delta_names)
             .map(|(key, column)| Sql::trusted(format!("t.{} AS {}", Sql::ident(key), Sql::ident(column))));
         let (readable, micros) = (readable(&self.sync.name), micros());
-        let limit = Sql::trusted((FEW + 1).to_string());
         let common = [
             ("order", &order),
             ("order_by", &order_by),
@@ -416,7 +418,7 @@ impl Texts<'_> {
         ];
         let (same, table_keys) = (Sql::join(same, " AND "), Sql::join(table_keys, ", "));
         LogTexts {
-            few: LOG_FEW.fill(&[&common[..], &[("unread_keys", &unread), ("same", &same), ("limit", &limit)]].concat()),
+            since: LOG_SINCE.fill(&common),
             many: LOG_MANY.fill(&common),
             recent: LOG_RECENT.fill(&common),
             vast: LOG_VAST.fill(&[&common[..], &[("same", &same)]].concat()),
@@ -439,7 +441,7 @@ impl Texts<'_> {
 }
 
 struct LogTexts {
-    few: String,
+    since: String,
     many: String,
     recent: String,
     vast: String,

@@ -63,7 +63,7 @@ impl Merge<'_> {
         let Some(hooks) = hooks else { return Ok(()) };
         for place in places {
             let Some(goat) = self.sync.tables().nth(*place) else { continue };
-            let changes = |at: usize| news[at].tables.get(place).map_or(0, |(_, changes)| changes.unsigned_abs());
+            let changes = |at: usize| news[at].tables.get(place).map_or(0, |unread| unread.changes.unsigned_abs());
             hooks.counts.changed(goat, Side::Source, changes(0));
             hooks.counts.changed(goat, Side::Target, (1..news.len()).map(changes).sum());
             if !hooks.want_rows() {

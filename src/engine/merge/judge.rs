@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{BoxStream, select_all};
 use futures_util::{SinkExt, StreamExt, TryStreamExt, pin_mut};
 
-use super::arm::{FEW, Look, News};
+use super::arm::{FEW, Look, News, Unread};
 use super::conflict::{By, Clash, describe};
 use super::decide::{Entry, Ruling, Take, Terms, decide};
 use super::dispute::{Disputes, Waiting};
@@ -23,9 +23,10 @@ use crate::engine::site::Site;
 use crate::pg::{Sql, SqlFile};
 
 const PLAN_WHOLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_whole.sql"));
+const PLAN_SINCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_since.sql"));
 const SINCE_SECOND: SqlFile = SqlFile::new(include_str!("../../../sql/merge/since_second.sql"));
 
-/// A delta table of this size is read as a whole rather than key by key.
+/// A delta table of this size is read as a whole.
 const SMALL_BYTES: i64 = 256 * 1024;
 /// Of a larger one only those keys are read of which somebody has not read a change.
 const VAST_BYTES: i64 = 64 * 1024 * 1024;
@@ -46,6 +47,8 @@ pub(super) struct Ruled {
     pub(super) conflicts: u64,
     /// When the oldest change was made, in microseconds since 1970.
     pub(super) oldest: Option<i64>,
+    /// How new the rows of each source's log are at most, as far as the snapshot shows them and it is known.
+    pub(super) newest: Vec<Option<i64>>,
     /// Conflicts decided by times that are closer to each other than the clocks.
     pub(super) uncertain: u64,
     /// Of the version that was recorded last.
@@ -86,6 +89,7 @@ impl Ruled {
             keys: 0,
             conflicts: 0,
             oldest: None,
+            newest: vec![None; arms],
             uncertain: 0,
             stamp: None,
         }
@@ -139,29 +143,42 @@ pub(super) async fn table(
     // Equality by text needs one order at every source; any other needs one server that knows it.
     let meeting = merge.kept.scratch.as_ref().filter(|_| goat.order == Order::Ranks && changed.len() > 1);
     let extents = changed.iter().map(|arm| {
-        let (bytes, changes) = news[*arm].tables.get(&place).copied().unwrap_or_default();
-        let extent = match (changes, bytes) {
+        let unread = news[*arm].tables.get(&place).copied().unwrap_or_default();
+        let extent = match unread {
             _ if is_whole => Extent::Whole,
-            (_, ..=SMALL_BYTES) => Extent::Many,
-            (..=FEW, _) => Extent::Few,
-            (_, ..=VAST_BYTES) => Extent::Recent,
+            Unread { bytes: ..=SMALL_BYTES, .. } => Extent::Many,
+            Unread { bytes: ..=VAST_BYTES, .. } | Unread { changes: ..=FEW, .. } => Extent::Recent,
             _ => Extent::Vast,
         };
         (*arm, extent)
     });
-    let extents: Vec<(usize, Extent)> = extents.collect();
+    let mut extents: Vec<(usize, Extent)> = extents.collect();
     let is_bounded = extents.iter().any(|(_, extent)| matches!(extent, Extent::Recent | Extent::Vast));
-    let floor = if is_bounded { bench.floor(&changed).await? } else { None };
+    let unread = |arm: usize| news[arm].tables.get(&place).copied();
+    let floor = if is_bounded { bench.floor(&changed, unread).await? } else { None };
+    for (arm, extent) in &mut extents {
+        let known = floor.and_then(|floor| merge.arms[*arm].horizons[place].before(floor));
+        if let (Extent::Recent | Extent::Vast, Some(txid)) = (*extent, known) {
+            *extent = Extent::Since(txid);
+        }
+    }
     // The first sessions are free to take versions while the second ones read.
-    let is_large = extents.iter().all(|(_, extent)| matches!(extent, Extent::Recent | Extent::Vast));
+    let is_large = extents.iter().all(|(_, extent)| !matches!(extent, Extent::Many | Extent::Whole));
     let is_second = merge.has_second && is_large && meeting.is_none() && hooks.is_none();
     let streams = try_join_all(extents.iter().map(|(arm, extent)| async {
         let extent = *extent;
         let second = bench.merge.arms[*arm].second.as_ref().filter(|_| is_second);
         let site = second.unwrap_or(&bench.merge.arms[*arm].site);
-        if matches!(extent, Extent::Recent | Extent::Vast | Extent::Whole) {
-            let floor = Sql::literal(&floor.map_or_else(|| "-infinity".to_owned(), timestamp));
-            let mut plan = PLAN_WHOLE.fill(&[("floor", &floor)]);
+        let floor = Sql::literal(&floor.map_or_else(|| "-infinity".to_owned(), timestamp));
+        let plan = match extent {
+            Extent::Many => None,
+            Extent::Since(txid) => {
+                Some(PLAN_SINCE.fill(&[("floor", &floor), ("from", &Sql::literal(&txid.to_string()))]))
+            }
+            Extent::Recent | Extent::Vast | Extent::Whole => Some(PLAN_WHOLE.fill(&[("floor", &floor)])),
+        };
+        let planning = async {
+            let Some(mut plan) = plan else { return Ok(()) };
             if second.is_some() {
                 let common = &bench.readers[*arm].common;
                 let since = [common.to_string(), common.xmin().to_string()].map(|text| Sql::literal(&text));
@@ -171,10 +188,13 @@ pub(super) async fn table(
                     SINCE_SECOND.fill(&[("since", since), ("since_xmin", since_xmin)]).trim_end()
                 );
             }
-            site.run("planning to read a large delta table", &plan).await?;
-        }
-        let rows = log(site, goat, *arm, extent, meeting.is_some()).await?;
-        Ok::<_, RoundError>((bench.merge.arms[*arm].place, rows))
+            site.run("planning to read a large delta table", &plan).await
+        };
+        // Asked at once, answered one after the other.
+        let reading = log(site, goat, *arm, extent, (meeting.is_some(), second.is_some()));
+        let (planned, rows) = tokio::join!(planning, reading);
+        planned?;
+        Ok::<_, RoundError>((bench.merge.arms[*arm].place, rows?))
     }));
     let streams = streams.await?;
     let mut keys = match meeting {
@@ -193,6 +213,15 @@ pub(super) async fn table(
     }
     let mut disputes = hooks.is_some().then(Disputes::new);
     let mut ruled = bench.rule(&mut keys, ruled, disputes.as_mut()).await?;
+    // What was not read of these is older.
+    for (arm, extent) in extents {
+        let known = match extent {
+            Extent::Since(_) | Extent::Recent => ruled.newest[arm].max(floor),
+            Extent::Many | Extent::Whole => ruled.newest[arm],
+            Extent::Vast => None,
+        };
+        ruled.newest[arm] = known;
+    }
     if let Some(scratch) = meeting {
         drop(keys);
         scratch.run("ending the comparison of keys", "COMMIT").await?;
@@ -217,8 +246,8 @@ fn truncations(captured: i32, news: &News) -> Vec<Change> {
 /// Which part of a log is read.
 #[derive(Clone, Copy)]
 enum Extent {
-    /// A few keys, one by one.
-    Few,
+    /// What was written from this transaction on and is not too old to count.
+    Since(u64),
     /// All of it.
     Many,
     /// What is not too old to count.
@@ -231,14 +260,21 @@ enum Extent {
 
 type Rows = BoxStream<'static, Result<Bytes, RoundError>>;
 
-/// `is_loose`: in no order, for the scratch table.
-async fn log(site: &Site, goat: &Goat, arm: usize, extent: Extent, is_loose: bool) -> Result<Rows, RoundError> {
+/// `is_loose`: in no order, for the scratch table; `is_second`: in a session where nothing is prepared.
+async fn log(
+    site: &Site,
+    goat: &Goat,
+    arm: usize,
+    extent: Extent,
+    (is_loose, is_second): (bool, bool),
+) -> Result<Rows, RoundError> {
     let logs = &goat.at[arm].logs;
     let what = format!("reading changes of table \"{}\"", goat.label);
     let failed = || site.failed(what.as_str());
     let rows = match (extent, is_loose) {
-        (Extent::Few, false) => site.conn.copy_out(&logs.few).await,
-        (Extent::Few, true) => site.conn.copy_out(&logs.loose_few).await,
+        (Extent::Since(_), false) if is_second => site.conn.copy_out(&logs.since_text).await,
+        (Extent::Since(_), false) => site.conn.copy_out(&logs.since).await,
+        (Extent::Since(_), true) => site.conn.copy_out(&logs.loose_since).await,
         (Extent::Many, false) => site.conn.copy_out(&logs.many).await,
         (Extent::Many, true) => site.conn.copy_out(&logs.loose_many).await,
         (Extent::Recent, false) => site.conn.copy_out(&logs.recent).await,
@@ -278,12 +314,20 @@ impl Bench<'_> {
     /// The time before which a change counts for nothing: every source has settled it and all others have read it, and
     /// the oldest that is not so is newer. A source rules with a version that is no older than an unread change of its
     /// own, so whatever is older neither is such a version nor has one. `None`: there is no such bound.
-    async fn floor(&self, changed: &[usize]) -> Result<Option<i64>, RoundError> {
+    async fn floor(
+        &self,
+        changed: &[usize],
+        unread: impl Fn(usize) -> Option<Unread>,
+    ) -> Result<Option<i64>, RoundError> {
         // A change that all have read, but that the source has not settled, makes its version like an unread one.
         if !changed.iter().all(|arm| self.readers[*arm].settled.covers(&self.readers[*arm].common)) {
             return Ok(None);
         }
-        let oldest = try_join_all(changed.iter().map(|arm| async {
+        let unread = &unread;
+        let oldest = try_join_all(changed.iter().map(|arm| async move {
+            if let Some(Unread { changes: ..=FEW, oldest: Some(oldest), .. }) = unread(*arm) {
+                return Ok(Some(oldest));
+            }
             let site = &self.merge.arms[*arm].site;
             let row = site.conn.query_one(&self.goat.at[*arm].logs.oldest, &[]).await;
             let row =
@@ -323,6 +367,7 @@ impl Bench<'_> {
         let mut entries: Vec<Entry> = vec![Entry::default(); self.readers.len()];
         let mut present: Vec<(u16, Entry)> = Vec::with_capacity(entries.len());
         let mut roads = Roads::default();
+        let mut newest = vec![None; entries.len()];
         // Nobody asks where a change has been unless other syncs see what is written.
         let keeps_roads = self.shared.contains(&true);
         loop {
@@ -330,6 +375,7 @@ impl Bench<'_> {
             let see = |place: u16, change: Change| {
                 let Some(arm) = self.readers.iter().position(|readers| readers.place == place) else { return };
                 note(&mut entries[arm], &change, &self.readers[arm], &self.names);
+                newest[arm] = newest[arm].max(Some(change.micros));
                 if keeps_roads {
                     roads.add(change, &self.readers[arm], &self.names);
                 }
@@ -368,6 +414,7 @@ impl Bench<'_> {
                 }
             }
         }
+        ruled.newest = newest;
         Ok(ruled)
     }
 

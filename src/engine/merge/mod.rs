@@ -8,6 +8,7 @@ pub mod decide;
 mod dispute;
 mod goat;
 mod hooks;
+mod horizon;
 mod judge;
 mod late;
 pub mod lead;

@@ -327,6 +327,11 @@ impl Merge<'_> {
         let ruled = judge::table(self, &goat, place, (readers, looks, news), &strategy, tally.leader, judges).await;
         self.hooks = hooks;
         let ruled = ruled?;
+        for ((arm, look), newest) in self.arms.iter_mut().zip(looks).zip(&ruled.newest) {
+            if let Some(newest) = newest {
+                arm.horizons[place].note(look.snapshot.xmin(), *newest);
+            }
+        }
         let (keys, before) = (ruled.keys, sum(tally.rows));
         tally.report.keys += keys;
         *tally.oldest = [*tally.oldest, ruled.oldest].into_iter().flatten().min();

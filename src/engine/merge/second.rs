@@ -15,11 +15,12 @@ const EXPORT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/export.sql
 const BEGIN: SqlFile = SqlFile::new(include_str!("../../../sql/merge/begin_second.sql"));
 
 impl Merge<'_> {
-    /// Begins with second sessions at all sources, unless the first ones hold locks or have to see who reads. Without them
+    /// Begins with second sessions at all sources, unless the first ones hold locks, have to see who reads, or may have
+    /// rows that custom codes changed in them. Without them
     /// rows go one way after the other, so that it is no harm when they cannot be had.
     pub(super) async fn open_second(&mut self) -> Result<(), RoundError> {
         let sync = self.sync;
-        if sync.serializable || sync.lock.is_some() {
+        if sync.serializable || sync.lock.is_some() || self.hooks.is_some() {
             return Ok(());
         }
         let exported = try_join_all(self.arms.iter().map(|arm| async {
