@@ -66,12 +66,46 @@ async fn a_conflict_that_cannot_be_kept_is_not_decided() {
     let report = lab.merge().await.unwrap();
     assert_eq!((report.conflicts, report.inserts), (0, 0), "{report:?}");
     assert!(report.away.iter().any(|(db, why)| db.as_str() == "a" && why.contains("not now")), "{report:?}");
-    assert_eq!(lab.on("b").value("SELECT count(*) FROM bucardo.conflict").await, "0");
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM bucardo.conflict_kept").await, "0");
     lab.on("a").run("DROP TRIGGER refuse ON t").await;
     lab.renew();
     let report = lab.merge().await.unwrap();
     assert_eq!((report.conflicts, report.inserts), (1, 1), "{report:?}");
     lab.assert_same().await;
     assert_eq!(lab.conflicts.all().len(), 1);
+    assert_eq!(lab.settle().await, 0);
+}
+
+/// A small merge reads of a long log what was written since it knows how new the rows before are, and no more. What an
+/// old transaction wrote on top of newer versions needs these all the same.
+#[tokio::test]
+async fn a_small_merge_of_a_long_log_reads_as_far_back_as_it_must() {
+    let mut lab = SyncLab::masters(&["a", "b"], &[], "CREATE TABLE t (id int PRIMARY KEY, note text)", &["t:id"]).await;
+    lab.on("a").run("INSERT INTO t SELECT n, 'first' FROM generate_series(1, 8000) n").await;
+    lab.settle().await;
+    let small = ["UPDATE t SET note = 'b' WHERE id = 1", "UPDATE t SET note = 'b' WHERE id = 2"];
+    for update in small {
+        lab.on("b").run(update).await;
+        lab.settle().await;
+    }
+    // Its time is that of its beginning, its number comes with its first change.
+    let old = lab.on("b").session().await;
+    old.batch_execute("BEGIN; SELECT now()").await.unwrap();
+    lab.on("a").run("UPDATE t SET note = 'second' WHERE id BETWEEN 6 AND 9").await;
+    lab.settle().await;
+    for update in small {
+        lab.on("b").run(update).await;
+        lab.settle().await;
+    }
+    old.batch_execute("UPDATE t SET note = 'old' WHERE id IN (7, 8); COMMIT").await.unwrap();
+    lab.on("a").run("UPDATE t SET note = 'third' WHERE id = 8").await;
+    let report = lab.merge().await.unwrap();
+    assert_eq!((report.keys, report.conflicts), (2, 1));
+    lab.assert_same().await;
+    let notes = "SELECT string_agg(note, ' ' ORDER BY id) FROM t WHERE id BETWEEN 6 AND 9";
+    assert_eq!(lab.on("a").value(notes).await, "second old third second");
+    let newer = "SELECT ((SELECT max(txntime) FROM bucardo.delta_public_t WHERE id = 7)
+                       > (SELECT max(txntime) FROM bucardo.delta_public_t WHERE id = 6))::text";
+    assert_eq!(lab.on("a").value(newer).await, "true");
     assert_eq!(lab.settle().await, 0);
 }

@@ -86,7 +86,6 @@ async fn two_and_three_sources_read_each_other() {
             let database = lab.on(member.db.name.as_str());
             places.push(database.rows("SELECT source, snapshot FROM bucardo.position ORDER BY source").await);
             if member.role == Role::Source {
-                assert_eq!(database.number(KEY_INDEXES).await, 1, "merges look keys up");
                 database.run("INSERT INTO orders VALUES (1, 'x', '')").await;
                 assert_eq!(database.number("SELECT count(*) FROM bucardo.delta_public_orders").await, 1);
             }
@@ -106,7 +105,10 @@ async fn sources_and_targets_join_later() {
     let mut lab = lab(1, &["a", "b", "c", "d"]).await;
     let (d, c) = (lab.sync.members.remove(3), lab.sync.members.remove(2));
     lab.validate().await.unwrap();
-    assert_eq!(lab.on("a").number(KEY_INDEXES).await, 0, "nothing merges yet");
+    // As an earlier version made it for merges.
+    let index = "CREATE INDEX delta_1_key ON bucardo.delta_public_orders (region, id)";
+    lab.on("a").run(index).await;
+    assert_eq!(lab.on("a").number(KEY_INDEXES).await, 1);
     lab.on("a").run("INSERT INTO orders VALUES (1, 'x', 'unread')").await;
     let position = "SELECT snapshot FROM bucardo.position WHERE source = 'a'";
     let before = lab.on("b").value(position).await;
@@ -115,7 +117,7 @@ async fn sources_and_targets_join_later() {
     lab.validate().await.unwrap();
     assert_registered(&lab).await;
     assert_eq!(lab.on("b").value(position).await, before);
-    assert_eq!(lab.on("a").number(KEY_INDEXES).await, 1);
+    assert_eq!(lab.on("a").number(KEY_INDEXES).await, 0, "nothing reads along it any more");
 
     lab.sync.members.extend([c, d]);
     set_role(&mut lab, "c", Role::Source);
@@ -128,7 +130,6 @@ async fn sources_and_targets_join_later() {
     set_role(&mut lab, "b", Role::Target);
     lab.validate().await.unwrap();
     assert_eq!(lab.on("a").rows(TRACKS).await, ["b 0"]);
-    assert_eq!(lab.on("a").number(KEY_INDEXES).await, 0);
     assert_eq!(lab.on("b").number("SELECT count(*) FROM bucardo.track").await, 0);
     lab.on("b").run("INSERT INTO orders VALUES (2, 'x', 'not captured')").await;
     assert_eq!(lab.on("b").number("SELECT count(*) FROM bucardo.delta_public_orders").await, 0);
@@ -263,11 +264,11 @@ async fn a_partition_beside_its_table_is_refused() {
 #[tokio::test]
 async fn an_older_installation_is_brought_up_to_date() {
     let mut lab = SyncLab::start(&["b"], ORDERS, &GOATS).await;
-    lab.on("a").run("DROP TABLE bucardo.conflict, bucardo.quarantined, bucardo.adopted; ALTER TABLE bucardo.truncated DROP COLUMN origin").await;
+    lab.on("a").run("DROP TABLE bucardo.conflict_kept, bucardo.quarantined, bucardo.adopted; ALTER TABLE bucardo.truncated DROP COLUMN origin").await;
     lab.on("a").run("TRUNCATE orders").await;
     lab.validate().await.unwrap();
     assert_eq!(lab.on("a").rows("SELECT origin FROM bucardo.truncated").await, [""]);
-    assert_eq!(lab.on("a").number("SELECT count(*) FROM bucardo.conflict").await, 0);
+    assert_eq!(lab.on("a").number("SELECT count(*) FROM bucardo.conflict_kept").await, 0);
     assert_eq!(lab.round("b").await.unwrap().truncates, 1);
 }
 

@@ -4,13 +4,12 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use futures_util::stream::{BoxStream, select_all};
-use futures_util::{SinkExt, StreamExt, TryStreamExt, pin_mut};
 
 use super::arm::{FEW, Look, News, Unread};
 use super::conflict::{By, Clash, describe};
 use super::decide::{Entry, Ruling, Take, Terms, decide};
 use super::dispute::{Disputes, Waiting};
+use super::extent::{Extent, log, meet};
 use super::goat::{Goat, Order};
 use super::log::{Change, Keys, Names, Readers, Roads, Stream, note, passed};
 use super::round::Merge;
@@ -19,17 +18,6 @@ use super::strategy::Strategy;
 use super::version::{Origin, Version, timestamp};
 use crate::engine::error::RoundError;
 use crate::engine::hooks::Hooks;
-use crate::engine::site::Site;
-use crate::pg::{Sql, SqlFile};
-
-const PLAN_WHOLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_whole.sql"));
-const PLAN_SINCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_since.sql"));
-const SINCE_SECOND: SqlFile = SqlFile::new(include_str!("../../../sql/merge/since_second.sql"));
-
-/// A delta table of this size is read as a whole.
-const SMALL_BYTES: i64 = 256 * 1024;
-/// Of a larger one only those keys are read of which somebody has not read a change.
-const VAST_BYTES: i64 = 64 * 1024 * 1024;
 
 /// The rulings on a table. Lists are in the order of the arms.
 pub(super) struct Ruled {
@@ -144,12 +132,7 @@ pub(super) async fn table(
     let meeting = merge.kept.scratch.as_ref().filter(|_| goat.order == Order::Ranks && changed.len() > 1);
     let extents = changed.iter().map(|arm| {
         let unread = news[*arm].tables.get(&place).copied().unwrap_or_default();
-        let extent = match unread {
-            _ if is_whole => Extent::Whole,
-            Unread { bytes: ..=SMALL_BYTES, .. } => Extent::Many,
-            Unread { bytes: ..=VAST_BYTES, .. } | Unread { changes: ..=FEW, .. } => Extent::Recent,
-            _ => Extent::Vast,
-        };
+        let extent = if is_whole { Extent::Whole } else { Extent::of(unread) };
         (*arm, extent)
     });
     let mut extents: Vec<(usize, Extent)> = extents.collect();
@@ -169,25 +152,8 @@ pub(super) async fn table(
         let extent = *extent;
         let second = bench.merge.arms[*arm].second.as_ref().filter(|_| is_second);
         let site = second.unwrap_or(&bench.merge.arms[*arm].site);
-        let floor = Sql::literal(&floor.map_or_else(|| "-infinity".to_owned(), timestamp));
-        let plan = match extent {
-            Extent::Many => None,
-            Extent::Since(txid) => {
-                Some(PLAN_SINCE.fill(&[("floor", &floor), ("from", &Sql::literal(&txid.to_string()))]))
-            }
-            Extent::Recent | Extent::Vast | Extent::Whole => Some(PLAN_WHOLE.fill(&[("floor", &floor)])),
-        };
         let planning = async {
-            let Some(mut plan) = plan else { return Ok(()) };
-            if second.is_some() {
-                let common = &bench.readers[*arm].common;
-                let since = [common.to_string(), common.xmin().to_string()].map(|text| Sql::literal(&text));
-                let [since, since_xmin] = &since;
-                plan = format!(
-                    "{};\n{plan}",
-                    SINCE_SECOND.fill(&[("since", since), ("since_xmin", since_xmin)]).trim_end()
-                );
-            }
+            let Some(plan) = extent.plan(floor, second.map(|_| &bench.readers[*arm].common)) else { return Ok(()) };
             site.run("planning to read a large delta table", &plan).await
         };
         // Asked at once, answered one after the other.
@@ -241,73 +207,6 @@ fn truncations(captured: i32, news: &News) -> Vec<Change> {
             origin: it.origin.as_ref().map(|origin| Bytes::copy_from_slice(origin.as_bytes())),
         })
         .collect()
-}
-
-/// Which part of a log is read.
-#[derive(Clone, Copy)]
-enum Extent {
-    /// What was written from this transaction on and is not too old to count.
-    Since(u64),
-    /// All of it.
-    Many,
-    /// What is not too old to count.
-    Recent,
-    /// Some keys of very many.
-    Vast,
-    /// All of it, and every key of the table.
-    Whole,
-}
-
-type Rows = BoxStream<'static, Result<Bytes, RoundError>>;
-
-/// `is_loose`: in no order, for the scratch table; `is_second`: in a session where nothing is prepared.
-async fn log(
-    site: &Site,
-    goat: &Goat,
-    arm: usize,
-    extent: Extent,
-    (is_loose, is_second): (bool, bool),
-) -> Result<Rows, RoundError> {
-    let logs = &goat.at[arm].logs;
-    let what = format!("reading changes of table \"{}\"", goat.label);
-    let failed = || site.failed(what.as_str());
-    let rows = match (extent, is_loose) {
-        (Extent::Since(_), false) if is_second => site.conn.copy_out(&logs.since_text).await,
-        (Extent::Since(_), false) => site.conn.copy_out(&logs.since).await,
-        (Extent::Since(_), true) => site.conn.copy_out(&logs.loose_since).await,
-        (Extent::Many, false) => site.conn.copy_out(&logs.many).await,
-        (Extent::Many, true) => site.conn.copy_out(&logs.loose_many).await,
-        (Extent::Recent, false) => site.conn.copy_out(&logs.recent).await,
-        (Extent::Recent, true) => site.conn.copy_out(&logs.loose_recent).await,
-        (Extent::Vast, false) => site.conn.copy_out(&logs.vast).await,
-        (Extent::Vast, true) => site.conn.copy_out(&logs.loose_vast).await,
-        (Extent::Whole, false) => site.conn.copy_out(&logs.whole).await,
-        (Extent::Whole, true) => site.conn.copy_out(&logs.loose_whole).await,
-    };
-    let rows = rows.map_err(failed())?;
-    Ok(boxed(rows, site, what))
-}
-
-fn boxed(rows: tokio_postgres::CopyOutStream, site: &Site, what: String) -> Rows {
-    let db = site.db.clone();
-    rows.map_err(move |source| RoundError::Sql { what: what.clone(), db: db.clone(), source }).boxed()
-}
-
-/// Brings the logs of several sources together where their keys can be compared.
-async fn meet(scratch: &Site, goat: &Goat, logs: Vec<Rows>) -> Result<Rows, RoundError> {
-    let what = format!("comparing keys of table \"{}\"", goat.label);
-    let texts = &goat.at[0].scratch;
-    scratch.run(&what, "BEGIN").await?;
-    scratch.run(&what, &texts.make).await?;
-    let sink = scratch.conn.copy_in::<_, Bytes>(texts.fill.as_str()).await.map_err(scratch.failed(what.as_str()))?;
-    pin_mut!(sink);
-    let mut rows = select_all(logs);
-    while let Some(row) = rows.next().await {
-        sink.feed(row?).await.map_err(scratch.failed(what.as_str()))?;
-    }
-    sink.finish().await.map_err(scratch.failed(what.as_str()))?;
-    let rows = scratch.conn.copy_out(texts.read.as_str()).await.map_err(scratch.failed(what.as_str()))?;
-    Ok(boxed(rows, scratch, what))
 }
 
 impl Bench<'_> {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
+use super::arm::Look;
 use super::decide::{Entry, Fresh, SOURCES_MAX};
 use super::goat::Order;
 use super::version::{NOBODY, NOBODYS_NAME, Origin, Version};
@@ -48,6 +49,14 @@ impl Readers {
         }
         self.positions.iter().filter(|(_, position)| !position.sees(txid)).fold(0, |bits, (bit, _)| bits | bit)
     }
+}
+
+/// Whether transactions that held back a position have all ended: then the purge may go on.
+pub(super) fn settles(readers: &[Readers], looks: &[Look]) -> bool {
+    readers.iter().zip(looks).any(|(readers, look)| {
+        let was_open = readers.positions.iter().any(|(_, position)| !position.is_settled());
+        was_open && look.snapshot.is_settled() && look.snapshot.xmin() >= readers.common.xmax()
+    })
 }
 
 /// Who takes part, for reading origins.

@@ -6,6 +6,7 @@ mod commit;
 mod conflict;
 pub mod decide;
 mod dispute;
+mod extent;
 mod goat;
 mod hooks;
 mod horizon;
@@ -24,6 +25,7 @@ mod spool;
 mod spread;
 pub mod strategy;
 pub mod version;
+mod writers;
 
 pub use session::MergeSession;
 pub(super) use spool::fields;

@@ -11,7 +11,7 @@
 //! So one transaction at each source takes the whole backlog: memory stays flat, but rows stay locked to its end.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::TimeDelta;
 use futures_util::future::try_join_all;
@@ -23,7 +23,7 @@ use super::arm::{Arm, Look, News, Rows};
 use super::aside::Asides;
 use super::goat::{Goat, Order};
 use super::late::Caught;
-use super::log::Readers;
+use super::log::{Readers, settles};
 use super::strategy::Strategy;
 use super::{judge, sequences, spread};
 use crate::catalog::SyncDetail;
@@ -34,10 +34,6 @@ use crate::engine::onward;
 use crate::engine::round::step;
 use crate::engine::site::Site;
 use crate::engine::step::Step;
-
-/// How long a large merge waits for transactions that may clash with it.
-const WRITERS_WITHIN: Duration = Duration::from_millis(100);
-const WRITERS_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What a merge keeps for the next one.
 #[derive(Default)]
@@ -281,28 +277,6 @@ impl Merge<'_> {
         Ok((readers, news))
     }
 
-    /// What a transaction changed that was in progress when a large merge took its snapshot would make that one start over
-    /// when most of it is done. Ends the transactions and gives such ones a moment; returns whether it did.
-    async fn let_writers_end(&self, looks: &[Look], news: &[News]) -> Result<bool, RoundError> {
-        let gets_many = |place: usize| news.iter().enumerate().any(|(at, news)| at != place && news.is_large());
-        let at_risk = (0..self.arms.len()).filter(|at| gets_many(*at) && looks[*at].in_progress().next().is_some());
-        let at_risk: Vec<usize> = at_risk.collect();
-        if at_risk.is_empty() {
-            return Ok(false);
-        }
-        try_join_all(self.arms.iter().map(|arm| arm.site.run("giving up a merge", "ROLLBACK"))).await?;
-        let places: Vec<usize> = places(&self.arms, news).into_iter().collect();
-        let began = Instant::now();
-        while began.elapsed() < WRITERS_WITHIN {
-            let asked = at_risk.iter().map(|at| self.arms[*at].has_writers(&places, &looks[*at]));
-            if !try_join_all(asked).await?.contains(&true) {
-                break;
-            }
-            tokio::time::sleep(WRITERS_LOOK_EVERY).await;
-        }
-        Ok(true)
-    }
-
     /// Merges a table among all arms; the inner error names it, when its definition has changed.
     async fn table(
         &mut self,
@@ -470,7 +444,7 @@ impl Merge<'_> {
 }
 
 /// The tables that changed at some source, in order.
-fn places(arms: &[&mut Arm], news: &[News]) -> BTreeSet<usize> {
+pub(super) fn places(arms: &[&mut Arm], news: &[News]) -> BTreeSet<usize> {
     let mut places = BTreeSet::new();
     for (arm, news) in arms.iter().zip(news) {
         places.extend(news.tables.keys());
@@ -478,14 +452,6 @@ fn places(arms: &[&mut Arm], news: &[News]) -> BTreeSet<usize> {
         places.extend(arm.tables.iter().enumerate().filter(|(_, it)| is_truncated(it.captured)).map(|(at, _)| at));
     }
     places
-}
-
-/// Whether transactions that held back a position have all ended: then the purge may go on.
-fn settles(readers: &[Readers], looks: &[Look]) -> bool {
-    readers.iter().zip(looks).any(|(readers, look)| {
-        let was_open = readers.positions.iter().any(|(_, position)| !position.is_settled());
-        was_open && look.snapshot.is_settled() && look.snapshot.xmin() >= readers.common.xmax()
-    })
 }
 
 fn lag(oldest: i64, looks: &[Look]) -> std::time::Duration {
