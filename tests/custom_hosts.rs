@@ -97,8 +97,91 @@ async fn an_input_comes_back_as_the_code_left_it() {
             return 'nobody looks at this'"#,
         ),
     ] {
+        if language == Language::Perl {
+            // A text as well as a number there.
+            expected["fraction"] = json!("0.5");
+        }
         assert_eq!(run(language, source, input.clone()).await, Ok(expected.clone()), "{language:?}");
     }
+}
+
+/// A code that looks at a value as a number, or that returns it as one, leaves it as it is, to the last digit.
+#[tokio::test]
+async fn no_digit_of_a_value_gets_lost() {
+    let rows = json!({"A": {
+        "id": "5", "amount": "12345678901234.1234567", "price": "2.00", "none": "-0", "much": "1e5",
+        "half": "0.5", "big": "9223372036854775807", "bigger": "123456789012345678901234567890", "padded": "007",
+    }});
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for (language, source) in [
+        (
+            Language::Perl,
+            "my $i = shift; for (values %{ $i->{rows}{A} }) { my $sum = $_ + 1; die if $_ > 1e40 } $i->{winner} = 'A'",
+        ),
+        (Language::Lua, "for _, value in pairs(input.rows.A) do assert(value + 1 < 1e40) end input.winner = 'A'"),
+    ] {
+        let output = run(language, source, json!({"rows": rows})).await.unwrap();
+        assert_eq!(output["winner"], json!("A"), "{language:?}");
+        for (column, value) in rows["A"].as_object().unwrap() {
+            assert_eq!(text(&output["rows"]["A"][column]), text(value), "{language:?}: {column}");
+        }
+    }
+    let db = fresh_database("codes").await;
+    let mut dbs = Asked { client: &db.client, is_strict: true };
+    let source = "SELECT jsonb_build_object('row', jsonb_build_object('a', 12345678901234.1234567, 'p', 2.00, 'n', 7))";
+    db.run("BEGIN").await;
+    let outputs = host(Language::Sql).call(&code(Language::Sql, source), vec![json!({})], &mut dbs).await;
+    db.run("COMMIT").await;
+    assert_eq!(outputs, Ok(vec![json!({"row": {"a": "12345678901234.1234567", "p": "2.00", "n": 7}})]));
+}
+
+/// What a code has forked says nothing to the daemon, however it ends, and a call gets no answer but its own.
+#[tokio::test]
+async fn processes_that_perl_codes_fork_say_nothing() {
+    let db = fresh_database("codes").await;
+    db.run("BEGIN").await;
+    let mut host = host(Language::Perl);
+    for end in ["exit 3", "die 'alone'", "return", "$i->{dbh}{A}->do('SELECT 1')", "kill 'TERM', $$; sleep 9"] {
+        let source = format!(
+            "my $i = shift; my $child = fork; if (!$child) {{ $i->{{n}} = 'forged'; {end}; }} waitpid $child, 0; $i->{{status}} = $?"
+        );
+        let code = code(Language::Perl, &source);
+        for n in 1..=2 {
+            let mut dbs = Asked { client: &db.client, is_strict: true };
+            let outputs = host.call(&code, vec![json!({"n": n, "dbh": {}})], &mut dbs).await.unwrap();
+            let status = match end {
+                "exit 3" => 3 << 8,
+                "return" => 0,
+                _ if end.starts_with("kill") => 0,
+                _ => 255 << 8,
+            };
+            assert_eq!(outputs, [json!({"n": n, "status": status})], "{end}");
+        }
+    }
+    db.run("COMMIT").await;
+}
+
+/// A code that dies of an alarm while it waits for a database gets the next answer, not the one it gave up.
+#[tokio::test]
+async fn a_perl_code_may_give_up_waiting_for_a_database() {
+    let db = fresh_database("codes").await;
+    db.run("BEGIN").await;
+    let mut host = host(Language::Perl);
+    let source = "my $i = shift; my $dbh = $i->{dbh}{A};
+        eval { local $SIG{ALRM} = sub { die \"given up\\n\" }; alarm 1; $dbh->do('SELECT pg_sleep(1.5)'); 1 } and die 'late';
+        die if $@ ne \"given up\\n\"; alarm 0;
+        die 'to be kept' if $i->{dies};
+        $i->{found} = $dbh->selectrow_array('SELECT 42')";
+    let code = code(Language::Perl, source);
+    for (input, expected) in [(json!({"dies": 1}), None), (json!({}), Some(json!({"found": "42"})))] {
+        let mut dbs = Asked { client: &db.client, is_strict: true };
+        let outputs = host.call(&code, vec![input], &mut dbs).await;
+        match expected {
+            Some(expected) => assert_eq!(outputs, Ok(vec![expected])),
+            None => assert!(outputs.unwrap_err().to_string().contains("to be kept")),
+        }
+    }
+    db.run("COMMIT").await;
 }
 
 /// A code may ask within the transaction under way, sees errors, and goes on after them.
@@ -179,7 +262,12 @@ async fn codes_outside_of_rounds_may_commit() {
         r"my $dbh = $_->{dbh}{A};
         $dbh->do('INSERT INTO t VALUES (1)'); $dbh->commit;
         $dbh->do('INSERT INTO t VALUES (2)'); $dbh->rollback;
+        $dbh->do('INSERT INTO t VALUES (5)');
         $dbh->pg_savepoint('it'); $dbh->do('INSERT INTO t VALUES (3)'); $dbh->pg_rollback_to('it');
+        for my $wrong ('RELEASE no_such', 'ROLLBACK TO no_such', 'SAVEPOINT 1') {
+            eval { $dbh->do($wrong) }; die $wrong if $@ !~ /no_such|syntax error/;
+        }
+        $dbh->pg_savepoint('other'); $dbh->pg_release('other');
         $dbh->do('CREATE TEMP TABLE mine (id int)'); $dbh->do('NOTIFY somebody');
         eval { $dbh->do('DROP TABLE t') }; die if $@ !~ /may not run DROP/;
         eval { $dbh->do('SELECT 1 INTO other') }; die if $@ !~ /may not run SELECT INTO/;
@@ -189,7 +277,7 @@ async fn codes_outside_of_rounds_may_commit() {
     let mut dbs = Asked { client: &db.client, is_strict: false };
     host(Language::Perl).call(&loose, vec![json!({})], &mut dbs).await.unwrap();
     db.run("COMMIT").await;
-    assert_eq!(db.rows("SELECT id FROM t ORDER BY 1").await, ["1", "4"]);
+    assert_eq!(db.rows("SELECT id FROM t ORDER BY 1").await, ["1", "4", "5"]);
 }
 
 /// What is wrong is told with code and line, before it runs.
@@ -237,7 +325,15 @@ async fn codes_that_go_wrong_are_stopped_and_told_and_the_host_goes_on() {
         (Lua, "table.insert(setmetatable({}, {__len = function() return 1e15 end}), 1, 1)", "without a metatable"),
         (Lua, "string.find(('a'):rep(5000), ('.-'):rep(9) .. 'b')", late),
         (Lua, "string.gsub(('a'):rep(30), ('a?'):rep(30) .. ('a'):rep(31), '')", late),
-        (Lua, "table.move({}, 1, 1e15, 2)", "too many elements to move"),
+        (Lua, "string.find(('a'):rep(4900), '[' .. ('b'):rep(4898) .. 'a]*x')", late),
+        (Lua, "string.find(('a'):rep(2e6), ('a'):rep(9e3) .. '.b')", late),
+        (Lua, "string.find('a', ('a'):rep(2e4) .. '*')", "the pattern is longer than 10000 bytes"),
+        (Lua, "while true do string.rep('', 1 << 62) end", late),
+        (Lua, "getmetatable('').__len = nil", "attempt to index a string value"),
+        (Lua, "table.concat(setmetatable({}, {__len = function() return 1 << 62 end, __index = rawget}))", "too many"),
+        (Lua, "table.concat(setmetatable({}, {__index = ('x').sub}), '', -1 << 62, 1 << 62)", "too many elements"),
+        (Lua, "table.sort(setmetatable({}, {__len = function() return 1 << 30 end}))", "without a metatable"),
+        (Lua, "table.move({}, 1, 1e15, 2)", "too many elements"),
         (Lua, "os.execute('true')", "attempt to call a nil value (field 'execute')"),
         (Lua, "require('x')", "attempt to call a nil value (global 'require')"),
         (Perl, "\ndie 'boom'", "failed: boom at it's 'one' line 2."),

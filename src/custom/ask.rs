@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::statement::{Sort, sort};
+use super::statement::{Piece, Sort, pieces, sort};
 use super::{Column, Found, Refused, Statement};
 use crate::pg::{Sql, causes};
 
@@ -23,7 +23,13 @@ const SAVEPOINT: &str = "bucardo_custom_code";
 /// [`Refused`]: it is not allowed, the server refused it, or it found more than 16 MB.
 pub async fn ask(client: &Client, is_strict: bool, statement: &Statement) -> Result<Found, Refused> {
     match sort(&statement.sql, is_strict)? {
-        Sort::Ends | Sort::Savepoint => control(client, &statement.sql).await,
+        Sort::Ends => {
+            // Where it fails, the transaction is over all the same.
+            let found = run(client, &statement.sql, Vec::new()).await;
+            client.batch_execute(if found.is_err() { "ROLLBACK; BEGIN" } else { "BEGIN" }).await.map_err(refused)?;
+            found
+        }
+        Sort::Savepoint => savepoint(client, &statement.sql).await,
         sort => {
             client.batch_execute(&format!("SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
             let found = if sort == Sort::Rows {
@@ -41,14 +47,25 @@ pub async fn ask(client: &Client, is_strict: bool, statement: &Statement) -> Res
     }
 }
 
-/// Statements about the transaction cannot be inside a savepoint of ours.
-async fn control(client: &Client, sql: &str) -> Result<Found, Refused> {
-    let found = run(client, sql, Vec::new()).await;
-    if found.is_err() || sort(sql, false)? == Sort::Ends {
-        let end = if found.is_err() { "ROLLBACK; BEGIN" } else { "BEGIN" };
-        client.batch_execute(end).await.map_err(refused)?;
+/// A savepoint that a code sets outlives ours, so all that may fail of it, its words, is tried first. One that it gives up
+/// or goes back to takes ours, which is younger, along.
+async fn savepoint(client: &Client, sql: &str) -> Result<Found, Refused> {
+    client.batch_execute(&format!("SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
+    let is_new = pieces(sql)
+        .first()
+        .is_some_and(|(piece, _)| matches!(piece, Piece::Word(word) if word.eq_ignore_ascii_case("savepoint")));
+    let tried = if is_new {
+        client.prepare(sql).await.map(|_| Found::default()).map_err(refused)
+    } else {
+        run(client, sql, Vec::new()).await
+    };
+    if tried.is_err() {
+        client.batch_execute(&format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
     }
-    found
+    if is_new || tried.is_err() {
+        client.batch_execute(&format!("RELEASE SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
+    }
+    if is_new && tried.is_ok() { run(client, sql, Vec::new()).await } else { tried }
 }
 
 /// That it is one statement the extended protocol sees to, and hardly anything but what reads or changes rows can be

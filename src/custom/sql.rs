@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use super::statement::{Piece, pieces, sort};
+use super::statement::{Piece, pieces, quoted, sort};
 use super::{Code, CodeError, Databases, Found, Host, Statement};
 
 /// Runs codes that are statements.
@@ -120,10 +120,50 @@ fn result(code: &Code, found: &Found) -> Result<Map<String, Value>, CodeError> {
     if found.rows.len() > 1 {
         return Err(garbage(format!("{} rows, where one is expected", found.rows.len())));
     }
-    match found.rows.first().and_then(|row| row.first()).and_then(Option::as_deref).map(serde_json::from_str) {
+    let returned = found.rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+    match returned.map(|json| serde_json::from_str(&exact(json))) {
         None | Some(Ok(Value::Null)) => Ok(Map::new()),
         Some(Ok(Value::Object(object))) => Ok(object),
         Some(Ok(_)) => Err(garbage(format!("column \"{}\" is no object", column.name))),
         Some(Err(error)) => Err(garbage(error.to_string())),
+    }
+}
+
+/// JSON of the server whose numbers are kept to the last digit: what is no short whole number becomes a text.
+fn exact(json: &str) -> String {
+    let (mut kept, mut rest) = (String::with_capacity(json.len()), json);
+    while let Some(at) = rest.find(|letter: char| letter == '"' || letter == '-' || letter.is_ascii_digit()) {
+        kept.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let is_text = rest.starts_with('"');
+        let end = if is_text {
+            quoted(rest, '"', true)
+        } else {
+            rest.find(|letter: char| !matches!(letter, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(rest.len())
+        };
+        let piece = &rest[..end];
+        if is_text || piece.parse::<i64>().is_ok_and(|whole| whole.to_string() == piece) {
+            kept.push_str(piece);
+        } else {
+            kept.extend(["\"", piece, "\""]);
+        }
+        rest = &rest[end..];
+    }
+    kept + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_server_keep_their_digits() {
+        let json = r#"{"a": 12345678901234.1234567, "b": [2.00, -0, 1e-7, -12], "c\"1.5": "2.50 \" 3.5\\", "d": 7, "e": 99999999999999999999}"#;
+        let kept: Value = serde_json::from_str(&exact(json)).unwrap();
+        let expected = serde_json::json!({
+            "a": "12345678901234.1234567", "b": ["2.00", "-0", "1e-7", -12], "c\"1.5": "2.50 \" 3.5\\", "d": 7,
+            "e": "99999999999999999999",
+        });
+        assert_eq!(kept, expected);
     }
 }

@@ -76,7 +76,8 @@ fn comment(text: &str) -> usize {
     at
 }
 
-fn quoted(text: &str, quote: char, has_escapes: bool) -> usize {
+/// Where a text that begins with a quote ends.
+pub(super) fn quoted(text: &str, quote: char, has_escapes: bool) -> usize {
     let mut letters = text.char_indices().skip(1).peekable();
     while let Some((at, letter)) = letters.next() {
         if letter == '\\' && has_escapes {
@@ -152,6 +153,11 @@ pub(super) fn sort(sql: &str, is_strict: bool) -> Result<Sort, Refused> {
     if is_strict && sort != Sort::Rows {
         return refused(format!("custom code may not run {} inside a round's transaction", words[0]));
     }
+    if is_strict && let Some(what) = sets(sql, &found) {
+        return refused(format!(
+            "custom code may not use {what} inside a round's transaction: settings are those of the round"
+        ));
+    }
     let is_word = |at: usize, words: &[&str]| matches!(found.get(at), Some((Piece::Word(word), _)) if words.iter().any(|it| it.eq_ignore_ascii_case(word)));
     // Makes a table.
     if (1..found.len()).any(|at| is_word(at, &["into"]) && !is_word(at - 1, &["insert", "merge", "as"])) {
@@ -162,6 +168,34 @@ pub(super) fn sort(sql: &str, is_strict: bool) -> Result<Sort, Refused> {
         return refused("it is more than one statement".to_owned());
     }
     Ok(sort)
+}
+
+/// What of a statement may change settings of the session, or hides the names that it uses.
+fn sets(sql: &str, found: &[(Piece<'_>, std::ops::Range<usize>)]) -> Option<&'static str> {
+    let names = |it: &str| {
+        found.iter().any(|(piece, place)| match piece {
+            Piece::Word(word) => word.eq_ignore_ascii_case(it),
+            Piece::Quoted => sql[place.clone()].strip_prefix('"').and_then(|name| name.strip_suffix('"')) == Some(it),
+            _ => false,
+        })
+    };
+    let is_escaped = |pair: &[(Piece<'_>, std::ops::Range<usize>)]| {
+        let [(_, first), (_, second)] = pair else { return false };
+        let before = sql[..first.start].chars().next_back();
+        first.end == second.start
+            && sql[second.clone()].starts_with('"')
+            && sql[first.clone()] == *"&"
+            && matches!(before, Some('u' | 'U'))
+    };
+    if names("set_config") {
+        Some("set_config")
+    } else if names("update") && names("pg_settings") {
+        Some("UPDATE of pg_settings")
+    } else if found.windows(2).any(is_escaped) {
+        Some("names written as U&\"...\"")
+    } else {
+        None
+    }
 }
 
 /// Whether a statement commits what was done.
@@ -263,6 +297,21 @@ mod tests {
             ("WITH x AS (SELECT 1) (SELECT * Into t FROM x)", "custom code may not run SELECT INTO"),
         ] {
             assert_eq!(sort(sql, false).unwrap_err().message, message, "{sql}");
+        }
+        for (sql, what) in [
+            ("SELECT set_config('session_replication_role', 'origin', true)", "set_config"),
+            ("SELECT pg_catalog . /* x */ SET_Config('a', 'b', false)", "set_config"),
+            ("WITH x AS (SELECT \"set_config\"('a', 'b', false)) TABLE x", "set_config"),
+            ("UPDATE pg_catalog.\"pg_settings\" SET setting = 'on' WHERE name = 'a'", "UPDATE of pg_settings"),
+            ("SELECT u&\"set\\005fconfig\"('a', 'b', false)", "names written as U&\"...\""),
+        ] {
+            assert!(sort(sql, true).unwrap_err().message.contains(&format!("may not use {what} inside")), "{sql}");
+            assert_eq!(sort(sql, false), Ok(Sort::Rows), "{sql}");
+        }
+        for sql in
+            ["SELECT 'set_config()', $$set_config$$ -- set_config", "SELECT setting FROM pg_settings WHERE u & 1 = 1"]
+        {
+            assert_eq!(sort(sql, true), Ok(Sort::Rows), "{sql}");
         }
         assert_eq!(sort("lock t", true).unwrap_err().message, "custom code may not run LOCK");
         assert!(sort("NOTIFY a", true).unwrap_err().message.ends_with("inside a round's transaction"));

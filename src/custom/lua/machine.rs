@@ -19,7 +19,7 @@ const PATTERNS: &str = include_str!("patterns.lua");
 /// So many steps the library may take for a pattern; about a second.
 const PATTERN_STEPS_MAX: f64 = 1e8;
 /// After so many instructions it is looked whether the code shall stop.
-const LOOK_EVERY: u32 = 10_000;
+const LOOK_EVERY: u32 = 1_000;
 /// Keys of an input that are for the code alone.
 const OWN: [&str; 5] = ["dbh", "sourcedbh", "targetdbh", "shared", "sendmail"];
 /// What ends the message of a code that is being stopped; before it stands the line.

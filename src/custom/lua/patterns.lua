@@ -6,6 +6,7 @@ local concat, huge, tonumber, tostring, unpack = table.concat, math.huge, tonumb
 
 -- So many steps of the library are few enough.
 local STEPS_MAX = ...
+local PATTERN_BYTES_MAX = 10000
 local MAGIC = "[%^%$%*%+%?%.%(%[%%%-]"
 
 local function text(value, at, name)
@@ -14,16 +15,19 @@ local function text(value, at, name)
     error(format("bad argument #%d to '%s' (string expected, got %s)", at, name, type(value)), 3)
 end
 
--- Whether the library surely ends soon: each item that repeats may be tried at each length, from each place.
+-- Whether the library surely ends soon: each item that repeats may be tried at each length, from each place, and each
+-- time the rest of the pattern is walked through; sets are.
 local quantifiers, known = {}, 0
 local function is_cheap(s, p)
     local count = quantifiers[p]
     if not count then
         if known > 1000 then quantifiers, known = {}, 0 end
-        count = select(2, gsub(p, "[%*%+%-%?]", "")) + select(2, gsub(p, "%%b", "")) + 1
+        -- More than the library's own patterns need; here each set is looked through at a time when nobody can stop it.
+        if #p > PATTERN_BYTES_MAX then error("the pattern is longer than " .. PATTERN_BYTES_MAX .. " bytes", 3) end
+        count = select(2, gsub(p, "[%*%+%-%?]", "")) + select(2, gsub(p, "%%[b1-9]", "")) + 1
         quantifiers[p], known = count, known + 1
     end
-    return (#s + #p + 1) ^ count <= STEPS_MAX
+    return (#s + 1) ^ count * (#p + 1) <= STEPS_MAX
 end
 
 -- The characters that an item of a pattern matches: asked once each of the library.

@@ -30,16 +30,47 @@ function _G.setmetatable(t, meta)
     return setmetatable(t, meta)
 end
 
+-- All texts share one: who could change it would change them for the library, too.
+getmetatable("").__metatable = "string"
+
+-- Nothing, however often.
+local rep = string.rep
+function string.rep(s, count, between)
+    if s == "" and (between or "") == "" and type(count) == "number" then count = 1 end
+    return rep(s, count, between)
+end
+
 -- These loop over whatever length a table claims to have.
-for _, name in ipairs({ "insert", "remove" }) do
+for _, name in ipairs({ "insert", "remove", "sort" }) do
     local original = table[name]
     table[name] = function(t, ...)
         if getmetatable(t) ~= nil then error("table." .. name .. " takes tables without a metatable here", 2) end
         return original(t, ...)
     end
 end
-local move = table.move
-function table.move(a, first, last, ...)
-    if last - first > 10000000 then error("table.move: too many elements to move", 2) end
-    return move(a, first, last, ...)
+local concat, move, tonumber, unpack = table.concat, table.move, tonumber, table.unpack
+local function bound(name, first, last, ...)
+    local most = 10000000
+    for at = 1, select("#", ...) do
+        if getmetatable((select(at, ...))) ~= nil then most = 100000 end
+    end
+    first, last = tonumber(first), tonumber(last)
+    -- As a float, which does not wrap around.
+    if first and last and last + 0.0 - first > most then error("table." .. name .. ": too many elements", 3) end
+end
+function table.concat(t, between, first, last)
+    if type(t) == "table" then last = last or #t end
+    first = first or 1
+    bound("concat", first, last, t)
+    return concat(t, between, first, last)
+end
+function table.unpack(t, first, last)
+    if type(t) == "table" then last = last or #t end
+    first = first or 1
+    bound("unpack", first, last, t)
+    return unpack(t, first, last)
+end
+function table.move(a, first, last, to, ...)
+    bound("move", first, last, a, ...)
+    return move(a, first, last, to, ...)
 end

@@ -1,6 +1,7 @@
 # Runs custom codes for the daemon that started it. One JSON object a line each way: "compile" and "call" come in,
-# "ask" goes out while a code runs. File handles of its own carry them, so that what codes print cannot
-# disturb them. It needs no module: distributions leave out even those of the core.
+# "ask" goes out while a code runs. All that goes out says to which number it belongs ("of"). File handles of its own
+# carry them, so that what codes print cannot disturb them; processes that codes fork keep away from them.
+# It needs no module: distributions leave out even those of the core.
 
 # Before anything lexical, so that codes see none of it.
 sub BucardoHost::evaluate { return eval $_[0] }
@@ -11,6 +12,8 @@ use warnings;
 
 our ($running, %subs, %shared);
 my ($in, $out);
+# The process that speaks to the daemon; what it is asked; the statements that were sent.
+my ($own_pid, $number, $asks) = ($$, 0, 0);
 
 # JSON: Perl's own module is too slow for many rows.
 
@@ -23,8 +26,9 @@ sub encode {
     my $kind = ref $value;
     if ($kind eq '') {
         no warnings;
-        # A number; but not a text that was used as one and reads otherwise.
-        return "$value" if $value =~ /\A-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?\z/ && length((my $copy = $_[0]) & '');
+        # Nobody can tell a number from a text that was used as one, so only what is the same as either goes as a number:
+        # no digit of a text may get lost.
+        return "$value" if $value =~ /\A(?:0|-?[1-9][0-9]{0,17})\z/ && length((my $copy = $_[0]) & '');
         $value =~ s/(["\\\x00-\x1f])/$escaped{$1}/g;
         return qq{"$value"};
     }
@@ -93,6 +97,7 @@ sub decode_value {
 }
 
 sub receive {
+    exit_now() if $$ != $own_pid;
     local $/ = "\n";
     my $line = readline $in;
     exit_now() if !defined $line;
@@ -103,8 +108,11 @@ sub receive {
     return decode_value();
 }
 
-sub send_line {
-    my ($line) = @_;
+# What is said, in JSON, about the number that was asked.
+sub say_this {
+    my ($said) = @_;
+    exit_now() if $$ != $own_pid;
+    my $line = qq({"of":$number,"said":$said});
     utf8::encode($line);
     local ($\, $,);
     print {$out} $line, "\n" or exit_now();
@@ -171,6 +179,10 @@ sub call {
             $sub->($input);
             1;
         };
+        if ($$ != $own_pid) {
+            print STDERR error_text($@), "\n" if !$is_done;
+            CORE::exit($is_done ? 0 : 255);
+        }
         return { died => error_text($@) } if !$is_done;
         delete @$input{qw(shared dbh sourcedbh targetdbh)};
         delete $input->{sendmail} if ref $input->{sendmail} eq 'CODE';
@@ -195,24 +207,45 @@ sub main {
     for my $handle ($out, \*STDERR, \*STDOUT) { select $handle; $| = 1 }
     $0 = 'bucardo: custom code in Perl';
     $SIG{TERM} = sub {
-        send_line(encode({ stopped => place() })) if $running;
+        say_this(encode({ stopped => place() })) if $running;
         exit_now();
     };
     while (1) {
         my $asked = receive();
         if ($asked->{compile}) {
+            $number = $asked->{number};
             my $why = compile($asked->{compile});
-            send_line(defined $why ? encode({ broken => $why }) : '"compiled"');
+            say_this(defined $why ? encode({ broken => $why }) : '"compiled"');
         }
-        else {
+        elsif ($asked->{call}) {
+            $number = $asked->{number};
             my $answer = call($asked->{call});
-            send_line(ref $answer ? encode($answer) : $answer);
+            say_this(ref $answer ? encode($answer) : $answer);
         }
+        # Else it is what was found for a code that no longer waited for it.
     }
 }
 
 # What an exit of a code comes to.
-BEGIN { *CORE::GLOBAL::exit = sub (;$) { die 'exit was called at ' . place() . "\n" } }
+BEGIN {
+    *CORE::GLOBAL::exit = sub (;$) {
+        CORE::exit($_[0] || 0) if $$ != $own_pid;
+        die 'exit was called at ' . place() . "\n";
+    };
+}
+
+# Sends a statement and waits for what became of it, past answers to earlier ones: a code may have died of an alarm
+# while it waited.
+sub ask {
+    my ($db, $sql, $values) = @_;
+    return { refused => { message => 'a process that a code has forked may not ask databases' } } if $$ != $own_pid;
+    my $asking = ++$asks;
+    say_this(encode({ ask => { number => $asking, db => $db, sql => $sql, values => $values } }));
+    while (1) {
+        my $answer = receive();
+        return $answer if defined $answer->{to} && $answer->{to} == $asking;
+    }
+}
 
 # What both kinds of handles do.
 package BucardoHandle;
@@ -226,8 +259,7 @@ sub _ask {
     my ($self, $method, $sql, $values) = @_;
     my $db = $self->{_db} || $self;
     delete $_->{_error} for $self, $db;
-    BucardoHost::send_line(BucardoHost::encode({ ask => { db => $db->{Name}, sql => "$sql", values => $values } }));
-    my $answer = BucardoHost::receive();
+    my $answer = BucardoHost::ask("$db->{Name}", "$sql", $values);
     return $self->_refuse($method, $answer->{refused}) if $answer->{refused};
     return $answer->{found};
 }

@@ -19,6 +19,14 @@ const PROGRAM: &str = "perl";
 /// Inputs go in batches of about so many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 
+/// A line of the child.
+#[derive(Debug, Deserialize)]
+struct Line {
+    /// The number of what it was asked.
+    of: u64,
+    said: Said,
+}
+
 /// What the child says.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,7 +44,7 @@ enum Said {
     /// It was stopped, there.
     Stopped(String),
     /// It asks a database, and waits.
-    Ask { db: String, sql: String, values: Values },
+    Ask { number: u64, db: String, sql: String, values: Values },
 }
 
 /// The values of a statement, by place or by name.
@@ -55,11 +63,13 @@ pub(super) struct PerlHost {
     memory_mb: u32,
     /// What it has compiled, by the numbers of the codes.
     compiled: BTreeMap<i32, Code>,
+    /// What was asked last.
+    number: u64,
 }
 
 impl Default for PerlHost {
     fn default() -> Self {
-        Self { program: PROGRAM.to_owned(), child: None, memory_mb: 0, compiled: BTreeMap::new() }
+        Self { program: PROGRAM.to_owned(), child: None, memory_mb: 0, compiled: BTreeMap::new(), number: 0 }
     }
 }
 
@@ -79,10 +89,11 @@ impl PerlHost {
         if self.compiled.get(&code.id) == Some(code) {
             return Ok(child);
         }
-        let asked = json!({"compile": {"id": code.id, "name": code.name, "source": code.source}});
+        self.number += 1;
+        let compile = json!({"id": code.id, "name": code.name, "source": code.source});
+        let asked = json!({"number": self.number, "compile": compile});
         child.send(asked.to_string().into_bytes()).await.map_err(|lost| lost_child(code, lost))?;
-        let line = child.receive().await.map_err(|lost| lost_child(code, lost))?;
-        match understood(code, &line)? {
+        match hear(&mut child, code, self.number).await.map_err(|ended| ended.error(code))? {
             Said::Compiled => {
                 self.compiled.insert(code.id, code.clone());
                 Ok(child)
@@ -113,22 +124,21 @@ impl PerlHost {
             return Err(code.limits.late(&code.name, None));
         };
         let mut child = ready?;
-        match timeout_at(until, talk(&mut child, code, inputs, dbs)).await {
+        match timeout_at(until, talk(&mut child, code, &mut self.number, inputs, dbs)).await {
             Ok(Ok(outputs)) => {
                 self.child = Some(child);
                 Ok(outputs)
             }
-            Ok(Err(Ended::Lost(lost))) => Err(lost_child(code, lost)),
-            Ok(Err(Ended::Failed(error))) => {
+            Ok(Err(ended)) => {
                 // It waits for the next call; all else is gone wrong in a way that nobody knows.
-                if matches!(error, CodeError::Died { .. }) {
+                if matches!(ended, Ended::Failed(CodeError::Died { .. })) {
                     self.child = Some(child);
                 }
-                Err(error)
+                Err(ended.error(code))
             }
             Err(_) => {
                 let place = child.stop().await.and_then(|line| match serde_json::from_slice(&line) {
-                    Ok(Said::Stopped(place)) => Some(place),
+                    Ok(Line { said: Said::Stopped(place), .. }) => Some(place),
                     _ => None,
                 });
                 Err(code.limits.late(&code.name, place.as_deref()))
@@ -176,6 +186,15 @@ enum Ended {
     Failed(CodeError),
 }
 
+impl Ended {
+    fn error(self, code: &Code) -> CodeError {
+        match self {
+            Self::Lost(lost) => lost_child(code, lost),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
 impl From<Lost> for Ended {
     fn from(lost: Lost) -> Self {
         Self::Lost(lost)
@@ -186,6 +205,7 @@ impl From<Lost> for Ended {
 async fn talk(
     child: &mut PerlChild,
     code: &Code,
+    number: &mut u64,
     inputs: Vec<Value>,
     dbs: &mut dyn Databases,
 ) -> Result<Vec<Value>, Ended> {
@@ -194,7 +214,9 @@ async fn talk(
     let mut outputs = Vec::with_capacity(expected);
     let mut inputs = inputs.into_iter().peekable();
     while inputs.peek().is_some() {
-        let mut line = format!("{{\"call\":{{\"id\":{},\"names\":{names},\"inputs\":[", code.id).into_bytes();
+        *number += 1;
+        let call = format!("{{\"number\":{number},\"call\":{{\"id\":{},\"names\":{names},\"inputs\":[", code.id);
+        let mut line = call.into_bytes();
         let mut sent = 0;
         while line.len() < BATCH_BYTES
             && let Some(input) = inputs.next()
@@ -208,7 +230,7 @@ async fn talk(
         }
         line.extend_from_slice(b"]}}");
         child.send(line).await?;
-        let found = answers(child, code, dbs).await?;
+        let found = answers(child, code, *number, dbs).await?;
         if found.len() != sent || !found.iter().all(Value::is_object) {
             return Err(Ended::Failed(garbage(code, "it is not one object for each input")));
         }
@@ -217,24 +239,28 @@ async fn talk(
     Ok(outputs)
 }
 
-async fn answers(child: &mut PerlChild, code: &Code, dbs: &mut dyn Databases) -> Result<Vec<Value>, Ended> {
+async fn answers(
+    child: &mut PerlChild,
+    code: &Code,
+    number: u64,
+    dbs: &mut dyn Databases,
+) -> Result<Vec<Value>, Ended> {
     loop {
-        let line = child.receive().await?;
-        match understood(code, &line).map_err(Ended::Failed)? {
+        match hear(child, code, number).await? {
             Said::Outputs(outputs) => return Ok(outputs),
             Said::Died(why) => {
                 return Err(Ended::Failed(CodeError::Died { code: code.name.clone(), why: one_line(&why) }));
             }
             Said::Garbage(why) => return Err(Ended::Failed(garbage(code, &why))),
-            Said::Ask { db, sql, values } => {
+            Said::Ask { number, db, sql, values } => {
                 let answered = match statement(&sql, values) {
                     Ok(statement) => dbs.run(&db, statement).await,
                     Err(refused) => Err(refused),
                 };
                 let line = match answered {
-                    Ok(found) => told(&found),
+                    Ok(found) => told(number, &found),
                     Err(Refused { message, sqlstate }) => {
-                        json!({"refused": {"message": message, "sqlstate": sqlstate}})
+                        json!({"to": number, "refused": {"message": message, "sqlstate": sqlstate}})
                     }
                 };
                 child.send(line.to_string().into_bytes()).await?;
@@ -251,14 +277,22 @@ fn statement(sql: &str, values: Values) -> Result<Statement, Refused> {
     }
 }
 
-fn told(found: &Found) -> Value {
+fn told(number: u64, found: &Found) -> Value {
     let column = |column: &Column| json!({"name": column.name, "kind": column.kind});
     let columns: Vec<Value> = found.columns.iter().map(column).collect();
-    json!({"found": {"columns": columns, "rows": found.rows, "count": found.count}})
+    json!({"to": number, "found": {"columns": columns, "rows": found.rows, "count": found.count}})
 }
 
-fn understood(code: &Code, line: &[u8]) -> Result<Said, CodeError> {
-    serde_json::from_slice(line).map_err(|error| garbage(code, &error.to_string()))
+/// What it says about this number. Of an earlier one nobody wants to hear any more.
+async fn hear(child: &mut PerlChild, code: &Code, number: u64) -> Result<Said, Ended> {
+    loop {
+        let line = child.receive().await?;
+        let line = serde_json::from_slice::<Line>(&line);
+        let Line { of, said } = line.map_err(|error| Ended::Failed(garbage(code, &error.to_string())))?;
+        if of >= number {
+            return if of == number { Ok(said) } else { Err(Ended::Failed(unexpected(code, &said))) };
+        }
+    }
 }
 
 fn garbage(code: &Code, why: &str) -> CodeError {
