@@ -112,3 +112,29 @@ async fn examples_that_follow_a_run() {
     }
     daemon.stop().await;
 }
+
+/// A row of the source clashes with one that only a target has: the code moves that one out of the way, and the row arrives.
+#[tokio::test]
+async fn examples_that_mend_refused_rows() {
+    let mut town = Town::found("CREATE TABLE users (id int PRIMARY KEY, email text UNIQUE)").await;
+    town.sync("");
+    for (language, id) in LANGUAGES.into_iter().zip(1..) {
+        let words = ["add", "customcode", language, "whenrun=exception", &example("unique_email", language)];
+        town.bucardo.call(&[&words[..], &["relation=public.users"]].concat()).ok();
+        assert!(town.bucardo.run("validate all").contains("OK"));
+        let mut daemon = town.daemon().await;
+        daemon.announce("an e-mail address was taken");
+        let email = format!("{id}@example.org");
+        town.b.run(&format!("INSERT INTO users VALUES ({id}00, '{email}')")).await;
+        town.a.run(&format!("INSERT INTO users VALUES ({id}, '{email}'), ({id}0, 'another {id}')")).await;
+        let wanted =
+            [format!("{id}|{email}"), format!("{id}0|another {id}"), format!("{id}00|taken.{id}00.{email}")].to_vec();
+        wait::until_equal(language, WITHIN, &wanted, async || {
+            town.b.rows(&format!("SELECT * FROM users WHERE id IN ({id}, {id}0, {id}00) ORDER BY id")).await
+        })
+        .await;
+        town.caught_up(&["B", "C"], WITHIN).await;
+        daemon.stop().await;
+        town.bucardo.run(&format!("remove customcode {language}"));
+    }
+}
