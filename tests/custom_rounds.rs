@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bucardo::catalog::Role;
 use bucardo::custom::{Code, CodeError, Databases, Found, Hook, Host, Hosts, Language, Limits, Refused, Statement};
-use bucardo_actors::model::Failure;
-use bucardo_actors::ports::{StepHook, Watch};
+use bucardo_actors::model::{Failure, Reason};
+use bucardo_actors::ports::{Rounds, StepHook, Watch};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -404,6 +404,31 @@ async fn codes_can_be_the_last_and_ask_for_another_round() {
     lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
     let report = lab.round("b").await.unwrap();
     assert_eq!((report.inserts, report.more), (1, true));
+}
+
+/// The KID of whole copies keeps its codes though one of them left a round or failed it, and copies that codes ask for
+/// come to an end.
+#[tokio::test]
+async fn whole_copies_keep_their_codes_and_end() {
+    let (mut lab, diary) = lab(vec![code(Hook::BeforeTriggerEnable, "endsync=1")]).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    let member = lab.sync.members.iter_mut().find(|member| member.db.name.as_str() == "b").unwrap();
+    member.role = Role::Fullcopy;
+    lab.validate().await.unwrap();
+    let mut copies = lab.copies("b");
+    for _ in 0..2 {
+        assert!(copies.round(Reason::Request, Watch::default()).await.unwrap().is_empty());
+        assert_eq!(diary.hooks(), ["before_trigger_enable"]);
+    }
+    lab.sync.codes = vec![code(Hook::AfterTxn, "runagain=1")];
+    let mut copies = lab.copies("b");
+    let mut reason = Reason::Request;
+    let mut count = 0;
+    while copies.round(reason, Watch::default()).await.unwrap().more {
+        (reason, count) = (Reason::More, count + 1);
+        assert!(count < 10, "copies without end");
+    }
+    assert!(count > 0, "it asked for more");
 }
 
 /// Without codes there is no host, and no step that could be theirs.

@@ -32,38 +32,63 @@ use crate::pg::{Sql, SqlFile};
 
 const SNAPSHOT: SqlFile = SqlFile::new(include_str!("../../sql/source/snapshot.sql"));
 
+/// So many copies follow one another at most because codes ask for it (`runagain`).
+const AGAIN_MAX: u32 = 3;
+
 /// The rounds of one KID that makes whole copies.
 pub struct CopySession {
+    copies: Copies,
+    hooks: Option<Box<Hooks>>,
+    /// Copies in a row that codes asked for.
+    again: u32,
+}
+
+/// Between which databases the copies are made.
+struct Copies {
     sync: Arc<SyncDetail>,
     id: Pair,
-    hooks: Option<Box<Hooks>>,
 }
 
 impl CopySession {
     /// Makes the whole copies from one source to one database; connecting is part of every round.
     #[must_use]
     pub fn new(sync: Arc<SyncDetail>, id: Pair) -> Self {
-        Self { sync, id, hooks: None }
+        Self { copies: Copies { sync, id }, hooks: None, again: 0 }
     }
 
     /// The same, with the custom codes of the sync.
     #[must_use]
     pub fn with_codes(mut self, codes: Option<Codes>) -> Self {
-        self.hooks = codes.map(|codes| Box::new(Hooks::new(codes, Some(&self.id.source), Some(&self.id.target))));
+        let id = &self.copies.id;
+        self.hooks = codes.map(|codes| Box::new(Hooks::new(codes, Some(&id.source), Some(&id.target))));
         self
     }
 
-    async fn run(&mut self, watch: &Watch) -> Result<RoundReport, RoundError> {
-        let Some(mut hooks) = self.hooks.take() else { return self.tries(watch, None).await };
+    async fn run(&mut self, reason: Reason, watch: &Watch) -> Result<RoundReport, RoundError> {
+        let Some(hooks) = self.hooks.as_deref_mut() else { return self.copies.tries(watch, None).await };
         hooks.begin_round();
         hooks.outside(Hook::BeforeTxn, watch).await?;
-        let mut report = self.tries(watch, Some(&mut hooks)).await?;
+        let mut report = self.copies.tries(watch, Some(&mut *hooks)).await?;
         hooks.after(watch).await?;
-        report.more |= hooks.runs_again();
-        self.hooks = Some(hooks);
+        let wants_more = hooks.runs_again();
+        if !matches!(reason, Reason::More) {
+            self.again = 0;
+        }
+        if wants_more && report.deletes + report.inserts > 0 {
+            // A copy copies whatever is there, so there is always something that it did.
+            if self.again < AGAIN_MAX {
+                self.again += 1;
+                report.more = true;
+            } else {
+                let (kid, copies) = (&self.copies.id, AGAIN_MAX);
+                tracing::warn!(%kid, copies, "custom codes asked for one copy after the other (runagain): the next one waits for its time");
+            }
+        }
         Ok(report)
     }
+}
 
+impl Copies {
     async fn tries(&self, watch: &Watch, mut hooks: Option<&mut Hooks>) -> Result<RoundReport, RoundError> {
         let began = Instant::now();
         let (sync, id) = (&self.sync, &self.id);
@@ -184,11 +209,11 @@ impl CopySession {
 }
 
 impl Rounds for CopySession {
-    fn round<'a>(&'a mut self, _: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
+    fn round<'a>(&'a mut self, reason: Reason, watch: Watch) -> BoxFuture<'a, Result<RoundReport, Fault>> {
         async move {
-            let ended = Box::pin(self.run(&watch)).await;
-            let ended = left(&self.sync, ended).await;
-            ended.map_err(|error| error.into_fault(self.id.sync.as_str()))
+            let ended = Box::pin(self.run(reason, &watch)).await;
+            let ended = left(&self.copies.sync, ended).await;
+            ended.map_err(|error| error.into_fault(self.copies.id.sync.as_str()))
         }
         .boxed()
     }

@@ -194,6 +194,14 @@ impl SyncLab {
         ended
     }
 
+    /// A KID of its own that makes whole copies, with the codes of the sync.
+    pub(crate) fn copies(&self, target: &str) -> CopySession {
+        let id = Pair { sync: self.sync.name.clone(), source: "a".into(), target: target.into() };
+        let sync = Arc::new(self.sync.clone());
+        let codes = self.codes(&sync);
+        CopySession::new(sync, id).with_codes(codes)
+    }
+
     fn codes(&self, sync: &Arc<SyncDetail>) -> Option<Codes> {
         Codes::of(sync, self.hosts.clone()?)
     }
