@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use futures_util::stream::{BoxStream, poll_fn, select_all};
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use tokio_postgres::error::SqlState;
 
 use super::arm::{FEW, Look, Rows};
 use super::conflict;
@@ -281,10 +282,13 @@ fn at_once(
     })
 }
 
-/// A value that the server does not take is the code's fault, not the database's.
+/// A value that the server or the table does not take is the code's fault, not the database's.
 fn of_code(error: RoundError, table: &str) -> RoundError {
+    let is_bad = |code: &SqlState| {
+        code.code().starts_with("22") || [SqlState::NOT_NULL_VIOLATION, SqlState::CHECK_VIOLATION].contains(code)
+    };
     match &error {
-        RoundError::Sql { source, .. } if source.code().is_some_and(|code| code.code().starts_with("22")) => {
+        RoundError::Sql { source, .. } if source.code().is_some_and(is_bad) => {
             let place = source.as_db_error().and_then(|error| error.where_()).unwrap_or_default();
             let why = format!("table \"{table}\": {} ({place})", causes(source));
             RoundError::Code(CodeError::Garbage { code: "conflict".to_owned(), why })
