@@ -45,6 +45,22 @@ async fn rows_side_by_side_and_rows_far_apart_arrive_alike() {
     assert_eq!(lab.settle().await, 0);
 }
 
+/// Each source has many changes, and all of one's win: the versions that the sources took while the second sessions read
+/// have to end before anything else is asked of the first ones.
+#[tokio::test]
+async fn a_large_merge_ends_where_one_source_wins_everything() {
+    let mut lab = SyncLab::masters(&["a", "b"], &[], "CREATE TABLE t (id int PRIMARY KEY, note text)", &["t:id"]).await;
+    lab.on("a").run("INSERT INTO t SELECT n, 'old' FROM generate_series(1, 10000) n").await;
+    lab.settle().await;
+    lab.on("a").run("UPDATE t SET note = 'a'").await;
+    lab.on("b").run("UPDATE t SET note = 'b'").await;
+    let report =
+        tokio::time::timeout(std::time::Duration::from_secs(60), lab.merge()).await.expect("it hangs").unwrap();
+    assert_eq!(report.conflicts, 10_000);
+    lab.assert_same().await;
+    assert_eq!(lab.on("a").value("SELECT count(*) FROM t WHERE note = 'b'").await, "10000");
+}
+
 /// The source that keeps a conflict refuses to commit: then the others do not either, or the decision would stand and
 /// nobody would ever hear of it.
 #[tokio::test]

@@ -120,16 +120,13 @@ impl Work<'_> {
         try_join_all(arms.zip(spools).enumerate().map(|(place, ((arm, at), spools))| async move {
             let keep = async |spool: Spool, into| spool.send(&arm.site, what, into).await;
             let ((take, record), (give, clash)) = spools;
+            // First: if it was sent as it came, the connection does nothing else until it has ended.
+            keep(record, &at.record_in).await?;
             if self.many {
                 arm.site.run(what, &plan(self.taken_dense[place])).await?;
             }
             // Asked at once, answered one after the other.
-            tokio::try_join!(
-                keep(take, &at.take_in),
-                keep(give, &at.give_in),
-                keep(clash, &at.clash_in),
-                keep(record, &at.record_in)
-            )
+            tokio::try_join!(keep(take, &at.take_in), keep(give, &at.give_in), keep(clash, &at.clash_in))
         }))
         .await?;
         if let Some(kept) = kept {
