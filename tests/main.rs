@@ -25,6 +25,7 @@ mod cli_db;
 mod cli_doctor;
 mod cli_document;
 mod cli_install;
+mod cli_json;
 mod cli_lab;
 mod cli_mappings;
 mod cli_settings;

@@ -74,6 +74,14 @@ mod tests {
     }
 
     #[test]
+    fn every_command_has_an_example() {
+        let exempt = ["overview", "sql", "exit codes", "help", "bucardo_ctl"];
+        for (topics, text) in sections().filter(|(topics, _)| !exempt.contains(topics)) {
+            assert!(text.contains("Example"), "{topics}");
+        }
+    }
+
+    #[test]
     fn every_noun_of_every_catalog_verb_has_a_section() {
         for verb in ["add", "list", "remove", "update"] {
             for noun in ["db", "dbgroup", "relgroup", "sync", "table", "sequence"] {
