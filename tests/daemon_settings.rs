@@ -190,12 +190,14 @@ async fn settings_of_one_sync() {
     daemon.announce("after=3s");
     daemon.announce("after=1s");
     daemon.announce("cannot listen");
-    for (table, wanted) in [("loud", "after=3s"), ("other", "after=1s")] {
+    for (table, sync, wanted) in [("loud", "s", "after=3s"), ("other", "other", "after=1s")] {
         change(&town, table).await;
         has(&town, table, 1).await;
-        let kids = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                    WHERE application_name LIKE 'bucardo KID%' AND datname = current_database()";
-        town.b.run(kids).await;
+        let kids = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE application_name LIKE 'bucardo KID {sync} %' AND datname = current_database()"
+        );
+        town.b.run(&kids).await;
         change(&town, table).await;
         daemon.logs(wanted, Duration::from_secs(30)).await;
         has(&town, table, 2).await;
