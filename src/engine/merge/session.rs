@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
-use bucardo_actors::model::{Cause, DbName, Fault, Pair, Reason, RoundReport};
+use bucardo_actors::model::{Cause, DbName, Failure, Fault, Pair, Reason, RoundReport};
 use bucardo_actors::ports::{Rounds, Watch};
 
 use super::arm::Arm;
@@ -371,8 +371,9 @@ impl MergeSession {
         let away: Vec<String> = away.collect();
         let up = if up.is_empty() { "none".to_owned() } else { format!("only {}", up.join(" and ")) };
         // To reach it again does not help one that lacks what the sync keeps there.
-        let is_away = |error: &RoundError| matches!(error.cause(), Cause::Away);
-        let cause = if self.seats.iter().filter_map(Seat::why_away).all(is_away) { Cause::Away } else { Cause::Other };
+        let lacks_something =
+            self.seats.iter().filter_map(Seat::why_away).any(|why| why.failure() == Failure::Permanent);
+        let cause = if lacks_something { Cause::Other } else { Cause::Away };
         RoundError::Alone { sync: self.sync.name.to_string(), up, away: away.join("; "), cause }
     }
 
