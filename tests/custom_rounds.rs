@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bucardo::catalog::Role;
-use bucardo::custom::{Code, CodeError, Databases, Found, Hook, Host, Hosts, Language, Limits, Refused, Statement};
+use bucardo::custom::{Code, Hook};
 use bucardo_actors::model::{Failure, Reason};
 use bucardo_actors::ports::{Rounds, StepHook, Watch};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::support::codes::{Diary, code};
 use crate::support::{Accident, SyncLab};
 
 const DDL: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text); \
@@ -31,75 +31,6 @@ const INSIDE: [Hook; 6] = [
     Hook::BeforeTriggerEnable,
     Hook::AfterTriggerEnable,
 ];
-
-/// What a code did, in words.
-#[derive(Clone, Default)]
-struct Diary(Arc<Mutex<Vec<(String, Value)>>>);
-
-impl Diary {
-    /// The hooks that ran since the last time it was asked.
-    fn hooks(&self) -> Vec<String> {
-        self.0.lock().unwrap().drain(..).map(|(hook, _)| hook).collect()
-    }
-
-    fn inputs(&self) -> Vec<(String, Value)> {
-        self.0.lock().unwrap().drain(..).collect()
-    }
-
-    /// A host whose codes are lines: `db: statement`, or `output=JSON`.
-    fn hosts(&self) -> Hosts {
-        let diary = self.clone();
-        Arc::new(move |_| Box::new(Lines(diary.clone())))
-    }
-}
-
-struct Lines(Diary);
-
-impl Host for Lines {
-    fn check<'a>(&'a mut self, _: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn call<'a>(
-        &'a mut self,
-        code: &'a Code,
-        inputs: Vec<Value>,
-        dbs: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        async move {
-            let mut inputs = inputs;
-            for input in &mut inputs {
-                self.0.0.lock().unwrap().push((code.hook.word().to_owned(), input.clone()));
-                for line in code.source.lines().filter(|line| !line.is_empty()) {
-                    if let Some((key, value)) = line.split_once('=').filter(|(key, _)| !key.contains(':')) {
-                        input[key] = serde_json::from_str(value).unwrap();
-                        continue;
-                    }
-                    let (db, sql) = line.split_once(": ").unwrap();
-                    let statement = Statement { sql: sql.to_owned(), values: Vec::new() };
-                    let died = |refused: Refused| CodeError::Died { code: code.name.clone(), why: refused.message };
-                    dbs.run(db, statement).await.map(|_: Found| ()).map_err(died)?;
-                }
-            }
-            Ok(inputs)
-        }
-        .boxed()
-    }
-}
-
-fn code(hook: Hook, source: &str) -> Code {
-    Code {
-        id: 1,
-        name: format!("at {}", hook.word()),
-        hook,
-        language: Language::Lua,
-        source: source.to_owned(),
-        getdbh: true,
-        getrows: false,
-        goat: None,
-        limits: Limits::default(),
-    }
-}
 
 async fn lab(codes: Vec<Code>) -> (SyncLab, Diary) {
     let mut lab = SyncLab::start(&["b"], DDL, &["orders:id"]).await;

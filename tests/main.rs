@@ -73,6 +73,7 @@ mod merge_chaos;
 mod merge_codes;
 mod merge_large;
 mod merge_model;
+mod merge_own_writes;
 mod merge_quarantine;
 mod merge_rounds;
 mod merge_sequences;

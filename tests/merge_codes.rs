@@ -6,68 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bucardo::catalog::{Member, Role};
-use bucardo::custom::{Code, CodeError, Databases, Hook, Host, Language, Limits};
 use bucardo_actors::model::Fault;
 use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::merge_model::dice::Dice;
 use crate::merge_model::seeds;
 use crate::support::SyncLab;
+use crate::support::codes::{decide, number, sides};
 use crate::support::sync_lab::member;
-
-type Deed = Arc<dyn Fn(&Code, &mut Value) + Send + Sync>;
-
-/// A host whose codes are functions of the test.
-struct Handler(Deed);
-
-impl Host for Handler {
-    fn check<'a>(&'a mut self, _: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn call<'a>(
-        &'a mut self,
-        code: &'a Code,
-        mut inputs: Vec<Value>,
-        _: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        inputs.iter_mut().for_each(|input| (self.0)(code, input));
-        async { Ok(inputs) }.boxed()
-    }
-}
-
-fn code(name: &str) -> Code {
-    Code {
-        id: 1,
-        name: name.to_owned(),
-        hook: Hook::Conflict,
-        language: Language::Lua,
-        source: "decided by the test".to_owned(),
-        getdbh: false,
-        getrows: false,
-        goat: None,
-        limits: Limits::default(),
-    }
-}
-
-/// The conflicts of all tables go to `deed`, which stands for the code `decide`.
-fn decide(lab: &mut SyncLab, deed: impl Fn(&Code, &mut Value) + Send + Sync + 'static) {
-    let deed: Deed = Arc::new(deed);
-    lab.hosts = Some(Arc::new(move |_| Box::new(Handler(Arc::clone(&deed)))));
-    lab.sync.codes = vec![code("decide")];
-    lab.renew();
-}
-
-fn number(row: &Value, column: &str) -> i64 {
-    row[column].as_str().map_or(0, |text| text.parse().unwrap())
-}
-
-fn sides(input: &Value) -> Vec<Value> {
-    input["rows"].as_object().unwrap().values().filter(|row| !row.is_null()).cloned().collect()
-}
 
 /// The whole story: whose row wins, an edited row, a deletion, everyone's own, and what the strategy decides; and what is
 /// told of each afterwards.

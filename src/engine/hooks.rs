@@ -42,8 +42,6 @@ pub(super) struct Hooks {
     tries: u64,
     /// Codes know in this try that there are changes.
     has_begun: bool,
-    /// Triggers have fired for what codes wrote in this try.
-    pub(super) had_triggers: bool,
     /// A code asked for another round.
     runs_again: bool,
 }
@@ -61,16 +59,7 @@ impl Hooks {
     /// The codes of a KID between these databases. In a merge, the first of the sources and the next one.
     pub(super) fn new(codes: Codes, source: Option<&DbName>, target: Option<&DbName>) -> Self {
         let base = input::base(codes.sync(), source, target);
-        Self {
-            codes,
-            base,
-            counts: Counts::default(),
-            rounds: 0,
-            tries: 0,
-            has_begun: false,
-            had_triggers: false,
-            runs_again: false,
-        }
+        Self { codes, base, counts: Counts::default(), rounds: 0, tries: 0, has_begun: false, runs_again: false }
     }
 
     /// A round begins.
@@ -87,7 +76,6 @@ impl Hooks {
     pub(super) fn begin_try(&mut self) {
         self.tries += 1;
         self.has_begun = false;
-        self.had_triggers = false;
         self.codes.winners().begin();
         self.counts = Counts::default();
         self.base.insert("attempts".to_owned(), json!(self.tries));
@@ -150,7 +138,6 @@ impl Hooks {
         }
         step(scene.watch, Step::Code(hook.word())).await?;
         let with_triggers = has_triggers(hook);
-        self.had_triggers |= with_triggers;
         lend(&scene, with_triggers, self.codes.longest(hook, goat.map(|goat| goat.id))).await?;
         let mut dbs = Inside { sites: scene.sites };
         let outcome = self.codes.run(hook, goat, &self.base, &self.counts, &mut dbs).await;

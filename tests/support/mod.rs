@@ -1,6 +1,7 @@
 //! What the tests stand on: servers, databases, waits, the program as a process, a network that can fail.
 #![allow(dead_code, unused_imports, reason = "each test uses the part that it needs")]
 
+pub(crate) mod codes;
 pub(crate) mod compare;
 pub(crate) mod daemon;
 pub(crate) mod database;

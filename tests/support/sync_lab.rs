@@ -155,20 +155,12 @@ impl SyncLab {
 
     /// A round that fails when it gets to `step` (as operators read it; the beginning of the text is enough).
     pub(crate) async fn round_failing(&mut self, target: &str, step: &str, accident: Accident) -> Fault {
-        let step = step.to_owned();
-        let hook: StepHook = Arc::new(move |at: &str| {
-            let is_there = at.starts_with(&step);
-            let text = at.to_owned();
-            async move {
-                match (is_there, accident) {
-                    (false, _) => Ok(()),
-                    (true, Accident::Fault) => Err(Fault::transient(format!("the power fails: {text}"))),
-                    (true, Accident::Panic) => panic!("the power fails: {text}"),
-                }
-            }
-            .boxed()
-        });
-        self.round_watched(target, Watch::default().with_hook(hook)).await.unwrap_err()
+        self.round_watched(target, failing(step, accident)).await.unwrap_err()
+    }
+
+    /// The same of a merge.
+    pub(crate) async fn merge_failing(&mut self, step: &str, accident: Accident) -> Fault {
+        self.merge_watched(failing(step, accident)).await.unwrap_err()
     }
 
     /// A round with a hook of the test's own.
@@ -234,6 +226,24 @@ impl SyncLab {
             assert_same(&format!("{}.{}", quoted(&goat.schema), quoted(&goat.name)), &databases).await;
         }
     }
+}
+
+/// Fails what gets to `step`.
+fn failing(step: &str, accident: Accident) -> Watch {
+    let step = step.to_owned();
+    let hook: StepHook = Arc::new(move |at: &str| {
+        let is_there = at.starts_with(&step);
+        let text = at.to_owned();
+        async move {
+            match (is_there, accident) {
+                (false, _) => Ok(()),
+                (true, Accident::Fault) => Err(Fault::transient(format!("the power fails: {text}"))),
+                (true, Accident::Panic) => panic!("the power fails: {text}"),
+            }
+        }
+        .boxed()
+    });
+    Watch::default().with_hook(hook)
 }
 
 /// A sync without databases and tables.

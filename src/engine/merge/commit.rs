@@ -84,8 +84,8 @@ impl Merge<'_> {
         caught: &[Caught],
     ) -> Result<(Vec<usize>, Vec<RoundError>), RoundError> {
         let sync = &self.sync.name;
-        // What is captured in a merge's own transaction is read with the next one: its own rows are no news then.
-        let own = self.own_changes().await?;
+        // What codes changed after the rulings is read with the next merge: the others' rows are no news then.
+        let own = self.later_changes().await?;
         let reached = looks.iter().zip(own).map(|(look, has_own)| match has_own {
             true => look.snapshot.clone(),
             false => look.snapshot.with(look.txid),

@@ -41,6 +41,9 @@ pub struct Entry {
     pub fresh: Option<Fresh>,
     /// The versions that merges have recorded.
     pub recorded: Vec<Version>,
+    /// Some of the fresh changes are of this transaction, the merge's own there: custom code made them, and nobody has
+    /// them if it does not commit.
+    pub made_in: Option<u64>,
 }
 
 impl Entry {
@@ -199,11 +202,17 @@ fn among<const N: usize>(present: &[(u16, Entry)], terms: &Terms<'_>, key: &[u8]
         first
     };
     let keeps_version = !is_conflict || *terms.strategy == Strategy::Latest;
-    let version = if keeps_version && winner.version == newest.version {
+    // Where others get what the merge's own transaction there changed, it may be lost while they keep it: the version
+    // does not name that source.
+    let skips = is_conflict && *terms.strategy == Strategy::Skip;
+    let made_in = winner.entry.made_in.filter(|_| !skips);
+    let version = if let Some(txid) = made_in {
+        let serial = serial(mixed(mixed_version(FNV_OFFSET, winner.version), txid));
+        Version { time: terms.now.max(newest.version.time + 1), db: NOBODY, serial }
+    } else if keeps_version && winner.version == newest.version {
         winner.version
     } else {
         // Newer than all that anyone knows of the key, so that the decision supersedes what it decided.
-        let skips = is_conflict && *terms.strategy == Strategy::Skip;
         let serial =
             if skips || (keeps_version && winner.version.is_skip()) { SKIPPED } else { decided(winner.version) };
         Version { time: terms.now.max(newest.version.time + 1), db: winner.place, serial }

@@ -21,6 +21,8 @@ pub(super) struct Readers {
     pub(super) common: Position,
     /// The source's own snapshot in the last merge that committed there.
     pub(super) settled: Position,
+    /// The merge's own transaction there.
+    own: u64,
     all: u64,
     is_uniform: bool,
 }
@@ -28,7 +30,7 @@ pub(super) struct Readers {
 impl Readers {
     /// A merge's own transaction at the source stands in the readers' positions before it has committed there. If it never
     /// did, and the server crashed, its number may come again: it counts only when the source itself has it.
-    pub(super) fn new(place: u16, mut positions: Vec<(u64, Position)>, settled: Position) -> Option<Self> {
+    pub(super) fn new(place: u16, mut positions: Vec<(u64, Position)>, settled: Position, own: u64) -> Option<Self> {
         for (_, position) in &mut positions {
             let last = position.xmax().saturating_sub(1);
             if position.sees(last) && !settled.sees(last) {
@@ -39,7 +41,7 @@ impl Readers {
         let common = positions.iter().skip(1).fold(first.clone(), |common, (_, position)| common.common(position));
         let is_uniform = positions.iter().all(|(_, position)| *position == first);
         let all = positions.iter().fold(0, |bits, (bit, _)| bits | bit);
-        Some(Self { place, positions, common, settled, all, is_uniform })
+        Some(Self { place, positions, common, settled, own, all, is_uniform })
     }
 
     /// Who has not read what this transaction did.
@@ -113,6 +115,9 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
         let fresh = entry.fresh.get_or_insert(Fresh { count: 0, newest: i64::MIN });
         fresh.count += 1;
         fresh.newest = fresh.newest.max(change.micros);
+        if change.txid == readers.own {
+            entry.made_in = Some(change.txid);
+        }
     }
 }
 
@@ -335,7 +340,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_key_does_not_grow_with_its_changes() {
         let at = |text: &str| text.parse::<Position>().unwrap();
-        let readers = Readers::new(0, vec![(2, at("100:100:"))], at("5000:5000:")).unwrap();
+        let readers = Readers::new(0, vec![(2, at("100:100:"))], at("5000:5000:"), 20_000).unwrap();
         let sources = ["a".to_owned(), "b".to_owned()];
         let names = Names { sync: "s", sources: &sources };
         let mut roads = Roads::default();

@@ -166,12 +166,13 @@ impl Merge<'_> {
         if news.iter().filter(|news| news.is_large()).count() > 1 {
             self.open_second().await?;
         }
-        let news: Vec<&News> = news.iter().collect();
-        let places: Vec<usize> = places.into_iter().collect();
         let has_changes = !places.is_empty() || !late.is_empty();
         if has_changes {
-            self.at_first_change(&places, &news).await?;
+            places.extend(self.at_first_change(&places, &readers, &mut news).await?);
+            places.retain(|place| !late.contains(place));
         }
+        let news: Vec<&News> = news.iter().collect();
+        let places: Vec<usize> = places.into_iter().collect();
         for (at, place) in places.iter().copied().enumerate() {
             let takers = self.takers(place);
             let before = tally.rows.clone();
@@ -202,7 +203,7 @@ impl Merge<'_> {
         }
         self.close_second().await;
         if has_changes {
-            self.at_last_change().await?;
+            self.at_last_change(&looks).await?;
         }
         let Tally { mut report, rows, oldest, .. } = tally;
         (report.deletes, report.inserts) = (sum(&rows).deletes, sum(&rows).inserts);
@@ -273,7 +274,9 @@ impl Merge<'_> {
     async fn news(&mut self, looks: &[Look]) -> Result<(Vec<Readers>, Vec<News>), RoundError> {
         let looked: Vec<&Look> = looks.iter().collect();
         let readers = self.readers(&looked, None)?;
-        let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common))).await?;
+        let news = try_join_all(self.arms.iter_mut().zip(&readers).map(|(arm, it)| arm.news(&it.common)));
+        let mut news = news.await?;
+        self.hear_own(Hook::BeforeCheckRows, &readers, &mut news).await?;
         Ok((readers, news))
     }
 
@@ -422,7 +425,7 @@ impl Merge<'_> {
             let positions = others.map(|(_, (reader, look))| Ok((reader.bit(), position(reader, look, db)?)));
             let positions = positions.collect::<Result<Vec<_>, RoundError>>()?;
             let settled = position(arm, looks[place], db)?;
-            Readers::new(arm.place, positions, settled).ok_or_else(|| self.no_position(arm))
+            Readers::new(arm.place, positions, settled, looks[place].txid).ok_or_else(|| self.no_position(arm))
         };
         self.arms.iter().enumerate().map(one).collect()
     }

@@ -116,7 +116,7 @@ fn a_skipped_key_stays_skipped_until_it_is_written_again() {
     assert!(skipped.version.is_skip());
     assert_eq!((skipped.write, skipped.record, skipped.rivals), (0, ALL, 0b011));
     // Only the first has committed.
-    let first = Entry { unread_by: 0b110, settled: Some(100), fresh: None, recorded: vec![skipped.version] };
+    let first = Entry { settled: Some(100), ..recorded(0, 0b110, &[skipped.version]).1 };
     let (_, mut second) = written(1, 200);
     second.unread_by = 0b100;
     let again = take(&[(0, first), (1, second)], &Strategy::Skip);
@@ -177,4 +177,30 @@ fn what_was_written_since_a_lost_decision_came_after_it() {
 fn the_author_without_news_keeps_its_row_and_hears_of_its_version() {
     let take = take(&[recorded(1, 0b101, &[version(5001, 0, 0)])], &Strategy::Latest);
     assert_eq!((take.version, take.write, take.record), (version(5001, 0, 0), 0b100, 0b001));
+}
+
+/// What custom code wrote in the merge's own transaction at a source may be lost there and be kept by others: nobody may
+/// take that source for one that has it.
+#[test]
+fn what_codes_wrote_in_the_merge_has_a_version_of_nobody() {
+    let made = |txid| {
+        let (place, entry) = written(1, 100);
+        (place, Entry { made_in: Some(txid), ..entry })
+    };
+    let first = take(&[made(7)], &Strategy::Abort);
+    assert_eq!((first.winner, first.rivals, first.write, first.record), (1, 0, 0b101, 0b010));
+    assert!(first.version.is_decision() && first.version.db == NOBODY && first.version.time >= NOW, "{first:?}");
+    assert_ne!(first.version, take(&[made(8)], &Strategy::Abort).version, "another transaction wrote something else");
+    // It was lost: who wrote it gets it from the others, as nothing there is newer.
+    let again = take(&[recorded(0, ALL & !1, &[first.version])], &Strategy::Abort);
+    assert_eq!((again.winner, again.version, again.write), (0, first.version, 0b110));
+    // A conflict that it wins is no different; one that it loses is that of the winner.
+    for strategy in [Strategy::Latest, Strategy::Listed(vec![1, 0])] {
+        let won = take(&[written(0, 50), made(7)], &strategy);
+        assert_eq!((won.winner, won.version.db, won.rivals), (1, NOBODY, 0b011), "{strategy:?}");
+    }
+    let lost = take(&[written(0, 200), made(7)], &Strategy::Latest);
+    assert_eq!((lost.winner, lost.version), (0, version(200, 0, 0)));
+    let skipped = take(&[written(0, 200), made(7)], &Strategy::Skip);
+    assert_eq!((skipped.version.is_skip(), skipped.write, skipped.record), (true, 0, ALL));
 }
