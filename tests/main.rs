@@ -72,6 +72,7 @@ mod mail;
 mod merge_chaos;
 mod merge_codes;
 mod merge_large;
+mod merge_letters;
 mod merge_model;
 mod merge_own_writes;
 mod merge_quarantine;

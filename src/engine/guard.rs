@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use postgres_types::ToSql;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio_postgres::Row as Found;
 use tokio_postgres::error::DbError;
 
@@ -17,6 +17,7 @@ use super::error::RoundError;
 use super::hooks::Scene;
 use super::intake::Intake;
 use super::merge::fields;
+use super::refused::{Key, PASSES_MAX, REFUSED_MAX, Refused, TRIES_MAX, as_json, named, names, refusal, told};
 use super::round::Round;
 use super::site::{Site, pour};
 use super::table::{Ready, Table};
@@ -25,31 +26,9 @@ use crate::custom::{Hook, Row};
 use crate::pg::SqlFile;
 
 const NAME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/name_keys.sql"));
-const LETTERS_ADD: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_add.sql"));
-const LETTERS_ANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_any.sql"));
+pub(super) const LETTERS_ADD: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_add.sql"));
+pub(super) const LETTERS_ANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_any.sql"));
 const LETTERS_LIFT: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_lift.sql"));
-
-/// So often codes may ask for the table to be tried again, in one round.
-pub(super) const TRIES_MAX: u32 = 3;
-/// More refused keys of a table in one round are no exceptions: the table is put aside.
-const REFUSED_MAX: usize = 1000;
-/// What was not refused may clash with rows that a refused key keeps; so often it is looked again.
-const PASSES_MAX: u32 = 5;
-/// So many refused keys are named in one message.
-const NAMED_MAX: usize = 10;
-/// Classes of SQLSTATE with which a server refuses rows: bad data, integrity, check options, raised by triggers.
-const REFUSING: [&str; 4] = ["22", "23", "44", "P0"];
-
-type Key = Vec<String>;
-
-/// A key whose row the target does not take.
-#[derive(Debug)]
-struct Refused {
-    key: Key,
-    sqlstate: String,
-    constraint: Option<String>,
-    message: String,
-}
 
 /// A table and its statements.
 #[derive(Clone, Copy)]
@@ -59,18 +38,6 @@ struct Bench<'a> {
     table: &'a Table,
     ready: &'a Ready,
     round: &'a Round<'a>,
-}
-
-/// What a server says that refuses rows.
-pub(super) fn refusal(error: &RoundError) -> Option<&DbError> {
-    match error {
-        RoundError::OfTable { error, .. } => refusal(error),
-        RoundError::Sql { source, .. } => {
-            let said = source.as_db_error()?;
-            REFUSING.iter().any(|class| said.code().code().starts_with(class)).then_some(said)
-        }
-        _ => None,
-    }
 }
 
 /// Whether what is refused of this table is looked into.
@@ -113,7 +80,7 @@ pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) 
         }
         let Some(bench) = self::bench(round, place) else { return Err(error) };
         if !refused.is_empty() && !round.sync.deadletter {
-            return Err(named(error, bench.table, &refused));
+            return Err(named(error, &bench.table.goat, &refused));
         }
         let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).collect();
         let good: Vec<Key> = keys.iter().filter(|key| !bad.contains(key)).cloned().collect();
@@ -126,7 +93,7 @@ pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) 
         }
         if !refused.is_empty() {
             bench.park(&refused).await?;
-            let (keys, why) = (names(bench.table, &refused), &refused[0].message);
+            let (keys, why) = (names(&bench.table.goat, &refused), &refused[0].message);
             tracing::warn!(kid = %round.id, table = label, keys, why, "rows were refused and wait as dead letters, the others go on");
         }
         return Ok(moved);
@@ -150,35 +117,6 @@ fn distinct(all: &Found, table: &Table) -> Vec<Key> {
 fn columns(all: &Found, table: &Table) -> Vec<Vec<String>> {
     let column = |place: usize| all.get::<_, Option<Vec<String>>>(format!("a{place}").as_str()).unwrap_or_default();
     (0..table.goat.key.len()).map(column).collect()
-}
-
-/// A key as people read it.
-fn name(table: &Table, key: &[String]) -> String {
-    table.goat.key.iter().zip(key).map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join(" ")
-}
-
-fn names(table: &Table, refused: &[Refused]) -> String {
-    let more = refused.len().saturating_sub(NAMED_MAX);
-    let mut names: Vec<String> = refused.iter().take(NAMED_MAX).map(|it| name(table, &it.key)).collect();
-    if more > 0 {
-        names.push(format!("and {more} more"));
-    }
-    names.join(", ")
-}
-
-/// The same error, with the keys.
-fn named(error: RoundError, table: &Table, refused: &[Refused]) -> RoundError {
-    match error {
-        RoundError::Sql { what, db, source } => {
-            RoundError::Sql { what: format!("{what} (refused: {})", names(table, refused)), db, source }
-        }
-        other => other,
-    }
-}
-
-/// A key as JSON: column and text.
-fn as_json(table: &Table, key: &[String]) -> Value {
-    table.goat.key.iter().zip(key).map(|(column, value)| (column.clone(), json!(value))).collect()
 }
 
 impl Bench<'_> {
@@ -233,15 +171,7 @@ impl Bench<'_> {
             self.savepoint("ROLLBACK TO SAVEPOINT bucardo_piece; RELEASE SAVEPOINT bucardo_piece").await?;
             match piece {
                 [] => {}
-                [key] => refused.push(Refused {
-                    key: key.clone(),
-                    sqlstate: why.code().code().to_owned(),
-                    constraint: why.constraint().map(str::to_owned),
-                    message: match why.detail() {
-                        Some(detail) => format!("{}: {detail}", why.message()),
-                        None => why.message().to_owned(),
-                    },
-                }),
+                [key] => refused.push(Refused::new(key.clone(), why)),
                 more => {
                     let (left, right) = more.split_at(more.len() / 2);
                     pieces.extend([right, left]);
@@ -348,7 +278,7 @@ impl Bench<'_> {
 
     /// These keys were delivered, and wait no longer.
     async fn lift(&self, keys: &[Key]) -> Result<(), RoundError> {
-        let keys: Vec<String> = keys.iter().map(|key| as_json(self.table, key).to_string()).collect();
+        let keys: Vec<String> = keys.iter().map(|key| as_json(&self.table.goat, key).to_string()).collect();
         let (sync, goat) = (self.table.sync.as_str(), &self.table.goat);
         let args: [&(dyn ToSql + Sync); 4] = [&sync, &goat.schema, &goat.name, &keys];
         let lifted = self.target.conn.execute(LETTERS_LIFT.text(), &args).await;
@@ -356,7 +286,7 @@ impl Bench<'_> {
     }
 
     async fn park(&self, refused: &[Refused]) -> Result<(), RoundError> {
-        let keys: Vec<String> = refused.iter().map(|it| as_json(self.table, &it.key).to_string()).collect();
+        let keys: Vec<String> = refused.iter().map(|it| as_json(&self.table.goat, &it.key).to_string()).collect();
         let states: Vec<&str> = refused.iter().map(|it| it.sqlstate.as_str()).collect();
         let errors: Vec<&str> = refused.iter().map(|it| it.message.as_str()).collect();
         let (sync, source, goat) = (self.table.sync.as_str(), self.round.id.source.as_str(), &self.table.goat);
@@ -375,39 +305,10 @@ async fn ask(round: &mut Round<'_>, place: usize, refused: &[Refused], tries: u3
     let Some(bench) = bench(round, place) else { return Ok(false) };
     let keys: Vec<Key> = refused.iter().map(|it| it.key.clone()).collect();
     let rows = bench.rows(&keys).await?;
-    let told = told(&bench, refused, &rows, tries);
+    let sources = vec![bench.source.db.as_str(); refused.len()];
+    let told = told(&goat, (&sources, bench.target.db.as_str()), refused, &rows, tries);
     let (source, target) = (&round.session.source, &round.session.target);
     let Some(hooks) = round.hooks.as_mut() else { return Ok(false) };
     let sites = [source, target];
     hooks.exception(&goat, told, Scene { sites: &sites, written: &[target], watch: round.watch }).await
-}
-
-/// What codes are told, in the words of versions 3, 4 and 5 and in plain ones.
-fn told(bench: &Bench<'_>, refused: &[Refused], rows: &[Row], tries: u32) -> Map<String, Value> {
-    let (goat, first) = (&bench.table.goat, &refused[0]);
-    let row = |it: &Refused| -> Value {
-        let is_its = |row: &&Row| {
-            goat.key.iter().zip(&it.key).all(|(column, value)| row.get(column) == Some(&Some(value.clone())))
-        };
-        json!(rows.iter().find(is_its))
-    };
-    let joined: Map<String, Value> = refused.iter().map(|it| (it.key.join("\0"), json!(1))).collect();
-    let text = format!("{} (SQLSTATE {}, database \"{}\")", first.message, first.sqlstate, bench.target.db);
-    let one_or_all = |values: &[String]| if let [one] = values { json!(one) } else { json!(values) };
-    let rowinfo = json!({
-        "schema": goat.schema, "table": goat.name, "pkeyname": one_or_all(&goat.key), "pkey": first.key.join("\0"),
-        "sourcerow": row(first), "dbi_error": text, "source_error": 0, "target_error": 1,
-    });
-    let told = json!({
-        "error_string": text, "attempts": tries, "deltabin": {(bench.source.db.as_str()): joined},
-        "dbi_error": text, "source_error": 0, "target_error": 1, "rowinfo": rowinfo,
-        "sqlstate": first.sqlstate, "constraint": first.constraint, "database": bench.target.db.as_str(),
-        "keys": refused.iter().map(|it| as_json(bench.table, &it.key)).collect::<Vec<_>>(),
-        "rows": refused.iter().map(row).collect::<Vec<_>>(),
-        "errors": refused.iter().map(|it| it.message.as_str()).collect::<Vec<_>>(),
-    });
-    match told {
-        Value::Object(told) => told,
-        _ => Map::new(),
-    }
 }

@@ -22,6 +22,7 @@ mod onward;
 mod pair;
 mod position;
 mod quarantine;
+mod refused;
 mod returning;
 mod round;
 mod scout;

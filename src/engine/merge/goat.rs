@@ -32,6 +32,9 @@ const OLDEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/oldest.sql
 const NEWEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/newest.sql"));
 const SCRATCH: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch.sql"));
 const SCRATCH_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch_out.sql"));
+const LETTERS_KEEP: SqlFile = SqlFile::new(include_str!("../../../sql/merge/letters_keep.sql"));
+const LETTERS_UNRECORD: SqlFile = SqlFile::new(include_str!("../../../sql/merge/letters_unrecord.sql"));
+const LETTERS_LIFT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/letters_lift.sql"));
 const DEFINITION: SqlFile = SqlFile::new(include_str!("../../../sql/merge/definition.sql"));
 
 /// A table at all sources of a merge, in the order of its arms.
@@ -86,6 +89,7 @@ pub(super) struct At {
     pub(super) sides: String,
     pub(super) second: Second,
     pub(super) scratch: Scratch,
+    pub(super) letters: Letters,
 }
 
 /// What reads the log of a table.
@@ -111,6 +115,13 @@ pub(super) struct Logs {
 pub(super) struct Dense {
     pub(super) delete: String,
     pub(super) rows_out: String,
+}
+
+/// What is done about refused rows.
+pub(super) struct Letters {
+    pub(super) keep: String,
+    pub(super) unrecord: String,
+    pub(super) lift: String,
 }
 
 /// What a second session does.
@@ -369,6 +380,7 @@ impl Texts<'_> {
             sides: SIDES.fill(&[("key", &Sql::join(json, ", ")), ("table", &only), ("clash", &clash), ("on", &on)]),
             second,
             scratch: self.scratch(&name, &as_c, &cs),
+            letters: self.letters(&name, (&take, &give), &on),
         })
     }
 
@@ -424,6 +436,25 @@ impl Texts<'_> {
             vast: LOG_VAST.fill(&[&common[..], &[("same", &same)]].concat()),
             whole: LOG_WHOLE
                 .fill(&[&common[..], &[("delta_keys", &keys), ("table_keys", &table_keys), ("table", only)]].concat()),
+        }
+    }
+
+    fn letters(&self, name: &Sql, (take, give): (&Sql, &Sql), on: &Sql) -> Letters {
+        let table = &self.arm.tables[self.place];
+        let same = table.goat.key.iter().map(|key| {
+            let (equals, cast) = self.equality(key);
+            let (column, delta) = (Sql::ident(key), Sql::ident(&delta_column(key)));
+            Sql::trusted(format!("t.{column}{cast} {equals} d.{delta}{cast}"))
+        });
+        let same = Sql::join(same, " AND ");
+        let sync = Sql::literal(self.sync.name.as_str());
+        let holes = [("take", take), ("give", give), ("delta", &table.delta), ("table", name), ("on", on)];
+        let [take, give, delta, table, on] = holes;
+        let (sync, same) = (("sync", &sync), ("same", &same));
+        Letters {
+            keep: LETTERS_KEEP.fill(&[take, table, on]),
+            unrecord: LETTERS_UNRECORD.fill(&[delta, table, sync, same]),
+            lift: LETTERS_LIFT.fill(&[take, give, delta, table, on, same]),
         }
     }
 

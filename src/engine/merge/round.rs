@@ -24,6 +24,7 @@ use super::aside::Asides;
 use super::goat::{Goat, Order};
 use super::late::Caught;
 use super::log::{Readers, settles};
+use super::refuse::{Cautions, Refusal};
 use super::strategy::Strategy;
 use super::{judge, sequences, spread};
 use crate::catalog::SyncDetail;
@@ -65,6 +66,7 @@ pub(super) struct Merge<'a> {
     pub(super) watch: &'a Watch,
     /// Custom codes; `None`: there are none.
     pub(super) hooks: Option<&'a mut Hooks>,
+    pub(super) cautions: &'a mut Cautions,
 }
 
 /// How a merge ended.
@@ -313,7 +315,13 @@ impl Merge<'_> {
         tally.report.keys += keys;
         *tally.oldest = [*tally.oldest, ruled.oldest].into_iter().flatten().min();
         let written: Vec<bool> = ruled.record.iter().map(|spool| spool.rows > 0).collect();
-        spread::table(self, &goat, looks, ruled, tally.rows).await?;
+        let care = self.takes_care(place).await?.then_some(place);
+        if let Err(Refusal { error, told }) = spread::table(self, &goat, looks, ruled, tally.rows, care).await {
+            if let Some(told) = told {
+                self.is_open(place, told);
+            }
+            return Err(error);
+        }
         self.wake(place, &written).await?;
         if let Some(goat) = self.sync.tables().nth(place) {
             let now = sum(tally.rows);
@@ -349,6 +357,7 @@ impl Merge<'_> {
             is_asked: self.is_asked,
             watch: self.watch,
             hooks: self.hooks.as_deref_mut(),
+            cautions: &mut *self.cautions,
         };
         let readers = part.readers(&looks, Some(place))?;
         let own: Vec<News>;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
 use bucardo_actors::model::{Cause, DbName, Failure, Fault, Pair, Reason, RoundReport};
@@ -16,6 +15,7 @@ use bucardo_actors::ports::{Rounds, Watch};
 use super::arm::Arm;
 use super::aside::Asides;
 use super::conflict;
+use super::refuse::Cautions;
 use super::round::{Done, Ended, Kept, Merge};
 use super::seat::{Seat, State};
 use crate::catalog::conflicts::ConflictStore;
@@ -24,9 +24,9 @@ use crate::custom::{Codes, Hook};
 use crate::engine::desk::inherit;
 use crate::engine::drift::Drift;
 use crate::engine::error::RoundError;
-use crate::engine::guard;
 use crate::engine::hooks::{Hooks, left};
 use crate::engine::pair::PairSession;
+use crate::engine::refused::refusal;
 use crate::engine::round::step;
 use crate::engine::step::Step;
 use crate::pg::causes;
@@ -108,7 +108,7 @@ impl MergeSession {
                 seat.renew();
             }
         }
-        let (mut tries, mut mends, mut doubted) = (0, 0, HashSet::new());
+        let (mut tries, mut doubted, mut cautions) = (0, HashSet::new(), Cautions::default());
         while tries < TRIES_MAX {
             self.connect().await;
             self.greet();
@@ -119,7 +119,7 @@ impl MergeSession {
             if self.seats.iter().filter(|seat| seat.is_open()).count() < 2 {
                 return Err(self.alone());
             }
-            match self.merge(is_asked, watch).await {
+            match self.merge(is_asked, &mut cautions, watch).await {
                 Ok(Ended::Done(done)) => return self.finish(*done).await,
                 Ok(Ended::Again(table)) => {
                     tracing::info!(sync = %self.sync.name, table, "the definition of the table changed, the merge starts over");
@@ -138,8 +138,7 @@ impl MergeSession {
                 }
                 Err(error) => {
                     self.release().await;
-                    if mends < guard::TRIES_MAX && self.is_mended(&error, mends + 1, watch).await? {
-                        mends += 1;
+                    if self.is_heeded(&error, &mut cautions, watch).await? {
                         continue;
                     }
                     if self.goes_on_without(&error, &mut doubted) {
@@ -179,27 +178,28 @@ impl MergeSession {
         Ok(report)
     }
 
-    /// Whether custom codes (hook `exception`) have done something about rows that a source refused, and want another try.
-    async fn is_mended(&mut self, error: &RoundError, tries: u32, watch: &Watch) -> Result<bool, RoundError> {
-        let (RoundError::OfTable { table, .. }, Some(said), Some(hooks)) =
-            (error, guard::refusal(error), self.hooks.as_deref_mut())
-        else {
-            return Ok(false);
-        };
-        let Some(goat) = self.sync.tables().find(|goat| goat.label() == *table) else { return Ok(false) };
-        if !hooks.has(Hook::Exception, Some(goat)) {
-            return Ok(false);
+    /// Whether the next try may end otherwise, after a source refused rows: it goes on with care in that table, or
+    /// custom codes (hook `exception`) were told of them.
+    async fn is_heeded(
+        &mut self,
+        error: &RoundError,
+        cautions: &mut Cautions,
+        watch: &Watch,
+    ) -> Result<bool, RoundError> {
+        if let Some((table, told)) = cautions.take_open() {
+            let (Some(goat), Some(hooks)) = (self.sync.tables().nth(table), self.hooks.as_deref_mut()) else {
+                return Ok(false);
+            };
+            if !hooks.exception_outside(goat, told, watch).await? {
+                cautions.give_up(table);
+            }
+            return Ok(true);
         }
-        let db = error.db().map(ToString::to_string).unwrap_or_default();
-        let text = causes(error);
-        let told = json!({
-            "error_string": text, "attempts": tries, "deltabin": {}, "database": db, "sqlstate": said.code().code(),
-            "constraint": said.constraint(), "detail": said.detail(), "keys": [], "rows": [], "errors": [text],
-            "dbi_error": text, "source_error": 0, "target_error": 1,
-            "rowinfo": {"schema": goat.schema, "table": goat.name, "dbi_error": text, "source_error": 0, "target_error": 1},
-        });
-        let Value::Object(told) = told else { return Ok(false) };
-        hooks.exception_outside(goat, told, watch).await
+        let (RoundError::OfTable { table, .. }, Some(_)) = (error, refusal(error)) else { return Ok(false) };
+        let Some(place) = self.sync.tables().position(|goat| goat.label() == *table) else { return Ok(false) };
+        let has_codes =
+            self.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, self.sync.tables().nth(place)));
+        Ok((self.sync.deadletter || has_codes) && cautions.add(place))
     }
 
     /// Whether the next try can do without the table of which this one failed: it is put aside at the source at fault.
@@ -247,7 +247,7 @@ impl MergeSession {
         }
     }
 
-    async fn merge(&mut self, is_asked: bool, watch: &Watch) -> Result<Ended, RoundError> {
+    async fn merge(&mut self, is_asked: bool, cautions: &mut Cautions, watch: &Watch) -> Result<Ended, RoundError> {
         let mut muted = 0;
         for seat in &mut self.seats {
             if seat.why_muted().is_some() {
@@ -264,7 +264,8 @@ impl MergeSession {
         let (kept, asides) = (&mut self.kept, &mut self.asides);
         let mut hooks = self.hooks.as_deref_mut();
         hooks.iter_mut().for_each(|hooks| hooks.begin_try());
-        let mut merge = Merge { sync, names, arms, muted, has_second: false, kept, asides, is_asked, watch, hooks };
+        let mut merge =
+            Merge { sync, names, arms, muted, has_second: false, kept, asides, is_asked, watch, hooks, cautions };
         let ended = Box::pin(merge.run()).await;
         if muted != 0 {
             // What was made in the transaction of a source that is only read has gone with it.

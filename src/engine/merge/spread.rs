@@ -13,6 +13,7 @@ use super::arm::{FEW, Look, Rows};
 use super::conflict;
 use super::goat::{At, Goat};
 use super::judge::Ruled;
+use super::refuse::{self, Refusal};
 use super::round::Merge;
 use super::spool::Spool;
 use crate::custom::CodeError;
@@ -32,14 +33,15 @@ const ROWS_AT_ONCE: usize = 256;
 /// The same in bytes; a single row may have more.
 const BYTES_AT_ONCE: usize = 64 * 1024;
 
-/// Writes rows and versions of one table, and counts them.
+/// Writes rows and versions of one table, and counts them. `care`: the place of a table of which rows may be refused.
 pub(super) async fn table(
     merge: &Merge<'_>,
     goat: &Goat,
     looks: &[&Look],
     mut ruled: Ruled,
     rows: &mut [Rows],
-) -> Result<(), RoundError> {
+    care: Option<usize>,
+) -> Result<(), Refusal> {
     let label = &goat.label;
     if ruled.uncertain > 0 {
         let ahead: Vec<String> = merge
@@ -67,8 +69,17 @@ pub(super) async fn table(
         rows[keeper].conflicts += ruled.conflicts;
     }
     let made = ruled.made.iter_mut().map(|spool| std::mem::replace(spool, Spool::new())).collect::<Vec<_>>();
-    let work = Work { merge, goat, many, taken: &taken, taken_dense: &taken_dense, given_dense: &given_dense };
+    let work =
+        Work { merge, goat, many, taken: &taken, given: &given, taken_dense: &taken_dense, given_dense: &given_dense };
     let kept = keeper.map(|keeper| (keeper, looks[0].now));
+    if let Some(place) = care {
+        work.hand_out(ruled, kept).await?;
+        for (rows, (deleted, written)) in rows.iter_mut().zip(refuse::bring(&work, place).await?) {
+            (rows.deletes, rows.inserts) = (rows.deletes + deleted, rows.inserts + written);
+        }
+        step(merge.watch, Step::Deleted(label)).await?;
+        return put_made(merge, goat, made, rows).await.map_err(Refusal::from);
+    }
     let deleted = if is_second { work.at_once(ruled, kept).await? } else { work.in_turn(ruled, kept).await? };
     for (rows, deleted) in rows.iter_mut().zip(deleted) {
         rows.deletes += deleted;
@@ -84,6 +95,12 @@ pub(super) async fn table(
             rows.inserts += written;
         }
     }
+    put_made(merge, goat, made, rows).await.map_err(Refusal::from)
+}
+
+/// Writes the rows that custom code made.
+async fn put_made(merge: &Merge<'_>, goat: &Goat, made: Vec<Spool>, rows: &mut [Rows]) -> Result<(), RoundError> {
+    let label = &goat.label;
     let writing = format!("writing rows of table \"{label}\" that custom code made");
     for (rows, made) in rows.iter_mut().zip(&made) {
         rows.inserts += made.rows;
@@ -97,12 +114,14 @@ pub(super) async fn table(
 }
 
 /// What makes room for the winners' rows.
-struct Work<'a> {
-    merge: &'a Merge<'a>,
-    goat: &'a Goat,
+pub(super) struct Work<'a> {
+    pub(super) merge: &'a Merge<'a>,
+    pub(super) goat: &'a Goat,
     many: bool,
     /// Rows of each source that make room.
-    taken: &'a [u64],
+    pub(super) taken: &'a [u64],
+    /// Rows of each source that others get.
+    pub(super) given: &'a [u64],
     taken_dense: &'a [Option<(i64, i64)>],
     given_dense: &'a [Option<(i64, i64)>],
 }
@@ -114,6 +133,12 @@ impl Work<'_> {
 
     /// One after the other: rulings, conflicts (`kept`: where, and when), deletions. Returns how many rows each deleted.
     async fn in_turn(&self, ruled: Ruled, kept: Option<(usize, DateTime<Utc>)>) -> Result<Vec<u64>, RoundError> {
+        self.hand_out(ruled, kept).await?;
+        try_join_all((0..self.merge.arms.len()).map(|place| self.delete(place))).await
+    }
+
+    /// Rulings and conflicts only.
+    async fn hand_out(&self, ruled: Ruled, kept: Option<(usize, DateTime<Utc>)>) -> Result<(), RoundError> {
         let what = self.keeping();
         let spools = ruled.take.into_iter().zip(ruled.record).zip(ruled.give.into_iter().zip(ruled.clash));
         let (arms, what) = (self.merge.arms.iter().zip(&self.goat.at), what.as_str());
@@ -133,7 +158,7 @@ impl Work<'_> {
             let sites: Vec<&Site> = self.merge.arms.iter().map(|arm| &arm.site).collect();
             conflict::keep(&self.merge.sync.name, &self.merge.arms, &sites, self.goat, kept).await?;
         }
-        try_join_all((0..self.merge.arms.len()).map(|place| self.delete(place))).await
+        Ok(())
     }
 
     /// The first sessions delete while the second ones read conflicts, as they are before that.
@@ -168,7 +193,7 @@ impl Work<'_> {
     }
 
     /// Deletes the rows of a source that make room.
-    async fn delete(&self, place: usize) -> Result<u64, RoundError> {
+    pub(super) async fn delete(&self, place: usize) -> Result<u64, RoundError> {
         let (site, at) = (&self.merge.arms[place].site, &self.goat.at[place]);
         let deleted = match (self.taken[place], at.dense.as_ref().filter(|_| self.taken_dense[place].is_some())) {
             (0, _) => Ok(0),

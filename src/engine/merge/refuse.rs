@@ -1,0 +1,361 @@
+//! Rows that a source refuses in a merge: which keys they have, what custom codes are told of them, and where those keys
+//! wait that nobody could help (`deadletter`), so that the rest of the sync goes on.
+//!
+//! A merge that meets a refusal starts over and goes on with care in that table: the rows for each source are kept here,
+//! and where it does not take them together they are halved until the refused ones are left. What a source refused it has
+//! not got, and its log does not say that it has: the version stays with those who have the row. So whoever brings the key
+//! again, or is back after a while, finds a source that lacks it. Meanwhile the databases differ in that key.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use futures_util::{TryStreamExt, pin_mut};
+use postgres_types::ToSql;
+use serde_json::{Map, Value};
+use tempfile::SpooledTempFile;
+
+use super::goat::Goat;
+use super::round::Merge;
+use super::spool::fields;
+use super::spread::{Work, receivers};
+use crate::custom::{Hook, Row};
+use crate::engine::error::RoundError;
+use crate::engine::guard::{LETTERS_ADD, LETTERS_ANY};
+use crate::engine::intake::Intake;
+use crate::engine::refused::{Key, PASSES_MAX, REFUSED_MAX, Refused, TRIES_MAX, as_json, named, names, refusal, told};
+
+/// Rows of one receiver are kept in memory while they are few.
+const MEMORY_MAX: usize = 512 * 1024;
+
+/// What the tries of one round know of refused rows.
+#[derive(Default)]
+pub(super) struct Cautions {
+    /// Places of tables that are merged with care.
+    tables: BTreeSet<usize>,
+    /// How often codes were asked.
+    asked: u32,
+    /// Places of tables that codes could not help.
+    helpless: BTreeSet<usize>,
+    /// Why this try fails, for the codes of the table in this place.
+    open: Option<(usize, Map<String, Value>)>,
+}
+
+impl Cautions {
+    /// Goes on with care in a table, if that is new.
+    pub(super) fn add(&mut self, table: usize) -> bool {
+        self.tables.insert(table)
+    }
+
+    /// What the codes of a table are to be told, and for which time.
+    pub(super) fn take_open(&mut self) -> Option<(usize, Map<String, Value>)> {
+        let open = self.open.take()?;
+        self.asked += 1;
+        Some(open)
+    }
+
+    /// The codes of a table have not helped.
+    pub(super) fn give_up(&mut self, table: usize) {
+        self.helpless.insert(table);
+    }
+}
+
+/// Rows for one source, as `COPY` writes them, and whose they are.
+struct Lines {
+    file: SpooledTempFile,
+    /// Where each ends, and the place of the arm that it comes from.
+    ends: Vec<(u64, usize)>,
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self { file: SpooledTempFile::new(MEMORY_MAX), ends: Vec::new() }
+    }
+
+    fn put(&mut self, winner: usize, row: &[u8]) -> io::Result<()> {
+        self.file.write_all(row)?;
+        let end = self.ends.last().map_or(0, |(end, _)| *end) + u64::try_from(row.len()).unwrap_or_default();
+        self.ends.push((end, winner));
+        Ok(())
+    }
+
+    fn get(&mut self, at: usize) -> Result<Bytes, RoundError> {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        let mut row = vec![0; usize::try_from(self.ends[at].0 - start).unwrap_or_default()];
+        let read = self.file.seek(SeekFrom::Start(start)).and_then(|_| self.file.read_exact(&mut row));
+        read.map_err(|source| RoundError::Spool { source })?;
+        Ok(Bytes::from(row))
+    }
+}
+
+/// A line that a source does not take.
+struct Bad {
+    at: usize,
+    refused: Refused,
+}
+
+impl Merge<'_> {
+    /// Whether a table is to be merged with care: rows of it were refused in this round, or wait somewhere.
+    pub(super) async fn takes_care(&self, place: usize) -> Result<bool, RoundError> {
+        if self.cautions.tables.contains(&place) {
+            return Ok(true);
+        }
+        let Some(goat) = self.sync.tables().nth(place).filter(|_| self.sync.deadletter) else { return Ok(false) };
+        let asked = self.arms.iter().map(|arm| async move {
+            let args: [&(dyn ToSql + Sync); 3] = [&self.sync.name.as_str(), &goat.schema, &goat.name];
+            let found = arm.site.conn.query_one(LETTERS_ANY.text(), &args).await;
+            Ok::<_, RoundError>(found.map_err(arm.site.failed("looking for dead letters"))?.get::<_, bool>("any"))
+        });
+        Ok(try_join_all(asked).await?.contains(&true))
+    }
+
+    /// Keeps what the codes of a table are to be told, once the transactions are over.
+    pub(super) fn is_open(&mut self, place: usize, told: Map<String, Value>) {
+        self.cautions.open = Some((place, told));
+    }
+}
+
+/// The rows of one table for one receiver.
+struct Bench<'a> {
+    work: &'a Work<'a>,
+    /// Among the tables of the sync.
+    goat: &'a crate::catalog::Goat,
+    place: usize,
+    /// The arm that receives.
+    arm: usize,
+    lines: Lines,
+}
+
+/// Why rows were not written.
+pub(super) struct Refusal {
+    pub(super) error: RoundError,
+    /// What codes are to be told first.
+    pub(super) told: Option<Map<String, Value>>,
+}
+
+impl From<RoundError> for Refusal {
+    fn from(error: RoundError) -> Self {
+        Self { error, told: None }
+    }
+}
+
+/// Writes the winners' rows of a table to each source, but for those that it refuses. Returns how many were deleted and
+/// written at each.
+pub(super) async fn bring(work: &Work<'_>, place: usize) -> Result<Vec<(u64, u64)>, Refusal> {
+    let merge = work.merge;
+    let mut counts = vec![(0, 0); merge.arms.len()];
+    let Some(goat) = merge.sync.tables().nth(place) else { return Ok(counts) };
+    let lines = gather(merge, work.goat, work.given).await?;
+    for (arm, lines) in lines.into_iter().enumerate() {
+        let mut bench = Bench { work, goat, place, arm, lines };
+        if work.taken[arm] > 0 {
+            counts[arm] = bench.bring().await?;
+        }
+        if merge.sync.deadletter && merge.muted & merge.arms[arm].bit() == 0 {
+            bench.lift().await?;
+        }
+    }
+    Ok(counts)
+}
+
+/// Reads the winners' rows, for each receiver.
+async fn gather(merge: &Merge<'_>, goat: &Goat, given: &[u64]) -> Result<Vec<Lines>, RoundError> {
+    let mut lines: Vec<Lines> = merge.arms.iter().map(|_| Lines::new()).collect();
+    let what = format!("reading rows of table \"{}\"", goat.label);
+    for winner in (0..merge.arms.len()).filter(|arm| given[*arm] > 0) {
+        let site = &merge.arms[winner].site;
+        let rows = site.conn.copy_out(&goat.at[winner].rows_out).await.map_err(site.failed(what.as_str()))?;
+        pin_mut!(rows);
+        while let Some(mut row) = rows.try_next().await.map_err(site.failed(what.as_str()))? {
+            merge.watch.moved(1);
+            let receivers = receivers(&mut row)?;
+            for (arm, lines) in lines.iter_mut().enumerate().filter(|(arm, _)| receivers & merge.arms[*arm].bit() != 0)
+            {
+                debug_assert_ne!(arm, winner, "who wins keeps its row");
+                lines.put(winner, &row).map_err(|source| RoundError::Spool { source })?;
+            }
+        }
+    }
+    Ok(lines)
+}
+
+impl Bench<'_> {
+    async fn savepoint(&self, sql: &str) -> Result<(), RoundError> {
+        let what = format!("a savepoint of table \"{}\"", self.work.goat.label);
+        self.work.merge.arms[self.arm].site.run(&what, sql).await
+    }
+
+    async fn bring(&mut self) -> Result<(u64, u64), Refusal> {
+        let all: Vec<usize> = (0..self.lines.ends.len()).collect();
+        self.savepoint("SAVEPOINT bucardo_table").await?;
+        let error = match self.replace(&all).await {
+            Ok(counts) => {
+                self.savepoint("RELEASE SAVEPOINT bucardo_table").await?;
+                return Ok(counts);
+            }
+            Err(error) => error,
+        };
+        if refusal(&error).is_none() || error.db() != Some(&self.work.merge.arms[self.arm].site.db) {
+            return Err(error.into());
+        }
+        self.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
+        let mut bad: Vec<Bad> = Vec::new();
+        let mut passes = 0;
+        loop {
+            let good = self.good(&bad);
+            self.savepoint("SAVEPOINT bucardo_table").await?;
+            self.work.delete(self.arm).await?;
+            let found = self.halve(&good).await?;
+            self.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
+            passes += 1;
+            if found.is_empty() {
+                break;
+            }
+            self.keep_rows(&found).await?;
+            bad.extend(found);
+            if bad.len() > REFUSED_MAX || passes > PASSES_MAX {
+                return Err(error.into());
+            }
+        }
+        let merge = self.work.merge;
+        let winners: Vec<usize> = bad.iter().map(|it| self.lines.ends[it.at].1).collect();
+        if !bad.is_empty() && self.asks() {
+            let told = Some(self.told(&bad, &winners)?);
+            return Err(Refusal { error, told });
+        }
+        let good = self.good(&bad);
+        let refused: Vec<Refused> = bad.into_iter().map(|it| it.refused).collect();
+        if !refused.is_empty() && !merge.sync.deadletter {
+            return Err(named(error, self.goat, &refused).into());
+        }
+        let counts = self.replace(&good).await?;
+        if !refused.is_empty() {
+            self.park(&refused, &winners).await?;
+            let (sync, db) = (&merge.sync.name, &merge.arms[self.arm].site.db);
+            let (table, keys, why) = (&self.work.goat.label, names(self.goat, &refused), &refused[0].message);
+            tracing::warn!(%sync, %db, table, keys, why, "rows were refused and wait as dead letters, the others go on");
+        }
+        Ok(counts)
+    }
+
+    fn good(&self, bad: &[Bad]) -> Vec<usize> {
+        let bad: BTreeSet<usize> = bad.iter().map(|it| it.at).collect();
+        (0..self.lines.ends.len()).filter(|at| !bad.contains(at)).collect()
+    }
+
+    /// Deletes what makes room, and writes these lines.
+    async fn replace(&mut self, lines: &[usize]) -> Result<(u64, u64), RoundError> {
+        let deleted = self.work.delete(self.arm).await?;
+        Ok((deleted, self.insert(lines).await?))
+    }
+
+    async fn insert(&mut self, lines: &[usize]) -> Result<u64, RoundError> {
+        if lines.is_empty() {
+            return Ok(0);
+        }
+        let (merge, goat) = (self.work.merge, self.work.goat);
+        let what = format!("writing rows of table \"{}\"", goat.label);
+        let mut sink = Intake::open(&merge.arms[self.arm].site, what, &goat.at[self.arm].rows_in).await?;
+        for at in lines {
+            merge.watch.moved(1);
+            sink.row(self.lines.get(*at)?).await?;
+        }
+        sink.finish().await
+    }
+
+    /// Halves what is refused until single lines are left. Their old rows are gone.
+    async fn halve(&mut self, lines: &[usize]) -> Result<Vec<Bad>, RoundError> {
+        let mut bad = Vec::new();
+        let mut pieces = vec![lines];
+        while let Some(piece) = pieces.pop().filter(|_| bad.len() <= REFUSED_MAX) {
+            self.savepoint("SAVEPOINT bucardo_piece").await?;
+            let Err(error) = self.insert(piece).await else {
+                self.savepoint("RELEASE SAVEPOINT bucardo_piece").await?;
+                continue;
+            };
+            let Some(why) = refusal(&error) else { return Err(error) };
+            self.savepoint("ROLLBACK TO SAVEPOINT bucardo_piece; RELEASE SAVEPOINT bucardo_piece").await?;
+            match piece {
+                [] => {}
+                [at] => bad.push(Bad { at: *at, refused: Refused::new(self.key(*at)?, why) }),
+                more => {
+                    let (left, right) = more.split_at(more.len() / 2);
+                    pieces.extend([right, left]);
+                }
+            }
+        }
+        Ok(bad)
+    }
+
+    fn row(&mut self, at: usize) -> Result<Row, RoundError> {
+        let line = self.lines.get(at)?;
+        let values = fields(line.strip_suffix(b"\n").unwrap_or(&line));
+        let pairs = self.work.goat.columns.iter().zip(values);
+        Ok(pairs.map(|(column, value)| (column.clone(), value.unwrap_or_default())).collect())
+    }
+
+    fn key(&mut self, at: usize) -> Result<Key, RoundError> {
+        let row = self.row(at)?;
+        let value = |column: &String| row.get(column).cloned().flatten().unwrap_or_default();
+        Ok(self.work.goat.key.iter().map(value).collect())
+    }
+
+    /// Whether codes are to be asked first.
+    fn asks(&self) -> bool {
+        let merge = self.work.merge;
+        let has_codes = merge.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(self.goat)));
+        has_codes && merge.cautions.asked < TRIES_MAX && !merge.cautions.helpless.contains(&self.place)
+    }
+
+    fn told(&mut self, bad: &[Bad], winners: &[usize]) -> Result<Map<String, Value>, RoundError> {
+        let rows = bad.iter().map(|it| self.row(it.at)).collect::<Result<Vec<Row>, _>>()?;
+        let merge = self.work.merge;
+        let sources: Vec<&str> = winners.iter().map(|arm| merge.arms[*arm].site.db.as_str()).collect();
+        let refused: Vec<Refused> = bad.iter().map(|it| it.refused.clone()).collect();
+        let target = merge.arms[self.arm].site.db.as_str();
+        Ok(told(self.goat, (&sources, target), &refused, &rows, merge.cautions.asked + 1))
+    }
+
+    fn as_json<'r>(&self, refused: impl Iterator<Item = &'r Refused>) -> Vec<String> {
+        refused.map(|it| as_json(self.goat, &it.key).to_string()).collect()
+    }
+
+    /// What these keys have here makes no room.
+    async fn keep_rows(&self, bad: &[Bad]) -> Result<(), RoundError> {
+        let keys = self.as_json(bad.iter().map(|it| &it.refused));
+        let (site, at) = (&self.work.merge.arms[self.arm].site, &self.work.goat.at[self.arm]);
+        let kept = site.conn.execute(&at.letters.keep, &[&keys]).await;
+        kept.map(drop).map_err(site.failed("keeping rows in place of refused ones"))
+    }
+
+    /// These wait as dead letters; this source does not have their versions.
+    async fn park(&self, refused: &[Refused], winners: &[usize]) -> Result<(), RoundError> {
+        let merge = self.work.merge;
+        let (site, at) = (&merge.arms[self.arm].site, &self.work.goat.at[self.arm]);
+        let failed = || site.failed("writing dead letters");
+        let keys = self.as_json(refused.iter());
+        site.conn.execute(&at.letters.unrecord, &[&keys]).await.map_err(failed())?;
+        let from: BTreeSet<usize> = winners.iter().copied().collect();
+        for winner in from {
+            let of = || refused.iter().zip(winners).filter(|(_, it)| **it == winner).map(|(it, _)| it);
+            let keys = self.as_json(of());
+            let states: Vec<&str> = of().map(|it| it.sqlstate.as_str()).collect();
+            let errors: Vec<&str> = of().map(|it| it.message.as_str()).collect();
+            let source = merge.arms[winner].site.db.as_str();
+            let args: [&(dyn ToSql + Sync); 7] =
+                [&merge.sync.name.as_str(), &self.goat.schema, &self.goat.name, &source, &keys, &states, &errors];
+            site.conn.execute(LETTERS_ADD.text(), &args).await.map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    /// Keys that this source has got, or given, wait no longer.
+    async fn lift(&self) -> Result<(), RoundError> {
+        let merge = self.work.merge;
+        let (site, at) = (&merge.arms[self.arm].site, &self.work.goat.at[self.arm]);
+        let args: [&(dyn ToSql + Sync); 3] = [&merge.sync.name.as_str(), &self.goat.schema, &self.goat.name];
+        let lifted = site.conn.execute(&at.letters.lift, &args).await;
+        lifted.map(drop).map_err(site.failed("taking out dead letters"))
+    }
+}

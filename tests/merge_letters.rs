@@ -1,0 +1,200 @@
+//! Rows that a source of a merge refuses: custom codes are told of them, what nobody can help waits alone, and everything
+//! else goes on.
+
+use bucardo::catalog::{Member, Role};
+use bucardo::custom::Hook;
+use serde_json::{Value, json};
+
+use crate::support::SyncLab;
+use crate::support::codes::{Diary, code, give};
+use crate::support::sync_lab::member;
+
+const DDL: &str = "CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, age int); \
+    CREATE TABLE notes (id int PRIMARY KEY)";
+const LETTERS: &str =
+    "SELECT key ->> 'id' || ' ' || source || ' ' || sqlstate || ' ' || tries FROM bucardo.deadletter ORDER BY 1";
+const PEOPLE: &str = "SELECT id || coalesce(email, '') FROM people WHERE id < 100 ORDER BY id";
+
+async fn masters(names: &[&str], deadletter: bool) -> SyncLab {
+    let mut lab = SyncLab::masters(names, &[], DDL, &["people:id", "notes:id"]).await;
+    lab.sync.deadletter = deadletter;
+    lab
+}
+
+async fn letters(lab: &SyncLab, name: &str) -> Vec<String> {
+    lab.on(name).rows(LETTERS).await
+}
+
+/// The same e-mail at two masters under different keys. Each keeps its own, a third one has one of them; all else is
+/// merged; and it comes together when one of the rows changes.
+#[tokio::test]
+async fn a_clash_of_two_masters_waits_alone() {
+    for names in [&["a", "b"][..], &["a", "b", "c"]] {
+        let mut lab = masters(names, true).await;
+        lab.on("a").run("INSERT INTO people VALUES (1, 'x', 30), (3, 'a3', 30); INSERT INTO notes VALUES (1)").await;
+        lab.on("b").run("INSERT INTO people VALUES (2, 'x', 30), (4, 'b4', 30); INSERT INTO notes VALUES (2)").await;
+        let report = lab.merge().await.unwrap();
+        assert!(report.away.is_empty() && report.quarantined.is_empty(), "{report:?}");
+        assert_eq!(lab.on("a").rows(PEOPLE).await, ["1x", "3a3", "4b4"]);
+        assert_eq!(lab.on("b").rows(PEOPLE).await, ["2x", "3a3", "4b4"]);
+        assert_eq!(letters(&lab, "a").await, ["2 b 23505 1"]);
+        assert_eq!(letters(&lab, "b").await, ["1 a 23505 1"]);
+        for name in names {
+            assert_eq!(lab.on(name).number("SELECT count(*) FROM notes").await, 2, "{name}");
+        }
+        if let Some(third) = names.get(2) {
+            assert_eq!(lab.on(third).rows(PEOPLE).await, ["1x", "3a3", "4b4"]);
+            assert_eq!(letters(&lab, third).await, ["2 b 23505 1"]);
+        }
+        assert!(lab.merge().await.unwrap().is_empty(), "the positions are past it");
+        // Refused again, and counted; then it finds room.
+        lab.on("a").run("UPDATE people SET age = 31 WHERE id = 1").await;
+        lab.settle().await;
+        assert_eq!(letters(&lab, "b").await, ["1 a 23505 2"]);
+        lab.on("b").run("UPDATE people SET email = 'y' WHERE id = 2").await;
+        lab.settle().await;
+        assert_eq!(letters(&lab, "a").await, Vec::<String>::new());
+        lab.on("a").run("UPDATE people SET age = 32 WHERE id = 1").await;
+        lab.settle().await;
+        for name in names {
+            assert_eq!(letters(&lab, name).await, Vec::<String>::new(), "{name}");
+            assert_eq!(lab.on(name).rows(PEOPLE).await, ["1x", "2y", "3a3", "4b4"], "{name}");
+        }
+        lab.assert_same().await;
+        assert!(lab.merge().await.unwrap().is_empty());
+    }
+}
+
+/// Of many rows those that one source does not take wait there; a key that goes, or that the source itself changes,
+/// waits no longer.
+#[tokio::test]
+async fn what_one_source_refuses_waits_there() {
+    for rows in [50, 3000] {
+        let mut lab = masters(&["a", "b", "c"], true).await;
+        lab.on("a").run(&format!("INSERT INTO people SELECT n, 'm' || n, 20 FROM generate_series(1, {rows}) n")).await;
+        lab.settle().await;
+        lab.on("b").run("ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 17)").await;
+        lab.on("a").run("UPDATE people SET age = age + 1; UPDATE people SET age = 5 WHERE id IN (7, 8, 9, 10)").await;
+        lab.on("c").run("INSERT INTO notes VALUES (1)").await;
+
+        let report = lab.merge().await.unwrap();
+        assert!(report.away.is_empty() && report.quarantined.is_empty(), "{report:?}");
+        assert_eq!(letters(&lab, "b").await, ["10 a 23514 1", "7 a 23514 1", "8 a 23514 1", "9 a 23514 1"]);
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM people WHERE age = 21").await, rows - 4);
+        assert_eq!(lab.on("c").number("SELECT count(*) FROM people WHERE age = 5").await, 4);
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM notes").await, 1);
+        lab.on("a").run("UPDATE people SET age = 30 WHERE id = 7; DELETE FROM people WHERE id = 8").await;
+        lab.on("b").run("UPDATE people SET age = 40 WHERE id = 9").await;
+        assert_eq!(lab.merge().await.unwrap().conflicts, 0, "a change on top of what was settled");
+        assert_eq!(letters(&lab, "b").await, ["10 a 23514 1"]);
+        lab.on("b").run("ALTER TABLE people DROP CONSTRAINT adults").await;
+        lab.on("c").run("UPDATE people SET age = age + 1 WHERE id = 10").await;
+        lab.settle().await;
+        lab.assert_same().await;
+        assert_eq!(letters(&lab, "b").await, Vec::<String>::new());
+        let found = lab.on("b").rows("SELECT id || ' ' || age FROM people WHERE id BETWEEN 6 AND 11 ORDER BY id").await;
+        assert_eq!(found, ["6 21", "7 30", "9 40", "10 6", "11 21"]);
+    }
+}
+
+/// One that was away meanwhile gets the row that counts, and who refused it is tried again.
+#[tokio::test]
+async fn who_comes_back_gets_the_row_that_was_refused_elsewhere() {
+    let mut lab = masters(&["a", "b", "c"], true).await;
+    lab.on("b").run("INSERT INTO people VALUES (1, 'old', 30)").await;
+    lab.settle().await;
+    let there: Vec<Member> = lab.sync.members.clone();
+    lab.sync.members[2] = member("c", &lab.on("c").words_through(1), Role::Source);
+    lab.renew();
+    lab.on("a").run("ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 17)").await;
+    lab.on("b").run("UPDATE people SET email = 'new', age = 5").await;
+    lab.merge().await.unwrap();
+    assert_eq!(
+        (lab.on("a").rows(PEOPLE).await, letters(&lab, "a").await),
+        (vec!["1old".to_owned()], vec!["1 b 23514 1".to_owned()])
+    );
+    lab.sync.members = there;
+    lab.renew();
+    lab.settle().await;
+    assert_eq!(lab.on("c").rows(PEOPLE).await, ["1new"]);
+    assert_eq!(letters(&lab, "a").await, ["1 b 23514 2"]);
+    lab.on("a").run("ALTER TABLE people DROP CONSTRAINT adults").await;
+    lab.on("c").run("UPDATE people SET age = 6").await;
+    lab.settle().await;
+    lab.assert_same().await;
+}
+
+/// Codes are told of what was refused before anything waits, as those of a pair are; what they mend is a change that all
+/// sources get. One that does not help is asked a few times, and then the key waits, or is named.
+#[tokio::test]
+async fn codes_are_told_what_a_source_refused() {
+    for deadletter in [false, true] {
+        let mut lab = masters(&["a", "b"], deadletter).await;
+        let diary = Diary::default();
+        let mend = "b: UPDATE people SET email = email || '-2' WHERE id = 2 AND email = 'x'\nrunagain=1";
+        give(&mut lab, &diary, vec![code(Hook::Exception, mend)]);
+        lab.on("a").run("INSERT INTO people VALUES (1, 'x', 30), (5, 'a5', NULL)").await;
+        lab.on("b").run("INSERT INTO people VALUES (2, 'x', 30)").await;
+        lab.merge().await.unwrap();
+        lab.settle().await;
+        lab.assert_same().await;
+        assert_eq!(lab.on("a").rows(PEOPLE).await, ["1x", "2x-2", "5a5"]);
+        let inputs = diary.inputs();
+        let [(_, input)] = inputs.as_slice() else { panic!("once: {inputs:?}") };
+        assert_eq!((&input["sqlstate"], &input["constraint"]), (&json!("23505"), &json!("people_email_key")));
+        assert_eq!(
+            (&input["database"], &input["attempts"], &input["tablename"]),
+            (&json!("a"), &json!(1), &json!("people"))
+        );
+        assert_eq!(input["keys"], json!([{"id": "2"}]));
+        assert_eq!(input["rows"], json!([{"id": "2", "email": "x", "age": "30"}]));
+        assert_eq!(input["deltabin"], json!({"b": {"2": 1}}));
+        assert_eq!(input["rowinfo"]["sourcerow"]["email"], "x");
+        assert!(input["errors"][0].as_str().unwrap().contains("(email)=(x)"), "{input}");
+
+        // It wants another try and has done nothing.
+        let diary = Diary::default();
+        give(&mut lab, &diary, vec![code(Hook::Exception, "runagain=1")]);
+        lab.on("a").run("INSERT INTO people VALUES (6, 'z', 30); INSERT INTO notes VALUES (1)").await;
+        lab.on("b").run("INSERT INTO people VALUES (7, 'z', 30)").await;
+        let report = lab.merge().await;
+        let asked: Vec<Value> = diary.inputs().into_iter().map(|(_, input)| input["attempts"].clone()).collect();
+        assert_eq!(asked, [json!(1), json!(2), json!(3)]);
+        if deadletter {
+            assert_eq!(letters(&lab, "a").await, ["7 b 23505 1"]);
+            assert_eq!(letters(&lab, "b").await, ["6 a 23505 1"]);
+            assert_eq!(lab.on("b").number("SELECT count(*) FROM notes").await, 1);
+        } else {
+            let told = match report {
+                Ok(report) => report.away.into_iter().map(|(_, why)| why).collect::<Vec<_>>().join("; "),
+                Err(fault) => fault.to_string(),
+            };
+            assert!(told.contains("refused: id=7") || told.contains("refused: id=6"), "{told}");
+        }
+    }
+}
+
+/// A source keeps its part of a conflict that it cannot get the winner of, and nothing is decided twice.
+#[tokio::test]
+async fn a_winner_that_is_refused_stays_the_winner() {
+    let mut lab = masters(&["a", "b"], true).await;
+    lab.sync.conflict_strategy = "a b".to_owned();
+    lab.renew();
+    lab.on("a").run("INSERT INTO people VALUES (1, 'one', 30)").await;
+    lab.settle().await;
+    lab.on("b").run("ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 17)").await;
+    lab.on("a").run("UPDATE people SET age = 5").await;
+    lab.on("b").run("UPDATE people SET email = 'two'").await;
+    assert_eq!(lab.merge().await.unwrap().conflicts, 1);
+    assert_eq!(
+        (lab.on("a").rows(PEOPLE).await, lab.on("b").rows(PEOPLE).await),
+        (vec!["1one".to_owned()], vec!["1two".to_owned()])
+    );
+    assert_eq!(letters(&lab, "b").await, ["1 a 23514 1"]);
+    assert!(lab.merge().await.unwrap().is_empty());
+    lab.on("b").run("ALTER TABLE people DROP CONSTRAINT adults").await;
+    lab.on("a").run("UPDATE people SET age = 6").await;
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("b").rows(PEOPLE).await, ["1one"]);
+}
