@@ -3,6 +3,9 @@
 
 use bucardo::catalog::{Member, Role};
 use bucardo::custom::Hook;
+use bucardo::pg::connect;
+use bucardo::source::letters::{Waiting, send_again};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::support::SyncLab;
@@ -197,4 +200,82 @@ async fn a_winner_that_is_refused_stays_the_winner() {
     lab.settle().await;
     lab.assert_same().await;
     assert_eq!(lab.on("b").rows(PEOPLE).await, ["1one"]);
+}
+
+async fn retry(lab: &SyncLab, source: &str, db: &str, id: i32) {
+    let from = lab.sync.db(&source.into()).unwrap();
+    let conn = connect(&from.access, "test").await.unwrap();
+    let since: DateTime<Utc> =
+        lab.on(db).session().await.query_one("SELECT min(since) FROM bucardo.deadletter", &[]).await.unwrap().get(0);
+    let keys = [(json!({"id": id.to_string()}).to_string(), since)];
+    let waiting = Waiting { source, db, schema: "public", table: "people", keys: &keys };
+    assert!(send_again(&conn, &lab.sync, waiting).await.unwrap());
+}
+
+/// What is sent again is no newer than it was: it gives way to what others changed since, and is a rival only of what the
+/// database has changed that refused it. It needs no log of what was purged, and is asked for as often as one likes.
+#[tokio::test]
+async fn what_is_sent_again_keeps_its_version() {
+    for (is_purged, strategy) in [(false, "bucardo_latest"), (true, "bucardo_latest"), (false, "a b c")] {
+        let mut lab = masters(&["a", "b", "c"], true).await;
+        strategy.clone_into(&mut lab.sync.conflict_strategy);
+        lab.renew();
+        lab.on("a").run("INSERT INTO people SELECT n, 'old' || n, 30 FROM generate_series(1, 4) n").await;
+        lab.settle().await;
+        lab.on("b").run("ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 17)").await;
+        lab.on("a").run("UPDATE people SET email = 'new' || id, age = 5").await;
+        lab.settle().await;
+        assert_eq!(letters(&lab, "b").await.len(), 4);
+        retry(&lab, "a", "b", 4).await;
+        lab.settle().await;
+        assert_eq!(letters(&lab, "b").await.last().unwrap(), "4 a 23514 2", "in vain");
+        if is_purged {
+            for name in ["a", "b", "c"] {
+                lab.on(name).run("DELETE FROM bucardo.delta_public_people").await;
+            }
+        }
+        lab.on("b").run("ALTER TABLE people DROP CONSTRAINT adults").await;
+        lab.on("c").run("UPDATE people SET email = 'c' WHERE id = 2").await;
+        lab.on("b").run("UPDATE people SET email = 'b' WHERE id = 3").await;
+        for id in [1, 2, 3, 4, 4] {
+            retry(&lab, "a", "b", id).await;
+        }
+        let report = lab.merge().await.unwrap();
+        // At b, somebody changed the row that it had in place of the one that it refused.
+        assert_eq!(report.conflicts, 1, "{is_purged} {strategy}");
+        for name in ["a", "b", "c"] {
+            let third = if strategy == "bucardo_latest" { "3b" } else { "3new3" };
+            assert_eq!(lab.on(name).rows(PEOPLE).await, ["1new1", "2c", third, "4new4"], "{is_purged}: {name}");
+            assert_eq!(letters(&lab, name).await, Vec::<String>::new());
+        }
+        assert!(lab.merge().await.unwrap().is_empty());
+        // On top of what arrived, nobody else's rival.
+        lab.on("c").run("UPDATE people SET email = 'later' WHERE id = 1").await;
+        assert_eq!(lab.merge().await.unwrap().conflicts, 0);
+        lab.assert_same().await;
+        assert_eq!(lab.on("b").number("SELECT count(*) FROM people WHERE email = 'later'").await, 1);
+    }
+}
+
+/// Of a database that follows one of the sources, too: the merge does not hear of it.
+#[tokio::test]
+async fn what_is_sent_again_to_a_follower_is_no_change_for_the_merge() {
+    let mut lab = SyncLab::masters(&["a", "b"], &["t"], DDL, &["people:id", "notes:id"]).await;
+    lab.sync.deadletter = true;
+    lab.on("t").run("ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 17)").await;
+    lab.on("a").run("INSERT INTO people VALUES (1, 'a', 5), (2, 'a2', 5)").await;
+    lab.settle().await;
+    lab.drain("t").await;
+    assert_eq!(letters(&lab, "t").await, ["1 a 23514 1", "2 a 23514 1"]);
+    lab.on("t").run("ALTER TABLE people DROP CONSTRAINT adults").await;
+    lab.on("b").run("UPDATE people SET email = 'b' WHERE id = 1").await;
+    retry(&lab, "a", "t", 1).await;
+    retry(&lab, "a", "t", 2).await;
+    assert_eq!(lab.merge().await.unwrap().conflicts, 0);
+    lab.drain("t").await;
+    for name in ["a", "b", "t"] {
+        assert_eq!(lab.on(name).rows(PEOPLE).await, ["1b", "2a2"], "{name}");
+    }
+    assert_eq!(letters(&lab, "t").await, Vec::<String>::new());
+    assert!(lab.merge().await.unwrap().is_empty());
 }

@@ -11,12 +11,10 @@ use super::relations::Term;
 use super::words::{self, Key, Kind, Parsed};
 use super::{CliError, Context, Outcome, choose};
 use crate::catalog::{SyncDetail, load_syncs};
-use crate::pg::{Connection, Sql, SqlFile, causes, connect};
-use crate::source::{delta_column, delta_columns};
+use crate::pg::{Connection, SqlFile, causes, connect};
+use crate::source::letters::{Waiting, send_again};
 
 const LETTERS: SqlFile = SqlFile::new(include_str!("../../sql/source/letters.sql"));
-const DELTA: SqlFile = SqlFile::new(include_str!("../../sql/source/letters_delta.sql"));
-const RETRY: SqlFile = SqlFile::new(include_str!("../../sql/source/letters_retry.sql"));
 const HAS: &str = "SELECT to_regclass('bucardo.deadletter') IS NOT NULL AS exists";
 
 const KEYS: [Key; 1] = [Key::new("table", &["tables"], Kind::Text)];
@@ -155,23 +153,24 @@ pub(super) async fn retry(ctx: &Context) -> Outcome {
     let ear = Ear::open(ctx).await?;
     let wanted = Wanted::read(ear.control().client(), &parsed, &parsed.bare).await?;
     let (letters, mut is_partial) = wanted.letters(ctx).await;
-    let mut tables: BTreeMap<(&str, &str, &str, &str), BTreeSet<String>> = BTreeMap::new();
+    let mut tables: BTreeMap<_, Vec<(String, DateTime<Utc>)>> = BTreeMap::new();
     for it in &letters {
-        let of = (it.sync.as_str(), it.source.as_str(), it.schema.as_str(), it.table.as_str());
-        tables.entry(of).or_default().insert(it.key.to_string());
+        let of = (it.sync.as_str(), it.source.as_str(), it.schema.as_str(), it.table.as_str(), it.db.as_str());
+        tables.entry(of).or_default().push((it.key.to_string(), it.since));
     }
     let mut kicked = BTreeSet::new();
-    for ((sync, source, schema, table), keys) in tables {
-        let detail = wanted.syncs.iter().find(|it| it.name.as_str() == sync);
-        let Some(db) = detail.and_then(|it| it.db(&source.into())) else { continue };
-        let keys: Vec<String> = keys.into_iter().collect();
-        let noted = match Box::pin(connect(&db.access, "bucardo CLI")).await {
-            Ok(conn) => note(&conn, (sync, source), (schema, table), &keys).await.map_err(|error| causes(&error)),
+    for ((sync, source, schema, table, db), keys) in tables {
+        let Some(detail) = wanted.syncs.iter().find(|it| it.name.as_str() == sync) else { continue };
+        let Some(from) = detail.db(&source.into()) else { continue };
+        let waiting = Waiting { source, db, schema, table, keys: &keys };
+        let noted = match Box::pin(connect(&from.access, "bucardo CLI")).await {
+            Ok(conn) => send_again(&conn, detail, waiting).await.map_err(|error| causes(&error)),
             Err(error) => Err(causes(&error)),
         };
         match noted {
             Ok(true) => {
-                ctx.out.say(format!("{} keys of table {schema}.{table} are sent again by sync {sync}", keys.len()));
+                let count = keys.len();
+                ctx.out.say(format!("{count} keys of table {schema}.{table} are sent again to {db} by sync {sync}"));
                 kicked.insert(sync.to_owned());
             }
             Ok(false) => {
@@ -191,27 +190,4 @@ pub(super) async fn retry(ctx: &Context) -> Outcome {
         ear.say(&format!("kick_sync_{sync}")).await?;
     }
     Ok(u8::from(is_partial))
-}
-
-/// Notes keys as changed at their source, for one sync. False: the table is not captured there.
-async fn note(
-    conn: &Connection,
-    (sync, source): (&str, &str),
-    (schema, table): (&str, &str),
-    keys: &[String],
-) -> Result<bool, tokio_postgres::Error> {
-    let Some(row) = conn.query_opt(DELTA.text(), &[&schema, &table]).await? else { return Ok(false) };
-    let (delta, columns): (String, Vec<String>) = (row.get("deltaname"), row.get("key_columns"));
-    let values = columns.iter().map(|column| Sql::trusted(format!("k.{}", Sql::ident(&delta_column(column)))));
-    let pairs = columns.iter().map(|column| {
-        Sql::trusted(format!("{}, n.key::jsonb -> {}", Sql::literal(&delta_column(column)), Sql::literal(column)))
-    });
-    let sql = RETRY.fill(&[
-        ("delta", &Sql::qualified("bucardo", &delta)),
-        ("columns", &delta_columns(&columns)),
-        ("values", &Sql::join(values, ", ")),
-        ("pairs", &Sql::join(pairs, ", ")),
-    ]);
-    conn.execute(&sql, &[&keys, &format!("{sync} {source} 0")]).await?;
-    Ok(true)
 }

@@ -17,6 +17,7 @@ mod install;
 mod key_index;
 mod lacking_indexes;
 pub mod leftovers;
+pub mod letters;
 mod mapped;
 mod names;
 mod origin;

@@ -95,6 +95,12 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
     if let Some(origin) = change.parsed() {
         if origin.sync == names.sync {
             let db = names.place(origin.db);
+            if let Some(addressee) = origin.addressee() {
+                // A source that had refused it, and nobody else, is sent what this one has. A database that is none of
+                // the sources concerns a pair only.
+                let Some(bit) = 1u64.checked_shl(u32::from(names.place(addressee))) else { return };
+                unread &= bit;
+            }
             entry.unread_by |= unread;
             let version = Version { time: change.micros, db, serial: origin.serial };
             entry.recorded.push(version);
@@ -183,7 +189,7 @@ pub(super) fn passed(roads: &Roads, version: Version, readers: &Readers, names: 
         let origin = change.parsed();
         if let Some(origin) = origin.filter(|origin| origin.sync == names.sync) {
             let recorded = Version { time: change.micros, db: names.place(origin.db), serial: origin.serial };
-            if recorded == version {
+            if recorded == version && origin.addressee().is_none() {
                 return origin.passed.to_owned();
             }
             continue;

@@ -115,6 +115,13 @@ impl<'a> Origin<'a> {
         Ok(Self { sync, db, passed, serial: serial.parse().map_err(|_| bad())?, is_shared })
     }
 
+    /// The only database that it is for, which had refused it: it stands among those that it has been to, with an
+    /// exclamation mark, which no name has.
+    #[must_use]
+    pub fn addressee(&self) -> Option<&'a str> {
+        self.passed.split(',').find_map(|name| name.strip_prefix('!'))
+    }
+
     /// All databases that the change has been to.
     pub fn dbs(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         std::iter::once(self.db).chain(self.passed.split(',').filter(|name| !name.is_empty()))
@@ -158,6 +165,8 @@ mod tests {
         let origin = Origin::parse("orders a -1 +").unwrap();
         assert_eq!(origin, Origin { sync: "orders", db: "a", passed: "", serial: SKIPPED, is_shared: true });
         assert_eq!(Origin::parse("s b,c,d 0 +").unwrap().dbs().collect::<Vec<_>>(), ["b", "c", "d"]);
+        let addressees = ["s b,!c 7", "s b,c 7"].map(|text| Origin::parse(text).unwrap().addressee());
+        assert_eq!(addressees, [Some("c"), None]);
         for text in ["", "orders", "orders a", "orders a x", "orders  1", "orders a 1 2", "orders a 1 + +", " a 1"] {
             assert!(Origin::parse(text).is_err(), "{text}");
         }
