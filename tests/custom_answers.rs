@@ -87,7 +87,10 @@ fn a_code_is_told_what_it_names() {
     let bench = Bench::new();
     let told = |source: &str| {
         let base = Map::from_iter([("syncname".to_owned(), json!("s"))]);
-        Asking::new(&code(Language::Perl, source), bench.field(), &base).about(&dispute())
+        let asking = Asking::new(&code(Language::Perl, source), bench.field(), &base);
+        let mut told = asking.about(&dispute());
+        told.as_object_mut().unwrap().extend(asking.common().clone());
+        told
     };
     assert_eq!(
         told("$i->{winner} = $i->{rows}{A}{hits} > 1 ? 'A' : 'B'"),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bucardo::custom::{Code, CodeError, Databases, Found, Hook, Host, Language, Limits, Refused, Statement, ask, open};
+use bucardo::custom::{
+    Code, CodeError, Databases, Found, Hook, Host, Language, Limits, Refused, Statement, ask, ask_each, open,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -27,6 +29,33 @@ impl Databases for Asked<'_> {
             ask(self.client, self.is_strict, &statement).await
         }
         .boxed()
+    }
+}
+
+/// The same, for many inputs at once as in rounds; how often it was asked.
+struct Sturdy<'a> {
+    client: &'a Client,
+    calls: u32,
+}
+
+impl Databases for Sturdy<'_> {
+    fn names(&self) -> Vec<String> {
+        vec!["A".to_owned(), "B".to_owned()]
+    }
+
+    fn run<'a>(&'a mut self, _: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
+        self.calls += 1;
+        async move { ask(self.client, true, &statement).await }.boxed()
+    }
+
+    fn run_each<'a>(
+        &'a mut self,
+        _: &'a str,
+        sql: &'a str,
+        calls: Vec<Vec<Option<String>>>,
+    ) -> BoxFuture<'a, Result<Vec<Found>, Refused>> {
+        self.calls += 1;
+        async move { ask_each(self.client, true, sql, &calls).await }.boxed()
     }
 }
 
@@ -250,6 +279,62 @@ async fn codes_ask_databases_inside_the_transaction() {
         db.run("ROLLBACK").await;
     }
     assert_eq!(db.number("SELECT count(*) FROM t").await, 0);
+}
+
+/// What all inputs of a call have in common reaches each of them, with the handles of the sides, and is not returned where
+/// it is a list or an object; a statement is run once for each input, sees what it wrote before, and keeps their order.
+#[tokio::test]
+async fn inputs_of_one_call_share_what_they_have_in_common() {
+    let db = fresh_database("codes").await;
+    db.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let lua = r"input.n, input.sum = tonumber(input.n), #input.goatlist
+        input.targetdbh:run('INSERT INTO t VALUES ($1)', input.n)
+        input.seen = input.sourcedbh:value('SELECT count(*) FROM t')
+        input.goatlist[3] = {}
+        input.sendmail{body = 'mail ' .. input.seen}";
+    let perl = r"my ($input) = @_;
+        $input->{n} += 0; $input->{sum} = @{ $input->{goatlist} };
+        $input->{targetdbh}->do('INSERT INTO t VALUES (?)', undef, $input->{n});
+        $input->{seen} = $input->{sourcedbh}->selectrow_array('SELECT count(*) FROM t');
+        $input->{goatlist}[2] = {};
+        $input->{sendmail}->({body => 'mail ' . $input->{seen}});";
+    let sql = r"WITH made AS (INSERT INTO t SELECT ($1->>'n')::int RETURNING id)
+        SELECT jsonb_build_object('n', id, 'seen', (SELECT count(*) + 1 FROM t)::text,
+            'sum', jsonb_array_length($1->'goatlist')) FROM made";
+    let common = json!({"goatlist": [{"id": 1}, {"id": 2}], "sourcedbh": "A", "targetdbh": "B", "targetname": "B",
+        "dbh": {"A": "A", "B": "B"}, "sendmail": [], "shared": {}});
+    for (language, source) in [(Language::Lua, lua), (Language::Perl, perl), (Language::Sql, sql)] {
+        db.run("BEGIN").await;
+        let mut dbs = Sturdy { client: &db.client, calls: 0 };
+        let inputs = (1..=3000).map(|n| json!({"n": n.to_string()})).collect();
+        let code = code(language, source);
+        let outputs = host(language).call_with(&code, common.as_object().unwrap(), inputs, &mut dbs).await.unwrap();
+        assert_eq!(outputs.len(), 3000);
+        for (n, output) in (1..).zip(&outputs) {
+            assert_eq!(output["n"], json!(n), "{language:?}");
+            assert_eq!(output["seen"], json!(n.to_string()), "{language:?} {n}");
+            assert_eq!(output["goatlist"], Value::Null, "{language:?}");
+            if language == Language::Sql {
+                assert_eq!(output["sum"], json!(2));
+            } else {
+                assert_eq!(output["sum"], json!(if n == 1 { 2 } else { 3 }), "{language:?} {n}");
+                assert_eq!(output["sendmail"], json!([{"body": format!("mail {n}")}]), "{language:?}");
+            }
+        }
+        assert_eq!(dbs.calls, if language == Language::Sql { 1 } else { 6000 }, "{language:?}");
+        assert_eq!(db.number("SELECT count(*) FROM t").await, 3000);
+        db.run("ROLLBACK").await;
+    }
+    // One that fails takes the others along, and nothing else.
+    db.run("BEGIN; INSERT INTO t VALUES (2)").await;
+    let mut dbs = Sturdy { client: &db.client, calls: 0 };
+    let inputs = (1..=3).map(|n| json!({"n": n})).collect();
+    let called =
+        host(Language::Sql).call_with(&code(Language::Sql, sql), common.as_object().unwrap(), inputs, &mut dbs).await;
+    assert!(matches!(&called, Err(CodeError::Died { why, .. }) if why.contains("(SQLSTATE 23505)")), "{called:?}");
+    assert_eq!(db.rows("SELECT id FROM t").await, ["2"]);
+    assert_eq!(db.number("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'bucardo%'").await, 0);
+    db.run("ROLLBACK").await;
 }
 
 /// Outside of rounds a code may end the transaction itself, and what it refused leaves the next one open.

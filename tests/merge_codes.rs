@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bucardo::catalog::{Member, Role};
+use bucardo::custom::{Code, CodeError, Databases, Hook, Host};
 use bucardo_actors::model::Fault;
 use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::merge_model::dice::Dice;
 use crate::merge_model::seeds;
 use crate::support::SyncLab;
-use crate::support::codes::{decide, number, sides};
+use crate::support::codes::{code, decide, number, sides};
 use crate::support::sync_lab::member;
 
 /// The whole story: whose row wins, an edited row, a deletion, everyone's own, and what the strategy decides; and what is
@@ -316,4 +318,49 @@ async fn many_conflicts_are_decided_in_batches() {
     lab.assert_same().await;
     assert_eq!(lab.on("b").value("SELECT count(*) FROM orders WHERE note = 'both'").await, "15000");
     assert!(lab.merge().await.unwrap().is_empty());
+}
+
+/// Narrow rows, and then such as fill the memory when a thousand of them are read at once.
+#[tokio::test]
+async fn conflicts_of_wide_rows_are_told_a_few_at_a_time() {
+    let ddl = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["orders:id"]).await;
+    let most: Arc<Mutex<usize>> = Arc::default();
+    let noted = Arc::clone(&most);
+    lab.hosts = Some(Arc::new(move |_| Box::new(Widths(Arc::clone(&noted)))));
+    lab.sync.codes = vec![Code { getdbh: false, ..code(Hook::Conflict, "") }];
+    lab.renew();
+    let rows = "INSERT INTO orders SELECT n, repeat($$LETTER$$, CASE WHEN n > 3000 AND n % 50 < 9 THEN 1000000 ELSE 3 END) \
+        FROM generate_series(1, 3600) n";
+    lab.on("a").run(&rows.replace("LETTER", "a")).await;
+    lab.on("b").run(&rows.replace("LETTER", "b")).await;
+    let report = lab.merge().await.unwrap();
+    assert_eq!((report.keys, report.conflicts), (3600, 3600));
+    let most = *most.lock().unwrap();
+    assert!(most <= 17 << 20, "{most} bytes at once");
+    lab.assert_same().await;
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM orders WHERE note LIKE 'a%'").await, "3600");
+}
+
+/// Notes how much a call comes with; the first source wins.
+struct Widths(Arc<Mutex<usize>>);
+
+impl Host for Widths {
+    fn check<'a>(&'a mut self, _: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn call<'a>(
+        &'a mut self,
+        _: &'a Code,
+        mut inputs: Vec<Value>,
+        _: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        let rows = inputs.iter().flat_map(|input| input["rows"].as_object().unwrap().values());
+        let bytes = rows.map(|row| row["note"].as_str().unwrap().len()).sum();
+        let mut most = self.0.lock().unwrap();
+        *most = most.max(bytes);
+        inputs.iter_mut().for_each(|input| input["winner"] = json!("a"));
+        async { Ok(inputs) }.boxed()
+    }
 }

@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::numbers::Numbers;
 
 /// Measure, heading, decimals.
-const MEASURES: [(&str, &str, usize); 34] = [
+const MEASURES: [(&str, &str, usize); 35] = [
     ("latency_p50_ms", "one-row insert, commit to visible, p50 (ms)", 2),
     ("latency_p99_ms", "one-row insert, commit to visible, p99 (ms)", 2),
     ("backlog_rows_per_s", "backlog of updated rows (rows/s)", 0),
@@ -31,6 +31,7 @@ const MEASURES: [(&str, &str, usize); 34] = [
     ("conflicts_s", "conflicts decided by the strategy (s)", 2),
     ("codes_lua_s", "added where Lua decides them (s)", 2),
     ("codes_perl_s", "added where Perl decides them (s)", 2),
+    ("codes_sql_s", "added where a statement decides them (s)", 2),
     ("targets_one_s", "one target equal (s)", 2),
     ("targets_eight_s", "eight targets equal (s)", 2),
     ("targets_eight_per_one", "eight targets, times one", 2),

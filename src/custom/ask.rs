@@ -9,6 +9,8 @@ use crate::pg::{Sql, causes};
 
 /// An answer has so many bytes at most.
 const FOUND_BYTES_MAX: usize = 16 << 20;
+/// A message has about so many bytes of statements.
+const MESSAGE_BYTES: usize = 1 << 20;
 /// The names that a code may not use for its own.
 const SAVEPOINT: &str = "bucardo_custom_code";
 
@@ -30,21 +32,44 @@ pub async fn ask(client: &Client, is_strict: bool, statement: &Statement) -> Res
             found
         }
         Sort::Savepoint => savepoint(client, &statement.sql).await,
-        sort => {
-            client.batch_execute(&format!("SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
-            let found = if sort == Sort::Rows {
-                rows(client, statement).await
-            } else {
-                run(client, &statement.sql, Vec::new()).await
-            };
-            let end = match found {
-                Ok(_) => format!("RELEASE SAVEPOINT {SAVEPOINT}"),
-                Err(_) => format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}"),
-            };
-            client.batch_execute(&end).await.map_err(refused)?;
-            found
+        Sort::Session => within(client, run(client, &statement.sql, Vec::new())).await,
+        Sort::Rows => {
+            let mut found =
+                ask_each(client, is_strict, &statement.sql, std::slice::from_ref(&statement.values)).await?;
+            Ok(found.pop().unwrap_or_default())
         }
     }
+}
+
+/// Runs a statement that reads or changes rows with each of these values, in order; where one fails, the transaction goes
+/// on as if none had been tried.
+///
+/// # Errors
+///
+/// As of [`ask`]; what they find together has to be less than 16 MB.
+pub async fn ask_each(
+    client: &Client,
+    is_strict: bool,
+    sql: &str,
+    calls: &[Vec<Option<String>>],
+) -> Result<Vec<Found>, Refused> {
+    if sort(sql, is_strict)? != Sort::Rows {
+        let message = "only what reads or changes rows can be run for each of many inputs".to_owned();
+        return Err(Refused { message, sqlstate: None });
+    }
+    within(client, rows(client, sql, calls)).await
+}
+
+/// Takes back what fails.
+async fn within<T>(client: &Client, run: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
+    client.batch_execute(&format!("SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
+    let found = run.await;
+    let end = match found {
+        Ok(_) => format!("RELEASE SAVEPOINT {SAVEPOINT}"),
+        Err(_) => format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}"),
+    };
+    client.batch_execute(&end).await.map_err(refused)?;
+    found
 }
 
 /// A savepoint that a code sets outlives ours, so all that may fail of it, its words, is tried first. One that it gives up
@@ -70,10 +95,10 @@ async fn savepoint(client: &Client, sql: &str) -> Result<Found, Refused> {
 
 /// That it is one statement the extended protocol sees to, and hardly anything but what reads or changes rows can be
 /// prepared by `PREPARE`. `EXECUTE` then answers in text, whatever the types.
-async fn rows(client: &Client, statement: &Statement) -> Result<Found, Refused> {
-    let prepared = client.prepare(&statement.sql).await.map_err(refused)?;
-    let (wanted, given) = (prepared.params().len(), statement.values.len());
-    if wanted != given {
+async fn rows(client: &Client, sql: &str, calls: &[Vec<Option<String>>]) -> Result<Vec<Found>, Refused> {
+    let prepared = client.prepare(sql).await.map_err(refused)?;
+    let wanted = prepared.params().len();
+    if let Some(given) = calls.iter().map(Vec::len).find(|given| *given != wanted) {
         let message = format!("the statement takes {wanted} values, and {given} were given");
         return Err(Refused { message, sqlstate: Some("08P01".to_owned()) });
     }
@@ -81,48 +106,74 @@ async fn rows(client: &Client, statement: &Statement) -> Result<Found, Refused> 
         name: column.name().to_owned(),
         kind: column.type_().name().to_owned(),
     };
-    let columns = prepared.columns().iter().map(column).collect();
-    client.batch_execute(&format!("PREPARE {SAVEPOINT} AS {}", statement.sql)).await.map_err(refused)?;
-    let values = statement.values.iter().map(|value| match value {
-        Some(value) => Sql::literal(value),
-        None => Sql::trusted("NULL"),
-    });
-    let list = if given == 0 { String::new() } else { format!("({})", Sql::join(values, ", ")) };
-    let execute = format!("EXECUTE {SAVEPOINT}{list}");
-    let found = run(client, &execute, columns).await;
+    let columns: Vec<Column> = prepared.columns().iter().map(column).collect();
+    client.batch_execute(&format!("PREPARE {SAVEPOINT} AS {sql}")).await.map_err(refused)?;
+    let mut found = Vec::with_capacity(calls.len());
+    let mut calls = calls.iter().peekable();
+    let mut room = FOUND_BYTES_MAX;
+    let mut all = Ok(());
+    while all.is_ok() && calls.peek().is_some() {
+        let mut message = String::new();
+        while message.len() < MESSAGE_BYTES
+            && let Some(values) = calls.next()
+        {
+            let values = values.iter().map(|value| match value {
+                Some(value) => Sql::literal(value),
+                None => Sql::trusted("NULL"),
+            });
+            let list = if wanted == 0 { String::new() } else { format!("({})", Sql::join(values, ", ")) };
+            message.push_str(&format!("EXECUTE {SAVEPOINT}{list};"));
+        }
+        all = run_all(client, &message, &columns, &mut room).await.map(|more| found.extend(more));
+    }
     // What is prepared outlives a savepoint, and nothing can be said to a transaction that has failed.
-    if found.is_err() {
+    if all.is_err() {
         client.batch_execute(&format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
     }
     client.batch_execute(&format!("DEALLOCATE {SAVEPOINT}")).await.map_err(refused)?;
-    found
+    all.map(|()| found)
 }
 
 async fn run(client: &Client, sql: &str, columns: Vec<Column>) -> Result<Found, Refused> {
-    let mut found = Found { columns, ..Found::default() };
-    let mut bytes = 0;
+    let mut room = FOUND_BYTES_MAX;
+    Ok(run_all(client, sql, &columns, &mut room).await?.pop().unwrap_or_default())
+}
+
+/// What each of several statements came to; `room`: so many bytes they may find.
+async fn run_all(client: &Client, sql: &str, columns: &[Column], room: &mut usize) -> Result<Vec<Found>, Refused> {
+    let next = || Found { columns: columns.to_vec(), ..Found::default() };
+    let (mut all, mut found, mut is_full) = (Vec::new(), next(), false);
     let mut messages = std::pin::pin!(client.simple_query_raw(sql).await.map_err(refused)?);
     while let Some(message) = messages.try_next().await.map_err(refused)? {
         match message {
             SimpleQueryMessage::Row(row) => {
                 let values: Vec<Option<String>> = (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect();
-                bytes += values.iter().flatten().map(String::len).sum::<usize>() + 24 * values.len();
-                if bytes <= FOUND_BYTES_MAX {
-                    found.rows.push(values);
-                } else {
-                    found.rows.clear();
+                let bytes = values.iter().flatten().map(String::len).sum::<usize>() + 24 * values.len();
+                match room.checked_sub(bytes).filter(|_| !is_full) {
+                    Some(left) => {
+                        *room = left;
+                        found.rows.push(values);
+                    }
+                    None => {
+                        is_full = true;
+                        all.clear();
+                        found.rows.clear();
+                    }
                 }
             }
-            SimpleQueryMessage::CommandComplete(count) => found.count = count,
+            SimpleQueryMessage::CommandComplete(count) => {
+                found.count = count;
+                all.push(std::mem::replace(&mut found, next()));
+            }
             _ => {}
         }
     }
-    if bytes > FOUND_BYTES_MAX {
+    if is_full {
         let megabytes = FOUND_BYTES_MAX >> 20;
         let message = format!("it found more than {megabytes} MB: ask for less at a time");
         return Err(Refused { message, sqlstate: None });
     }
-    Ok(found)
+    Ok(all)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

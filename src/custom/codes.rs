@@ -80,6 +80,12 @@ impl Codes {
         here(&self.sync, hook, goat).next().is_some()
     }
 
+    /// Whether any code that runs here may ask databases.
+    #[must_use]
+    pub fn ask(&self, hook: Hook, goat: Option<i32>) -> bool {
+        here(&self.sync, hook, goat).any(Code::asks)
+    }
+
     /// How long a code may take that runs here, the one that may take longest.
     #[must_use]
     pub fn longest(&self, hook: Hook, goat: Option<i32>) -> Duration {
@@ -118,9 +124,7 @@ impl Codes {
         for code in here(&sync, hook, goat.map(|goat| goat.id)) {
             let input = self.input(code, goat, input, counts, dbs);
             let mut closed = Closed;
-            // A statement is for a database by its nature.
-            let asks = code.getdbh || code.language == Language::Sql;
-            let dbs: &mut dyn Databases = if asks { &mut *dbs } else { &mut closed };
+            let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
             let found = self.host(code.language).call(code, vec![input], dbs).await?;
             let Some(Value::Object(mut output)) = found.into_iter().next() else { continue };
             if let Some(shared) = output.remove("shared") {
@@ -220,6 +224,12 @@ fn here(sync: &SyncDetail, hook: Hook, goat: Option<i32>) -> impl Iterator<Item 
 }
 
 impl Code {
+    /// Whether it may ask databases. A statement is for one by its nature.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.getdbh || self.language == Language::Sql
+    }
+
     /// Whether it gets the keys of the changed rows: it was added with `getrows`, or it names them, as codes of version 5
     /// do, where nobody had to ask.
     #[must_use]

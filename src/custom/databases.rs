@@ -1,5 +1,6 @@
 //! What a code may ask of databases.
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 /// One statement, with values as text; `None` is NULL.
@@ -49,4 +50,21 @@ pub trait Databases: Send {
 
     /// Runs a statement on one of them.
     fn run<'a>(&'a mut self, db: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>>;
+
+    /// Runs a statement that reads or changes rows with each of these values, in order.
+    fn run_each<'a>(
+        &'a mut self,
+        db: &'a str,
+        sql: &'a str,
+        calls: Vec<Vec<Option<String>>>,
+    ) -> BoxFuture<'a, Result<Vec<Found>, Refused>> {
+        async move {
+            let mut found = Vec::with_capacity(calls.len());
+            for values in calls {
+                found.push(self.run(db, Statement { sql: sql.to_owned(), values }).await?);
+            }
+            Ok(found)
+        }
+        .boxed()
+    }
 }

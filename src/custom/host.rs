@@ -2,7 +2,7 @@
 
 use bucardo_actors::model::Failure;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Code, Databases};
 
@@ -112,4 +112,19 @@ pub trait Host: Send {
         inputs: Vec<Value>,
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>>;
+
+    /// The same where all inputs have something in common. A list or an object there is one and the same for all of them,
+    /// and what codes change in it is not returned.
+    fn call_with<'a>(
+        &'a mut self,
+        code: &'a Code,
+        common: &'a Map<String, Value>,
+        mut inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        for input in inputs.iter_mut().filter_map(Value::as_object_mut) {
+            input.extend(common.clone());
+        }
+        self.call(code, inputs, dbs)
+    }
 }

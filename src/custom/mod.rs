@@ -18,7 +18,7 @@ mod statement;
 
 use serde::{Deserialize, Serialize};
 
-pub use ask::ask;
+pub use ask::{ask, ask_each};
 pub use codes::{Codes, Hosts, Mail, Post};
 pub use databases::{Column, Databases, Found, Refused, Statement};
 pub use host::{CodeError, Host};

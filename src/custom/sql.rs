@@ -25,30 +25,73 @@ impl Host for SqlHost {
         inputs: Vec<Value>,
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        async {
-            let called = tokio::time::timeout(code.limits.timeout, all(code, inputs, dbs)).await;
-            called.unwrap_or_else(|_| Err(code.limits.late(&code.name, None)))
-        }
-        .boxed()
+        async { within_time(code, all(code, &Map::new(), inputs, dbs)).await }.boxed()
+    }
+
+    fn call_with<'a>(
+        &'a mut self,
+        code: &'a Code,
+        common: &'a Map<String, Value>,
+        inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        within_time(code, all(code, common, inputs, dbs)).boxed()
     }
 }
 
-async fn all(code: &Code, mut inputs: Vec<Value>, dbs: &mut dyn Databases) -> Result<Vec<Value>, CodeError> {
+async fn within_time<T>(code: &Code, called: impl Future<Output = Result<T, CodeError>>) -> Result<T, CodeError> {
+    let called = tokio::time::timeout(code.limits.timeout, called).await;
+    called.unwrap_or_else(|_| Err(code.limits.late(&code.name, None)))
+}
+
+/// Inputs in the same database are given to the server together.
+async fn all(
+    code: &Code,
+    common: &Map<String, Value>,
+    mut inputs: Vec<Value>,
+    dbs: &mut dyn Databases,
+) -> Result<Vec<Value>, CodeError> {
     let statement = prepared(code)?;
     let names = dbs.names();
-    for input in &mut inputs {
-        let Value::Object(input) = input else { continue };
-        let db = place(code, statement.db.as_deref(), input, &names)?;
-        let values = statement.takes_input.then(|| Some(json(input)));
-        let asked = Statement { sql: statement.sql.clone(), values: values.into_iter().collect() };
-        let found = dbs.run(&db, asked).await.map_err(|refused| {
+    let common_json = json(common);
+    let mut from = 0;
+    while from < inputs.len() {
+        let at = |input: &Value| place(code, statement.db.as_deref(), (input, common), &names);
+        let db = at(&inputs[from])?;
+        let mut calls = Vec::new();
+        for input in inputs[from..].iter().take_while(|input| at(input).as_ref() == Ok(&db)) {
+            let own = input.as_object().map_or_else(|| "{}".to_owned(), json);
+            calls.push(statement.takes_input.then(|| Some(joined(&own, &common_json))).into_iter().collect());
+        }
+        let called = calls.len();
+        let found = if let [_] = calls.as_slice() {
+            let values = calls.pop().unwrap_or_default();
+            dbs.run(&db, Statement { sql: statement.sql.clone(), values }).await.map(|found| vec![found])
+        } else {
+            dbs.run_each(&db, &statement.sql, calls).await
+        };
+        let found = found.map_err(|refused| {
             let state = refused.sqlstate.map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
             let why = format!("database \"{db}\": {}{state}", refused.message);
             CodeError::Died { code: code.name.clone(), why }
         })?;
-        input.extend(result(code, &found)?);
+        for (input, found) in inputs[from..].iter_mut().zip(&found) {
+            let result = result(code, found)?;
+            if let Some(input) = input.as_object_mut() {
+                input.extend(result);
+            }
+        }
+        from += called;
     }
     Ok(inputs)
+}
+
+/// One object out of the members of two.
+fn joined(own: &str, common: &str) -> String {
+    match (own, common) {
+        ("{}", other) | (other, "{}") => other.to_owned(),
+        _ => format!("{},{}", &own[..own.len() - 1], &common[1..]),
+    }
 }
 
 /// The input as the server takes it: its jsonb holds no zero byte, so what joins the columns of a key is another one.
@@ -102,8 +145,14 @@ pub fn prepared(code: &Code) -> Result<Prepared, CodeError> {
     Ok(Prepared { sql, takes_input, db })
 }
 
-fn place(code: &Code, named: Option<&str>, input: &Map<String, Value>, names: &[String]) -> Result<String, CodeError> {
-    let target = input.get("targetname").and_then(Value::as_str).filter(|name| names.iter().any(|it| it == name));
+fn place(
+    code: &Code,
+    named: Option<&str>,
+    (input, common): (&Value, &Map<String, Value>),
+    names: &[String],
+) -> Result<String, CodeError> {
+    let target = input.get("targetname").or_else(|| common.get("targetname"));
+    let target = target.and_then(Value::as_str).filter(|name| names.iter().any(|it| it == name));
     let died = |why: String| Err(CodeError::Died { code: code.name.clone(), why });
     match named.or(target).or(names.first().map(String::as_str)) {
         Some(name) if names.iter().any(|it| it == name) => Ok(name.to_owned()),

@@ -24,7 +24,7 @@ use super::step::Step;
 use crate::catalog::{Goat, SyncDetail};
 use crate::custom::conflict::{Dispute, Field, Verdict};
 use crate::custom::input::{self, Counts, ROWS_MAX, Side};
-use crate::custom::{CodeError, Codes, Databases, Found, Hook, Outcome, Refused, Statement, ask};
+use crate::custom::{CodeError, Codes, Databases, Found, Hook, Outcome, Refused, Statement, ask, ask_each};
 use crate::pg::{Connection, causes, connect};
 
 /// Whether triggers fire for what codes write here, in transactions that have switched them off.
@@ -120,6 +120,11 @@ impl Hooks {
     /// Whether any code runs here.
     pub(super) fn has(&self, hook: Hook, goat: Option<&Goat>) -> bool {
         self.codes.has(hook, goat.map(|goat| goat.id))
+    }
+
+    /// Whether any code that runs here may ask databases.
+    pub(super) fn asks(&self, hook: Hook, goat: Option<&Goat>) -> bool {
+        self.codes.ask(hook, goat.map(|goat| goat.id))
     }
 
     /// Whether it is the first time in this try that codes hear of changes.
@@ -323,6 +328,21 @@ impl Databases for Inside<'_> {
                 return Err(unknown(db, &self.names()));
             };
             ask(&site.conn, true, &statement).await
+        }
+        .boxed()
+    }
+
+    fn run_each<'a>(
+        &'a mut self,
+        db: &'a str,
+        sql: &'a str,
+        calls: Vec<Vec<Option<String>>>,
+    ) -> BoxFuture<'a, Result<Vec<Found>, Refused>> {
+        async move {
+            let Some(site) = self.sites.iter().find(|site| site.db.as_str() == db) else {
+                return Err(unknown(db, &self.names()));
+            };
+            ask_each(&site.conn, true, sql, &calls).await
         }
         .boxed()
     }

@@ -1,5 +1,5 @@
 //! Two masters that changed the same many rows: how long until both are equal, when the strategy of the sync decides, and
-//! how much longer when a code in Lua or Perl compares each pair of rows.
+//! how much longer when a code in Lua, Perl or SQL compares each pair of rows.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,17 @@ const LUA: &str = "local a, b = input.rows.A, input.rows.B
 if tonumber(a.abalance) > tonumber(b.abalance) then input.winner = 'A' else input.winner = 'B' end";
 const PERL: &str = "my ($input) = @_;
 $input->{winner} = $input->{rows}{A}{abalance} > $input->{rows}{B}{abalance} ? 'A' : 'B';";
+const SQL: &str = "SELECT jsonb_build_object('winner', CASE WHEN ($1->'rows'->'A'->>'abalance')::int
+    > ($1->'rows'->'B'->>'abalance')::int THEN 'A' ELSE 'B' END)";
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 pub(crate) async fn measure(arguments: &Arguments, numbers: &mut Numbers) {
     let (kind, name) = (Kind::Bucardo, Kind::Bucardo.name());
     let Some(plain) = conflicts(kind, arguments, None).await else { return };
     numbers.set(name, "conflicts_s", plain);
-    for (measure, file, source) in [("codes_lua_s", "decide.lua", LUA), ("codes_perl_s", "decide.pl", PERL)] {
+    for (measure, file, source) in
+        [("codes_lua_s", "decide.lua", LUA), ("codes_perl_s", "decide.pl", PERL), ("codes_sql_s", "decide.sql", SQL)]
+    {
         if let Some(seconds) = conflicts(kind, arguments, Some((file, source))).await {
             numbers.set(name, measure, seconds - plain);
         }

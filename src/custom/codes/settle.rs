@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Closed, Codes, handles, here, text};
 use crate::custom::conflict::{Asking, Dispute, Field, Verdict, Winners, answer};
-use crate::custom::{Code, CodeError, Databases, Decision, Hook, Language, Outcome};
+use crate::custom::{Code, CodeError, Databases, Decision, Hook, Outcome};
 
 impl Codes {
     /// Whom codes have named as the winner of what is left open.
@@ -39,11 +39,11 @@ impl Codes {
             if open.is_empty() || outcome.endsync {
                 break;
             }
-            let inputs = self.questions(code, field, disputes, &open, base, dbs);
+            let asking = self.asking(code, field, base, dbs);
+            let inputs = open.iter().map(|place| asking.about(&disputes[*place])).collect();
             let mut closed = Closed;
-            let asks = code.getdbh || code.language == Language::Sql;
-            let dbs: &mut dyn Databases = if asks { &mut *dbs } else { &mut closed };
-            let outputs = self.host(code.language).call(code, inputs, dbs).await?;
+            let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
+            let outputs = self.host(code.language).call_with(code, asking.common(), inputs, dbs).await?;
             if outputs.len() != open.len() {
                 let why = format!("{} answers to {} conflicts", outputs.len(), open.len());
                 return Err(CodeError::Garbage { code: code.name.clone(), why });
@@ -79,22 +79,14 @@ impl Codes {
         Ok((verdicts, outcome))
     }
 
-    fn questions(
-        &self,
-        code: &Code,
-        field: &Field<'_>,
-        disputes: &[Dispute],
-        open: &[usize],
-        base: &Map<String, Value>,
-        dbs: &dyn Databases,
-    ) -> Vec<Value> {
+    fn asking<'a>(&self, code: &Code, field: &Field<'a>, base: &Map<String, Value>, dbs: &dyn Databases) -> Asking<'a> {
         let mut base = base.clone();
         base.insert("shared".to_owned(), self.shared.clone());
         let mut asking = Asking::new(code, *field, &base);
         if code.getdbh {
             asking.tell(handles(&base, dbs));
         }
-        open.iter().map(|place| asking.about(&disputes[*place])).collect()
+        asking
     }
 }
 

@@ -13,7 +13,6 @@ const TELLING: [&str; 3] = ["rows", "rowinfo", "conflicts"];
 /// A code that is asked, and what it names.
 pub struct Asking<'a> {
     field: Field<'a>,
-    /// What is the same for all conflicts.
     common: Map<String, Value>,
     key: bool,
     rows: bool,
@@ -65,10 +64,16 @@ impl<'a> Asking<'a> {
         self.common.extend(more);
     }
 
-    /// The input for one conflict.
+    /// What is the same for all conflicts.
+    #[must_use]
+    pub fn common(&self) -> &Map<String, Value> {
+        &self.common
+    }
+
+    /// The input for one conflict, without what is the same for all.
     #[must_use]
     pub fn about(&self, dispute: &Dispute) -> Value {
-        let mut input = self.common.clone();
+        let mut input = Map::new();
         let mut put = |key: &str, value: Value| drop(input.insert(key.to_owned(), value));
         let sides = &dispute.sides;
         if self.key {

@@ -1,6 +1,6 @@
 //! Values between JSON and Lua. NULL is nil: a key that was there and is gone comes back as null.
 
-use mlua::{Lua, Table, Value};
+use mlua::{BorrowedStr, Lua, Table, Value};
 use serde_json::{Map, Number, Value as Json};
 
 /// Tables inside tables go so deep at most.
@@ -37,40 +37,63 @@ pub(super) fn table(lua: &Lua, object: &Map<String, Json>) -> mlua::Result<Table
 
 /// Why a value of a code cannot be taken: what, and under which key.
 #[derive(Debug)]
-pub(super) struct Unfit(pub(super) String);
+pub(super) struct Unfit {
+    what: String,
+    /// Keys of the input, the innermost first.
+    path: Vec<String>,
+}
 
-/// Takes values back, up to a number of bytes in all.
+impl Unfit {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), path: Vec::new() }
+    }
+
+    fn within(mut self, key: impl ToString) -> Self {
+        self.path.push(key.to_string());
+        self
+    }
+
+    pub(super) fn why(mut self) -> String {
+        if self.path.is_empty() {
+            return self.what;
+        }
+        self.path.reverse();
+        format!("input.{}: {}", self.path.join("."), self.what)
+    }
+}
+
+/// A key of a table, in words.
+enum Key {
+    Text(BorrowedStr),
+    Number(String),
+}
+
+impl Key {
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => number,
+        }
+    }
+}
+
+/// Takes values back, up to a number of bytes in all. What was given comes back as it was where nothing has changed.
 pub(super) struct Taker {
     left: usize,
-    path: Vec<String>,
+    depth: u32,
 }
 
 impl Taker {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { left: bytes_max, path: Vec::new() }
-    }
-
-    /// The input that a code has changed; `given`: as it was before. Keys in `but` are not looked at.
-    pub(super) fn input(
-        &mut self,
-        changed: &Table,
-        given: &Map<String, Json>,
-        but: &[&str],
-    ) -> Result<Map<String, Json>, Unfit> {
-        self.object(changed, Some(given), but)
+        Self { left: bytes_max, depth: 0 }
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), Unfit> {
-        self.left = self.left.checked_sub(bytes + 16).ok_or_else(|| self.unfit("it is too much to take back"))?;
+        self.left = self.left.checked_sub(bytes + 16).ok_or_else(|| Unfit::new("it is too much to take back"))?;
         Ok(())
     }
 
-    fn unfit(&self, what: &str) -> Unfit {
-        let path = self.path.join(".");
-        Unfit(if path.is_empty() { what.to_owned() } else { format!("input.{path}: {what}") })
-    }
-
-    pub(super) fn value(&mut self, value: &Value, given: Option<&Json>) -> Result<Json, Unfit> {
+    pub(super) fn value(&mut self, value: &Value, given: Option<Json>) -> Result<Json, Unfit> {
         self.spend(0)?;
         match value {
             Value::Nil => Ok(Json::Null),
@@ -78,21 +101,30 @@ impl Taker {
             Value::Integer(whole) => Ok(Json::from(*whole)),
             Value::Number(number) => match Number::from_f64(*number) {
                 Some(number) => Ok(Json::Number(number)),
-                None => Err(self.unfit("it is no finite number")),
+                None => Err(Unfit::new("it is no finite number")),
             },
-            Value::String(text) => Ok(Json::String(self.text(text)?)),
+            Value::String(text) => match given {
+                Some(Json::String(given)) if *text.as_bytes() == *given.as_bytes() => {
+                    self.spend(given.len())?;
+                    Ok(Json::String(given))
+                }
+                _ => Ok(Json::String(self.text(text)?)),
+            },
             Value::Table(table) => {
-                if self.path.len() > DEPTH_MAX as usize {
-                    return Err(self.unfit("tables inside tables without end"));
+                if self.depth > DEPTH_MAX {
+                    return Err(Unfit::new("tables inside tables without end"));
                 }
-                match given {
+                self.depth += 1;
+                let taken = match given {
                     Some(Json::Array(given)) => self.array(table, given),
-                    Some(Json::Object(given)) => self.object(table, Some(given), &[]).map(Json::Object),
-                    _ if table.raw_len() > 0 => self.array(table, &[]),
-                    _ => self.object(table, None, &[]).map(Json::Object),
-                }
+                    Some(Json::Object(given)) => self.object(table, given, |_| false).map(Json::Object),
+                    _ if table.raw_len() > 0 => self.array(table, Vec::new()),
+                    _ => self.object(table, Map::new(), |_| false).map(Json::Object),
+                };
+                self.depth -= 1;
+                taken
             }
-            other => Err(self.unfit(&format!("a {} cannot be taken back", other.type_name()))),
+            other => Err(Unfit::new(format!("a {} cannot be taken back", other.type_name()))),
         }
     }
 
@@ -101,40 +133,46 @@ impl Taker {
         self.spend(bytes.len())?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(text.to_owned()),
-            Err(_) => Err(self.unfit("it is no text in UTF-8")),
+            Err(_) => Err(Unfit::new("it is no text in UTF-8")),
         }
     }
 
-    fn array(&mut self, table: &Table, given: &[Json]) -> Result<Json, Unfit> {
+    fn array(&mut self, table: &Table, given: Vec<Json>) -> Result<Json, Unfit> {
         let mut values = Vec::new();
+        let mut given = given.into_iter();
         for at in 1..=table.raw_len() {
-            self.path.push(at.to_string());
-            let value = table.raw_get::<Value>(at).map_err(|error| self.unfit(&error.to_string()))?;
-            values.push(self.value(&value, given.get(at - 1))?);
-            self.path.pop();
+            let value = table.raw_get::<Value>(at).map_err(|error| Unfit::new(error.to_string()));
+            let taken = value.and_then(|value| self.value(&value, given.next()));
+            values.push(taken.map_err(|unfit| unfit.within(at))?);
         }
         Ok(Json::Array(values))
     }
 
-    fn object(
+    /// An object that a code has changed; `given`: as it was before. Keys that are `left` out are not looked at.
+    pub(super) fn object(
         &mut self,
         table: &Table,
-        given: Option<&Map<String, Json>>,
-        but: &[&str],
+        given: Map<String, Json>,
+        left: impl Fn(&str) -> bool,
     ) -> Result<Map<String, Json>, Unfit> {
-        let mut object = Map::new();
-        let mut unfit = None;
+        let before = given.iter().filter(|(key, value)| !value.is_null() && !left(key)).count();
+        let (mut object, mut kept, mut unfit) = (given, 0, None);
         let walked = table.for_each(|key: Value, value: Value| {
             let taken = self.key(&key).and_then(|key| {
-                if but.contains(&key.as_str()) {
+                let key = key.text();
+                if left(key) {
                     return Ok(());
                 }
-                self.path.push(key);
-                let last = self.path.last().map_or("", String::as_str);
-                let before = given.and_then(|given| given.get(last)).cloned();
-                let value = self.value(&value, before.as_ref())?;
-                if let Some(key) = self.path.pop() {
-                    object.insert(key, value);
+                match object.get_mut(key) {
+                    Some(slot) => {
+                        kept += usize::from(!slot.is_null());
+                        let before = std::mem::take(slot);
+                        *slot = self.value(&value, Some(before)).map_err(|unfit| unfit.within(key))?;
+                    }
+                    None => {
+                        let value = self.value(&value, None).map_err(|unfit| unfit.within(key))?;
+                        object.insert(key.to_owned(), value);
+                    }
                 }
                 Ok(())
             });
@@ -146,20 +184,31 @@ impl Taker {
         if let Some(unfit) = unfit {
             return Err(unfit);
         }
-        walked.map_err(|error| self.unfit(&error.to_string()))?;
-        for (key, _) in given.into_iter().flatten().filter(|(key, _)| !but.contains(&key.as_str())) {
-            if !object.contains_key(key) {
-                object.insert(key.clone(), Json::Null);
+        walked.map_err(|error| Unfit::new(error.to_string()))?;
+        if kept < before {
+            // Some are gone.
+            for (key, slot) in object.iter_mut().filter(|(key, slot)| !slot.is_null() && !left(key)) {
+                let now = table.raw_get::<Value>(key.as_str()).map_err(|error| Unfit::new(error.to_string()))?;
+                if now.is_nil() {
+                    *slot = Json::Null;
+                }
             }
         }
+        object.retain(|key, _| !left(key));
         Ok(object)
     }
 
-    fn key(&mut self, key: &Value) -> Result<String, Unfit> {
+    fn key(&mut self, key: &Value) -> Result<Key, Unfit> {
         match key {
-            Value::String(text) => self.text(text),
-            Value::Integer(whole) => Ok(whole.to_string()),
-            other => Err(self.unfit(&format!("a {} cannot be a key", other.type_name()))),
+            Value::String(text) => match text.to_str() {
+                Ok(text) => {
+                    self.spend(text.len())?;
+                    Ok(Key::Text(text))
+                }
+                Err(_) => Err(Unfit::new("it is no text in UTF-8")),
+            },
+            Value::Integer(whole) => Ok(Key::Number(whole.to_string())),
+            other => Err(Unfit::new(format!("a {} cannot be a key", other.type_name()))),
         }
     }
 }

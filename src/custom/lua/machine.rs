@@ -8,7 +8,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{
     Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, UserData, UserDataMethods, Value, VmState,
 };
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::convert::{Taker, Unfit, table, to_lua};
@@ -34,6 +34,8 @@ pub(super) struct Asked {
 
 /// What one call comes with.
 pub(super) struct Call {
+    /// What every input has besides.
+    pub(super) common: Map<String, Json>,
     pub(super) inputs: Vec<Json>,
     pub(super) shared: Json,
     /// The databases that it may ask; `None`: none.
@@ -85,46 +87,57 @@ impl Machine {
     /// Runs the code once for each input.
     pub(super) fn run(&self, call: Call) -> Result<Called, CodeError> {
         let died = |error: mlua::Error| self.died(&error);
-        let shared = to_lua(&self.lua, &call.shared).map_err(died)?;
+        let lua = &self.lua;
+        let shared = to_lua(lua, &call.shared).map_err(died)?;
         let dbs = call.names.as_ref().map(|names| self.handles(names, &call.asks)).transpose().map_err(died)?;
+        let common: mlua::Result<Vec<(&String, Value)>> =
+            call.common.iter().map(|(key, value)| Ok((key, to_lua(lua, value)?))).collect();
+        let common = common.map_err(died)?;
+        // What is one for all inputs is not taken back.
+        let is_left = |key: &str| {
+            OWN.contains(&key) || call.common.get(key).is_some_and(|value| value.is_object() || value.is_array())
+        };
+        // `input.sendmail{subject = …, body = …}`: it is sent when the code has ended well.
+        let mails = lua.create_table().map_err(died)?;
+        let box_of_mails = mails.clone();
+        let sendmail = lua.create_function(move |_, mail: Table| box_of_mails.raw_push(mail)).map_err(died)?;
+        let globals = lua.globals();
         let mut outputs = Vec::with_capacity(call.inputs.len());
         for input in call.inputs {
             let Json::Object(given) = input else { continue };
-            let input = table(&self.lua, &given).map_err(died)?;
+            let input = table(lua, &given).map_err(died)?;
+            for (key, value) in &common {
+                input.raw_set(key.as_str(), value).map_err(died)?;
+            }
             input.raw_set("shared", &shared).map_err(died)?;
             if let Some(dbs) = &dbs {
                 input.raw_set("dbh", dbs).map_err(died)?;
-                for (handle, name) in [("sourcedbh", "sourcename"), ("targetdbh", "targetname")] {
-                    if let Some(Json::String(name)) = given.get(name) {
-                        input.raw_set(handle, dbs.raw_get::<Value>(name.as_str()).map_err(died)?).map_err(died)?;
+                for (handle, side) in [("sourcedbh", "sourcename"), ("targetdbh", "targetname")] {
+                    let told = |key: &str| given.get(key).or_else(|| call.common.get(key)).and_then(Json::as_str);
+                    if let Some(name) = told(handle).or_else(|| told(side)) {
+                        input.raw_set(handle, dbs.raw_get::<Value>(name).map_err(died)?).map_err(died)?;
                     }
                 }
             }
-            let mails = self.lua.create_table().map_err(died)?;
-            input.raw_set("sendmail", self.sendmail(&mails).map_err(died)?).map_err(died)?;
-            self.lua.globals().raw_set("input", &input).map_err(died)?;
+            input.raw_set("sendmail", &sendmail).map_err(died)?;
+            globals.raw_set("input", &input).map_err(died)?;
             self.function.call::<MultiValue>(&input).map_err(died)?;
             let mut taker = Taker::new(self.bytes_max);
-            let mut output = taker.input(&input, &given, &OWN).map_err(|unfit| self.garbage(unfit))?;
+            let mut output = taker.object(&input, given, is_left).map_err(|unfit| self.garbage(unfit))?;
             // It may be called, or be given a mail.
-            let mails = match input.raw_get::<Value>("sendmail").map_err(died)? {
-                Value::Function(_) => Value::Table(mails),
+            let sent = match input.raw_get::<Value>("sendmail").map_err(died)? {
+                Value::Function(_) => Value::Table(mails.clone()),
                 given => given,
             };
-            if !matches!(&mails, Value::Table(mails) if mails.is_empty()) {
-                let mails = taker.value(&mails, None).map_err(|unfit| self.garbage(unfit))?;
-                output.insert("sendmail".to_owned(), mails);
+            if !matches!(&sent, Value::Table(sent) if sent.is_empty()) {
+                let sent = taker.value(&sent, None).map_err(|unfit| self.garbage(unfit))?;
+                output.insert("sendmail".to_owned(), sent);
+                mails.clear().map_err(died)?;
             }
             outputs.push(Json::Object(output));
         }
-        let shared = Taker::new(self.bytes_max).value(&shared, Some(&call.shared));
+        let shared = Taker::new(self.bytes_max).value(&shared, Some(call.shared));
         Ok(Called { outputs, shared: shared.map_err(|unfit| self.garbage(unfit))? })
-    }
-
-    /// `input.sendmail{subject = …, body = …}`: it is sent when the code has ended well.
-    fn sendmail(&self, mails: &Table) -> mlua::Result<Function> {
-        let mails = mails.clone();
-        self.lua.create_function(move |_, mail: Table| mails.raw_push(mail))
     }
 
     fn handles(&self, names: &[String], asks: &mpsc::Sender<Asked>) -> mlua::Result<Table> {
@@ -144,7 +157,7 @@ impl Machine {
     }
 
     fn garbage(&self, unfit: Unfit) -> CodeError {
-        CodeError::Garbage { code: self.code.name.clone(), why: unfit.0 }
+        CodeError::Garbage { code: self.code.name.clone(), why: unfit.why() }
     }
 }
 

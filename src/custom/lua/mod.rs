@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Fuse};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -31,7 +31,7 @@ pub(super) struct LuaHost {
 
 impl Default for LuaHost {
     fn default() -> Self {
-        Self { compiled: BTreeMap::new(), shared: Value::Object(serde_json::Map::new()) }
+        Self { compiled: BTreeMap::new(), shared: Value::Object(Map::new()) }
     }
 }
 
@@ -54,12 +54,18 @@ impl LuaHost {
         }
     }
 
-    async fn run(&mut self, code: &Code, inputs: Vec<Value>, dbs: &mut dyn Databases) -> Result<Vec<Value>, CodeError> {
+    async fn run(
+        &mut self,
+        code: &Code,
+        common: Map<String, Value>,
+        inputs: Vec<Value>,
+        dbs: &mut dyn Databases,
+    ) -> Result<Vec<Value>, CodeError> {
         let until = Instant::now() + code.limits.timeout;
         let Compiled { machine, stop } = self.take(code)?;
         let running = Running(&stop);
         let (asks, asked) = mpsc::channel(1);
-        let call = Call { inputs, shared: self.shared.clone(), names: code.getdbh.then(|| dbs.names()), asks };
+        let call = Call { common, inputs, shared: self.shared.clone(), names: code.getdbh.then(|| dbs.names()), asks };
         let (tell, told) = oneshot::channel();
         let thread = move || {
             let called = machine.run(call);
@@ -103,7 +109,17 @@ impl Host for LuaHost {
         inputs: Vec<Value>,
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        self.run(code, inputs, dbs).boxed()
+        self.run(code, Map::new(), inputs, dbs).boxed()
+    }
+
+    fn call_with<'a>(
+        &'a mut self,
+        code: &'a Code,
+        common: &'a Map<String, Value>,
+        inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        self.run(code, common.clone(), inputs, dbs).boxed()
     }
 }
 

@@ -158,15 +158,20 @@ sub call {
     my ($call) = @_;
     my $sub = $subs{ $call->{id} };
     my %dbh = map { $_ => BucardoDb->new($_) } @{ $call->{names} || [] };
+    # What all inputs have in common: lists and hashes of it are the same ones for all, and are not sent back.
+    my $common = $call->{common};
+    my @left = grep { ref $common->{$_} && $_ ne 'sendmail' } keys %$common;
     my @outputs;
     for my $input (@{ $call->{inputs} }) {
+        @$input{keys %$common} = values %$common;
         $input->{shared} = \%shared;
         my @mails;
         $input->{sendmail} = sub { push @mails, ref $_[0] ? { %{ $_[0] } } : "$_[0]"; return 1 };
         if ($call->{names}) {
             $input->{dbh} = {%dbh};
             for my $side ('source', 'target') {
-                my $name = $input->{"${side}name"};
+                my $name = $input->{"${side}dbh"};
+                $name = $input->{"${side}name"} if !defined $name;
                 $input->{"${side}dbh"} = $dbh{$name} if defined $name && exists $dbh{$name};
             }
         }
@@ -184,7 +189,7 @@ sub call {
             CORE::exit($is_done ? 0 : 255);
         }
         return { died => error_text($@) } if !$is_done;
-        delete @$input{qw(shared dbh sourcedbh targetdbh)};
+        delete @$input{qw(shared dbh sourcedbh targetdbh), @left};
         delete $input->{sendmail} if ref $input->{sendmail} eq 'CODE';
         $input->{sendmail} = \@mails if @mails;
         my $output = eval { encode($input) };

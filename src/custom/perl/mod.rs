@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::statement::numbered;
@@ -118,13 +118,19 @@ impl PerlHost {
         CodeError::NoHost { code: code.name.clone(), why }
     }
 
-    async fn run(&mut self, code: &Code, inputs: Vec<Value>, dbs: &mut dyn Databases) -> Result<Vec<Value>, CodeError> {
+    async fn run(
+        &mut self,
+        code: &Code,
+        common: &Map<String, Value>,
+        inputs: Vec<Value>,
+        dbs: &mut dyn Databases,
+    ) -> Result<Vec<Value>, CodeError> {
         let until = Instant::now() + code.limits.timeout;
         let Ok(ready) = timeout_at(until, self.ready(code)).await else {
             return Err(code.limits.late(&code.name, None));
         };
         let mut child = ready?;
-        match timeout_at(until, talk(&mut child, code, &mut self.number, inputs, dbs)).await {
+        match timeout_at(until, talk(&mut child, code, &mut self.number, (common, inputs), dbs)).await {
             Ok(Ok(outputs)) => {
                 self.child = Some(child);
                 Ok(outputs)
@@ -167,7 +173,17 @@ impl Host for PerlHost {
         inputs: Vec<Value>,
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        self.run(code, inputs, dbs).boxed()
+        async move { self.run(code, &Map::new(), inputs, dbs).await }.boxed()
+    }
+
+    fn call_with<'a>(
+        &'a mut self,
+        code: &'a Code,
+        common: &'a Map<String, Value>,
+        inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        self.run(code, common, inputs, dbs).boxed()
     }
 }
 
@@ -206,27 +222,30 @@ async fn talk(
     child: &mut PerlChild,
     code: &Code,
     number: &mut u64,
-    inputs: Vec<Value>,
+    (common, inputs): (&Map<String, Value>, Vec<Value>),
     dbs: &mut dyn Databases,
 ) -> Result<Vec<Value>, Ended> {
     let names = if code.getdbh { json!(dbs.names()) } else { Value::Null };
+    let unwritten = |error: serde_json::Error| Ended::Failed(garbage(code, &error.to_string()));
+    let common = serde_json::to_string(common).map_err(unwritten)?;
     let expected = inputs.len();
     let mut outputs = Vec::with_capacity(expected);
     let mut inputs = inputs.into_iter().peekable();
     while inputs.peek().is_some() {
         *number += 1;
-        let call = format!("{{\"number\":{number},\"call\":{{\"id\":{},\"names\":{names},\"inputs\":[", code.id);
+        let id = code.id;
+        let call =
+            format!("{{\"number\":{number},\"call\":{{\"id\":{id},\"names\":{names},\"common\":{common},\"inputs\":[");
         let mut line = call.into_bytes();
-        let mut sent = 0;
-        while line.len() < BATCH_BYTES
+        let (mut sent, enough) = (0, line.len() + BATCH_BYTES);
+        while line.len() < enough
             && let Some(input) = inputs.next()
         {
             if sent > 0 {
                 line.push(b',');
             }
             sent += 1;
-            let written = serde_json::to_writer(&mut line, &input);
-            written.map_err(|error| Ended::Failed(garbage(code, &error.to_string())))?;
+            serde_json::to_writer(&mut line, &input).map_err(unwritten)?;
         }
         line.extend_from_slice(b"]}}");
         child.send(line).await?;

@@ -1,9 +1,11 @@
 //! Conflicts that custom code decides: their rows are read from all sides, the codes are asked, and what they say becomes
 //! a ruling like any other, before anything is written.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::TryStreamExt;
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
 use super::conflict::By;
 use super::decide::{Ruling, Take, Terms, decide, replace};
@@ -13,7 +15,7 @@ use super::spool::{Escaped, Spool, fields};
 use super::spread::receivers;
 use super::strategy::{Strategy, places};
 use crate::custom::conflict::{Dispute, Field, Side, Verdict};
-use crate::custom::{CodeError, Decision, Row};
+use crate::custom::{CodeError, Decision, Hook, Row};
 use crate::engine::error::RoundError;
 use crate::engine::hooks::Hooks;
 use crate::engine::round::step;
@@ -28,6 +30,44 @@ const BATCH_MIN: usize = 16;
 const BATCH_MAX: usize = 1000;
 /// A batch shall have about so many bytes of rows.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// More is never kept, but for the rows of a single conflict.
+const BATCH_BYTES_MAX: usize = 4 * BATCH_BYTES;
+
+const fn is_too_much(conflicts: usize, bytes: usize) -> bool {
+    conflicts > 1 && bytes > BATCH_BYTES_MAX
+}
+
+/// The conflicts of a table that codes have not been asked about.
+struct Queue {
+    disputes: Disputes,
+    /// Those that were taken and come again, the last one first.
+    again: Vec<Waiting>,
+    /// So many are taken next.
+    most: usize,
+}
+
+impl Queue {
+    fn batch(&mut self) -> Result<Vec<Waiting>, RoundError> {
+        let mut batch: Vec<Waiting> = Vec::new();
+        while batch.len() < self.most
+            && let Some(waiting) = self.again.pop()
+        {
+            batch.push(waiting);
+        }
+        batch.extend(self.disputes.next(self.most - batch.len())?);
+        Ok(batch)
+    }
+
+    /// Rows of so many conflicts had so many bytes.
+    fn learn(&mut self, conflicts: usize, bytes: usize) {
+        let fitting = BATCH_BYTES / (bytes / conflicts).max(1);
+        self.most = fitting.clamp(1, BATCH_MAX).min(self.most.saturating_mul(8));
+    }
+
+    fn back(&mut self, batch: Vec<Waiting>) {
+        self.again.extend(batch.into_iter().rev());
+    }
+}
 
 impl Bench<'_> {
     /// Settles all conflicts of the table. No log is being read any more.
@@ -45,29 +85,58 @@ impl Bench<'_> {
         let sites: Vec<&Site> =
             merge.arms.iter().filter(|arm| merge.muted & arm.bit() == 0).map(|arm| &arm.site).collect();
         let field = Field { sync: merge.sync, goat, columns: &self.goat.columns, key_types: &self.goat.key_types };
+        let asks = hooks.asks(Hook::Conflict, Some(goat));
         disputes.rewind()?;
         ruled.take.iter_mut().chain(&mut ruled.give).for_each(Spool::begin_anew);
-        let mut most = BATCH_MIN;
-        loop {
-            let batch = disputes.next(most)?;
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let (told, bytes) = self.told(&batch).await?;
-            most = (BATCH_BYTES / (bytes / batch.len()).max(1)).clamp(1, BATCH_MAX).min(most * 8);
-            for (waiting, verdict) in batch.iter().zip(hooks.settle(&field, &told, &sites, merge.watch).await?) {
+        let mut queue = Queue { disputes, again: Vec::new(), most: BATCH_MIN };
+        let mut next = self.next(&mut queue).await?;
+        while let Some((batch, told)) = next {
+            let settled = hooks.settle(&field, &told, &sites, merge.watch);
+            let verdicts = if asks {
+                let verdicts = settled.await?;
+                next = self.next(&mut queue).await?;
+                verdicts
+            } else {
+                // The codes leave the sources alone, so the next rows come meanwhile.
+                let (verdicts, read) = try_join(settled, self.next(&mut queue)).await?;
+                next = read;
+                verdicts
+            };
+            for (waiting, verdict) in batch.iter().zip(verdicts) {
                 self.carry_out(ruled, waiting, verdict)?;
             }
             merge.watch.moved(u64::try_from(batch.len()).unwrap_or_default());
         }
+        Ok(())
     }
 
-    /// What codes are told of a batch, and how many bytes of rows that is.
-    async fn told(&self, batch: &[Waiting]) -> Result<(Vec<Dispute>, usize), RoundError> {
+    /// The next conflicts, and what codes are told of them. Rows that turn out to be too many for the memory are dropped
+    /// as they come, and read again, fewer at a time.
+    async fn next(&self, queue: &mut Queue) -> Result<Option<(Vec<Waiting>, Vec<Dispute>)>, RoundError> {
+        loop {
+            let batch = queue.batch()?;
+            if batch.is_empty() {
+                return Ok(None);
+            }
+            let (told, bytes) = self.told(&batch).await?;
+            queue.learn(batch.len(), bytes);
+            match told {
+                Some(told) => return Ok(Some((batch, told))),
+                None => queue.back(batch),
+            }
+        }
+    }
+
+    /// What codes are told of a batch, and how many bytes of rows that is. `None`: too many, and there are several
+    /// conflicts.
+    async fn told(&self, batch: &[Waiting]) -> Result<(Option<Vec<Dispute>>, usize), RoundError> {
+        let read = AtomicUsize::new(0);
         let arms = 0..self.merge.arms.len();
-        let rows = try_join_all(arms.map(|arm| self.rows(arm, batch))).await?;
-        let bytes = rows.iter().map(|(_, bytes)| *bytes).sum();
-        let mut rows: Vec<Vec<Option<Row>>> = rows.into_iter().map(|(rows, _)| rows).collect();
+        let mut rows = try_join_all(arms.map(|arm| self.rows(arm, batch, &read))).await?;
+        let bytes = read.into_inner();
+        if is_too_much(batch.len(), bytes) {
+            return Ok((None, bytes));
+        }
         let dispute = |(number, waiting): (usize, &Waiting)| {
             let sides = self.merge.arms.iter().enumerate().filter(|(_, arm)| waiting.speaks(arm.place));
             let side = |(place, arm): (usize, &&mut super::arm::Arm)| {
@@ -85,11 +154,12 @@ impl Bench<'_> {
             Ok(Dispute { key: key.ok_or_else(|| self.unreadable(0))?, sides })
         };
         let told: Result<Vec<Dispute>, RoundError> = batch.iter().enumerate().map(dispute).collect();
-        Ok((told?, bytes))
+        Ok((Some(told?), bytes))
     }
 
-    /// The rows of a batch at one source that is a side, each in the place of its conflict; and how many bytes they have.
-    async fn rows(&self, arm: usize, batch: &[Waiting]) -> Result<(Vec<Option<Row>>, usize), RoundError> {
+    /// The rows of a batch at one source that is a side, each in the place of its conflict; none once they are too many.
+    /// `read`: bytes of rows, of all sources together.
+    async fn rows(&self, arm: usize, batch: &[Waiting], read: &AtomicUsize) -> Result<Vec<Option<Row>>, RoundError> {
         let (site, at) = (&self.merge.arms[arm].site, &self.goat.at[arm]);
         let what = format!("reading conflicts of table \"{}\"", self.goat.label);
         let place = self.merge.arms[arm].place;
@@ -97,16 +167,19 @@ impl Bench<'_> {
         for (number, waiting) in batch.iter().enumerate().filter(|(_, waiting)| waiting.speaks(place)) {
             keys.put(&waiting.keys, format!("\t{number}").as_bytes()).map_err(|source| RoundError::Spool { source })?;
         }
-        let (mut rows, mut bytes) = (vec![None; batch.len()], 0);
+        let mut rows = vec![None; batch.len()];
         if keys.rows == 0 {
-            return Ok((rows, bytes));
+            return Ok(rows);
         }
         keys.send(site, &what, &at.give_in).await?;
         {
             let found = site.conn.copy_out(&at.rows_out).await.map_err(site.failed(what.as_str()))?;
             futures_util::pin_mut!(found);
             while let Some(mut line) = found.try_next().await.map_err(site.failed(what.as_str()))? {
-                bytes += line.len();
+                if is_too_much(batch.len(), read.fetch_add(line.len(), Ordering::Relaxed) + line.len()) {
+                    rows.clear();
+                    continue;
+                }
                 let number = usize::try_from(receivers(&mut line)?).unwrap_or(usize::MAX);
                 let line = line.strip_suffix(b"\n").unwrap_or(&line);
                 let pairs = self.goat.columns.iter().zip(fields(line));
@@ -118,7 +191,7 @@ impl Bench<'_> {
             }
         }
         site.run(&what, &at.clear_give).await?;
-        Ok((rows, bytes))
+        Ok(rows)
     }
 
     fn unreadable(&self, arm: usize) -> RoundError {
