@@ -45,7 +45,9 @@ async fn every_statement_of_the_catalog_prepares() {
 }
 
 /// What the holes of the files for sources and rounds are filled with here.
-const ROUND_HOLES: [(&str, &str); 40] = [
+const ROUND_HOLES: [(&str, &str); 42] = [
+    ("{before}", "'{}'"),
+    ("{session}", "'{}'"),
     ("{pairs}", "'id', n.key::jsonb -> 'id'"),
     ("{moved}", "false"),
     ("{deltas}", "'bucardo.delta_public_t'"),

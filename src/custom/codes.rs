@@ -126,6 +126,7 @@ impl Codes {
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
             let found = self.host(code.language).call(code, vec![input], dbs).await?;
+            put_back(code, dbs).await?;
             let Some(Value::Object(mut output)) = found.into_iter().next() else { continue };
             if let Some(shared) = output.remove("shared") {
                 self.shared = shared;
@@ -203,6 +204,11 @@ impl Codes {
         let host = self.hosts.entry(language.word()).or_insert_with(|| Mutex::new((self.open)(language)));
         host.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn put_back(code: &Code, dbs: &mut dyn Databases) -> Result<(), CodeError> {
+    let died = |refused: Refused| CodeError::Died { code: code.name.clone(), why: refused.message };
+    dbs.put_back().await.map_err(died)
 }
 
 /// What stands for handles in an input.

@@ -67,4 +67,9 @@ pub trait Databases: Send {
         }
         .boxed()
     }
+
+    /// A code has ended that may have asked: what it has set is put back.
+    fn put_back(&mut self) -> BoxFuture<'_, Result<(), Refused>> {
+        async { Ok(()) }.boxed()
+    }
 }

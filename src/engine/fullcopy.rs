@@ -94,6 +94,7 @@ impl Copies {
         let (sync, id) = (&self.sync, &self.id);
         let name = format!("bucardo KID {id}");
         let (source, target) = tokio::try_join!(Site::of(sync, &id.source, &name), Site::of(sync, &id.target, &name))?;
+        tokio::try_join!(source.remember(sync), target.remember(sync))?;
         let (mut without, mut quarantined) = (Vec::new(), Vec::new());
         loop {
             // Nothing at all is no copy: then the error is told.

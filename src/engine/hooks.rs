@@ -14,17 +14,18 @@ use std::time::Duration;
 use bucardo_actors::model::{DbName, RoundReport};
 use bucardo_actors::ports::Watch;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use super::error::RoundError;
+use super::lent::Inside;
 use super::round::{Round, step};
 use super::site::Site;
 use super::step::Step;
 use crate::catalog::{Goat, SyncDetail};
 use crate::custom::conflict::{Dispute, Field, Verdict};
 use crate::custom::input::{self, Counts, ROWS_MAX, Side};
-use crate::custom::{CodeError, Codes, Databases, Found, Hook, Outcome, Refused, Statement, ask, ask_each};
+use crate::custom::{CodeError, Codes, Databases, Found, Hook, Outcome, Refused, Statement, ask};
 use crate::pg::{Connection, causes, connect};
 
 /// Whether triggers fire for what codes write here, in transactions that have switched them off.
@@ -142,13 +143,10 @@ impl Hooks {
             return Ok(());
         }
         step(scene.watch, Step::Code(hook.word())).await?;
-        let with_triggers = has_triggers(hook);
-        lend(&scene, with_triggers, self.codes.longest(hook, goat.map(|goat| goat.id))).await?;
-        let mut dbs = Inside { sites: scene.sites };
+        let firing: &[&Site] = if has_triggers(hook) { scene.written } else { &[] };
+        let mut dbs = Inside::new(scene.sites, firing, self.codes.longest(hook, goat.map(|goat| goat.id)));
         let outcome = self.codes.run(hook, goat, &self.base, &self.counts, &mut dbs).await;
-        let outcome = outcome.map_err(RoundError::Code)?;
-        take_back(&scene, with_triggers).await?;
-        self.heed(&outcome)
+        self.heed(&outcome.map_err(RoundError::Code)?)
     }
 
     /// Runs the codes of a hook outside of the round's transactions.
@@ -195,13 +193,10 @@ impl Hooks {
         field: &Field<'_>,
         disputes: &[Dispute],
         sites: &[&Site],
-        watch: &Watch,
     ) -> Result<Vec<Verdict>, RoundError> {
-        let scene = Scene { sites, written: &[], watch };
-        lend(&scene, false, self.codes.longest(Hook::Conflict, Some(field.goat.id))).await?;
-        let settled = self.codes.settle(field, disputes, &self.base, &mut Inside { sites }).await;
+        let mut dbs = Inside::new(sites, &[], self.codes.longest(Hook::Conflict, Some(field.goat.id)));
+        let settled = self.codes.settle(field, disputes, &self.base, &mut dbs).await;
         let (verdicts, outcome) = settled.map_err(RoundError::Code)?;
-        take_back(&scene, false).await?;
         self.heed(&outcome)?;
         Ok(verdicts)
     }
@@ -220,11 +215,9 @@ impl Hooks {
         let mut base = self.base.clone();
         base.extend(told);
         step(scene.watch, Step::Code(Hook::Exception.word())).await?;
-        lend(&scene, false, self.codes.longest(Hook::Exception, Some(goat.id))).await?;
-        let mut dbs = Inside { sites: scene.sites };
+        let mut dbs = Inside::new(scene.sites, &[], self.codes.longest(Hook::Exception, Some(goat.id)));
         let outcome = self.codes.run(Hook::Exception, Some(goat), &base, &self.counts, &mut dbs).await;
         let outcome = outcome.map_err(RoundError::Code)?;
-        take_back(&scene, false).await?;
         if outcome.endsync { Err(RoundError::Left) } else { Ok(outcome.runagain) }
     }
 
@@ -288,64 +281,9 @@ pub async fn outside(
     Ok(outcome)
 }
 
-/// Codes name tables as their role does anywhere else, and no statement of theirs goes on when they are stopped.
-async fn lend(scene: &Scene<'_>, with_triggers: bool, longest: Duration) -> Result<(), RoundError> {
-    let all = format!("SET LOCAL search_path TO DEFAULT; SET LOCAL statement_timeout = {}", longest.as_millis());
-    set(scene, &all, with_triggers, "origin").await
-}
-
-async fn take_back(scene: &Scene<'_>, with_triggers: bool) -> Result<(), RoundError> {
-    set(scene, "SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = 0", with_triggers, "replica").await
-}
-
-async fn set(scene: &Scene<'_>, all: &str, with_triggers: bool, role: &str) -> Result<(), RoundError> {
-    let set = scene.sites.iter().map(|site| async move {
-        let is_written = with_triggers && scene.written.iter().any(|it| it.db == site.db);
-        let role = if is_written { format!("; SET LOCAL session_replication_role = {role}") } else { String::new() };
-        site.run("making way for custom codes", &format!("{all}{role}")).await
-    });
-    try_join_all(set).await.map(drop)
-}
-
-fn unknown(db: &str, names: &[String]) -> Refused {
+pub(super) fn unknown(db: &str, names: &[String]) -> Refused {
     let message = format!("there is no database \"{db}\" here; there are {}", names.join(", "));
     Refused { message, sqlstate: None }
-}
-
-/// The databases of a round, in its transactions.
-pub(super) struct Inside<'a> {
-    pub(super) sites: &'a [&'a Site],
-}
-
-impl Databases for Inside<'_> {
-    fn names(&self) -> Vec<String> {
-        self.sites.iter().map(|site| site.db.to_string()).collect()
-    }
-
-    fn run<'a>(&'a mut self, db: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
-        async move {
-            let Some(site) = self.sites.iter().find(|site| site.db.as_str() == db) else {
-                return Err(unknown(db, &self.names()));
-            };
-            ask(&site.conn, true, &statement).await
-        }
-        .boxed()
-    }
-
-    fn run_each<'a>(
-        &'a mut self,
-        db: &'a str,
-        sql: &'a str,
-        calls: Vec<Vec<Option<String>>>,
-    ) -> BoxFuture<'a, Result<Vec<Found>, Refused>> {
-        async move {
-            let Some(site) = self.sites.iter().find(|site| site.db.as_str() == db) else {
-                return Err(unknown(db, &self.names()));
-            };
-            ask_each(&site.conn, true, sql, &calls).await
-        }
-        .boxed()
-    }
 }
 
 /// The databases of a sync, on connections of their own.

@@ -17,6 +17,7 @@ mod hearsay;
 pub mod hooks;
 mod intake;
 mod join;
+mod lent;
 pub mod merge;
 mod onward;
 mod pair;

@@ -75,6 +75,7 @@ impl Session {
             source.run("setting up the session", SESSION_SOURCE.text()),
             target.run("setting up the session", SESSION_SOURCE.text()),
         )?;
+        tokio::try_join!(source.remember(sync), target.remember(sync))?;
         let row = source.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(source.failed("reading its identity"))?;
         if sync.is_merging() {
             check_settled(&source, &id.sync).await?;

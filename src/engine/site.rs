@@ -1,5 +1,6 @@
 //! One side of a round: a connection with the database's name, so that every error names it.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::{StreamExt, pin_mut};
@@ -12,6 +13,7 @@ use bucardo_actors::ports::Watch;
 use super::desk::{self, Seat};
 use super::error::RoundError;
 use super::intake::{Intake, WIDE_BYTES};
+use super::lent::settings;
 use crate::catalog::SyncDetail;
 use crate::pg::{Connection, connect};
 
@@ -26,6 +28,8 @@ const STOPS_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Site {
     pub(super) db: DbName,
     pub(super) conn: Connection,
+    /// What is set for the session; empty where no custom codes may change it.
+    settings: OnceLock<String>,
     /// Given back when the connection is closed.
     _seat: Option<Box<dyn Seat>>,
 }
@@ -56,10 +60,25 @@ impl Site {
                 if let Some(seat) = &mut seat {
                     seat.taken(conn.backend_pid());
                 }
-                Ok(Self { db: db.clone(), conn, _seat: seat })
+                Ok(Self { db: db.clone(), conn, settings: OnceLock::new(), _seat: seat })
             }
             Err(source) => Err(RoundError::Connect { db: db.clone(), source }),
         }
+    }
+
+    /// Outside of transactions: notes what is set for the session, for when custom codes change it.
+    pub(super) async fn remember(&self, sync: &SyncDetail) -> Result<(), RoundError> {
+        if sync.codes.is_empty() {
+            return Ok(());
+        }
+        let found = settings(&self.conn, "").await.map_err(self.failed("reading the settings of the session"))?;
+        let _ = self.settings.set(found);
+        Ok(())
+    }
+
+    /// What was noted, as an object by name.
+    pub(super) fn settings(&self) -> &str {
+        self.settings.get().map_or("{}", String::as_str)
     }
 
     /// Puts a server's error into context.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Closed, Codes, handles, here, text};
+use super::{Closed, Codes, handles, here, put_back, text};
 use crate::custom::conflict::{Asking, Dispute, Field, Verdict, Winners, answer};
 use crate::custom::{Code, CodeError, Databases, Decision, Hook, Outcome};
 
@@ -44,6 +44,7 @@ impl Codes {
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
             let outputs = self.host(code.language).call_with(code, asking.common(), inputs, dbs).await?;
+            put_back(code, dbs).await?;
             if outputs.len() != open.len() {
                 let why = format!("{} answers to {} conflicts", outputs.len(), open.len());
                 return Err(CodeError::Garbage { code: code.name.clone(), why });

@@ -176,6 +176,7 @@ impl Arm {
         let name = format!("bucardo KID {} merge", sync.name);
         let site = Site::of(sync, db, &name).await?;
         site.run("setting up the session", SESSION.text()).await?;
+        site.remember(sync).await?;
         let identity = site.conn.query_one(SYSTEM_ID.text(), &[]).await.map_err(site.failed("reading its identity"))?;
         let goats: Vec<&Goat> = sync.tables().collect();
         check_places(sync, &goats, db)?;

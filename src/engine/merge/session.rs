@@ -129,7 +129,7 @@ impl MergeSession {
                 }
                 Ok(Ended::Copy(empty)) => {
                     self.release().await;
-                    return self.copy(empty, watch).await;
+                    return Box::pin(self.copy(empty, watch)).await;
                 }
                 Err(error @ RoundError::NoRoom { .. }) => return Err(error),
                 Err(error @ (RoundError::Code(_) | RoundError::Left)) => {

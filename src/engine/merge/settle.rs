@@ -89,16 +89,16 @@ impl Bench<'_> {
         disputes.rewind()?;
         ruled.take.iter_mut().chain(&mut ruled.give).for_each(Spool::begin_anew);
         let mut queue = Queue { disputes, again: Vec::new(), most: BATCH_MIN };
-        let mut next = self.next(&mut queue).await?;
+        let mut next = Box::pin(self.next(&mut queue)).await?;
         while let Some((batch, told)) = next {
-            let settled = hooks.settle(&field, &told, &sites, merge.watch);
+            let settled = Box::pin(hooks.settle(&field, &told, &sites));
             let verdicts = if asks {
                 let verdicts = settled.await?;
-                next = self.next(&mut queue).await?;
+                next = Box::pin(self.next(&mut queue)).await?;
                 verdicts
             } else {
                 // The codes leave the sources alone, so the next rows come meanwhile.
-                let (verdicts, read) = try_join(settled, self.next(&mut queue)).await?;
+                let (verdicts, read) = try_join(settled, Box::pin(self.next(&mut queue))).await?;
                 next = read;
                 verdicts
             };
