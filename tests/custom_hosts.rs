@@ -84,7 +84,7 @@ fn code(language: Language, source: &str) -> Code {
         getdbh: true,
         getrows: false,
         goat: None,
-        limits: Limits { timeout: Duration::from_secs(20), memory_mb: 32 },
+        limits: Limits { timeout: Duration::from_secs(20), memory_mb: 32, ..Limits::default() },
     }
 }
 

@@ -43,6 +43,7 @@ mod custom_answers;
 mod custom_cookbook;
 mod custom_daemon;
 mod custom_hosts;
+mod custom_limits;
 mod custom_rounds;
 mod custom_settings;
 mod daemon;

@@ -1276,5 +1276,6 @@ INSERT INTO bucardo.bucardo_config (name, setting, defval, about) VALUES
     ('email_patience', '300', '300', 'How many seconds something may fail and be tried again before a mail tells of it'),
     ('worker_mb_max', '0', '0', 'How many megabytes the rounds of all kids may take together; who needs more waits; 0: no limit'),
     ('customcode_timeout', '30', '30', 'How many seconds one call of a custom code may take'),
+    ('customcode_run_timeout', '300', '300', 'How many seconds all custom codes of one run may take together'),
     ('customcode_memory_mb', '64', '64', 'How many megabytes a custom code may take')
 ON CONFLICT DO NOTHING;

@@ -115,9 +115,13 @@ fn endsync_sleep(settings: &settings::Settings) -> Result<Duration, CatalogError
 /// [`CatalogError::Value`].
 pub fn code_limits(settings: &settings::Settings) -> Result<CodeLimits, CatalogError> {
     let shipped = CodeLimits::default();
-    let seconds = settings.number::<f64>("customcode_timeout")?.and_then(|some| Duration::try_from_secs_f64(some).ok());
+    let seconds = |name: &str, shipped: Duration| {
+        let seconds = settings.number::<f64>(name)?.and_then(|some| Duration::try_from_secs_f64(some).ok());
+        Ok::<_, CatalogError>(seconds.filter(|some| !some.is_zero()).unwrap_or(shipped))
+    };
     Ok(CodeLimits {
-        timeout: seconds.filter(|timeout| !timeout.is_zero()).unwrap_or(shipped.timeout),
+        timeout: seconds("customcode_timeout", shipped.timeout)?,
+        run: seconds("customcode_run_timeout", shipped.run)?,
         memory_mb: settings.number("customcode_memory_mb")?.filter(|mb| *mb > 0).unwrap_or(shipped.memory_mb),
     })
 }

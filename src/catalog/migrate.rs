@@ -25,7 +25,7 @@ pub struct Migration {
 }
 
 /// All migrations, in order.
-pub const MIGRATIONS: [Migration; 26] = [
+pub const MIGRATIONS: [Migration; 27] = [
     Migration { level: 1, name: "tables", sql: include_str!("../../sql/control/0001_tables.sql") },
     Migration { level: 2, name: "keys and copies", sql: include_str!("../../sql/control/0002_keys_and_copies.sql") },
     Migration { level: 3, name: "settings", sql: include_str!("../../sql/control/0003_settings.sql") },
@@ -64,6 +64,7 @@ pub const MIGRATIONS: [Migration; 26] = [
     },
     Migration { level: 25, name: "code limits", sql: include_str!("../../sql/control/0025_code_limits.sql") },
     Migration { level: 26, name: "dead letters", sql: include_str!("../../sql/control/0026_dead_letters.sql") },
+    Migration { level: 27, name: "code run limit", sql: include_str!("../../sql/control/0027_code_run_limit.sql") },
 ];
 
 /// The level of a catalog that has them all.

@@ -137,7 +137,7 @@ fn checked(name: &str, value: &str, setting: &Setting) -> Result<String, CliErro
             &value.replace(['_', '-'], " "),
             words::Kind::OneOf(&["serializable", "repeatable read"]),
         ),
-        "customcode_timeout" => match value.parse::<f64>() {
+        "customcode_timeout" | "customcode_run_timeout" => match value.parse::<f64>() {
             Ok(seconds) if seconds > 0.0 && seconds < 1e6 => Ok(value.to_owned()),
             _ => Err(CliError::refuse(format!("Invalid value for '{name}': must be a number of seconds above 0"))),
         },

@@ -14,6 +14,9 @@ use super::{Code, CodeError, Databases, Found, Hook, Host, Language, Outcome, Re
 use crate::catalog::{Goat, SyncDetail};
 
 mod settle;
+mod spent;
+
+use spent::Spent;
 
 /// Makes the host of a language; it does nothing before it is asked.
 pub type Hosts = Arc<dyn Fn(Language) -> Box<dyn Host> + Send + Sync>;
@@ -45,6 +48,7 @@ pub struct Codes {
     shared: Value,
     /// Whom codes of conflicts have named.
     winners: Winners,
+    spent: Spent,
 }
 
 impl Codes {
@@ -58,6 +62,7 @@ impl Codes {
             hosts: BTreeMap::new(),
             shared: Value::Object(Map::new()),
             winners: Winners::default(),
+            spent: Spent::default(),
         })
     }
 
@@ -72,6 +77,12 @@ impl Codes {
     #[must_use]
     pub fn sync(&self) -> &Arc<SyncDetail> {
         &self.sync
+    }
+
+    /// The transactions of a run begin, or begin anew: what codes said and took in others is forgotten.
+    pub fn begin(&mut self) {
+        self.winners.begin();
+        self.spent.begin();
     }
 
     /// Whether any code runs here; `goat`: for this table, `None`: for whatever table.
@@ -125,7 +136,9 @@ impl Codes {
             let input = self.input(code, goat, input, counts, dbs);
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
-            let found = self.host(code.language).call(code, vec![input], dbs).await?;
+            let bounded = self.spent.call(code)?;
+            let found = self.host(code.language).call(&bounded, vec![input], dbs).await;
+            let found = self.spent.ended(code, found)?;
             put_back(code, dbs).await?;
             let Some(Value::Object(mut output)) = found.into_iter().next() else { continue };
             if let Some(shared) = output.remove("shared") {

@@ -8,18 +8,20 @@ use super::perl::PerlHost;
 use super::sql::SqlHost;
 use super::{CodeError, Host, Hosts, Language};
 
-/// What one call of a code may take (`customcode_timeout`, `customcode_memory_mb`).
+/// What codes may take (`customcode_timeout`, `customcode_memory_mb`, `customcode_run_timeout`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// So much time, with all its inputs, and the statements that it waits for.
+    /// So much time for one call, with all its inputs, and the statements that it waits for.
     pub timeout: Duration,
     /// So many megabytes.
     pub memory_mb: u32,
+    /// So much time for all calls while the transactions of a run are open.
+    pub run: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), memory_mb: 64 }
+        Self { timeout: Duration::from_secs(30), memory_mb: 64, run: Duration::from_secs(300) }
     }
 }
 
@@ -29,6 +31,13 @@ impl Limits {
         let place = place.map_or_else(String::new, |place| format!("; it was at {place}"));
         let why =
             format!("it took longer than {} (customcode_timeout){place}", humantime::format_duration(self.timeout));
+        CodeError::Stopped { code: code.to_owned(), why }
+    }
+
+    /// What is said of a code when those of a run have taken all its time.
+    pub(super) fn overdue(&self, code: &str) -> CodeError {
+        let all = humantime::format_duration(self.run);
+        let why = format!("the codes of this run took longer than {all} together (customcode_run_timeout)");
         CodeError::Stopped { code: code.to_owned(), why }
     }
 

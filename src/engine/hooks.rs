@@ -77,7 +77,7 @@ impl Hooks {
     pub(super) fn begin_try(&mut self) {
         self.tries += 1;
         self.has_begun = false;
-        self.codes.winners().begin();
+        self.codes.begin();
         self.counts = Counts::default();
         self.base.insert("attempts".to_owned(), json!(self.tries));
     }

@@ -6,15 +6,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Closed, Codes, handles, here, put_back, text};
-use crate::custom::conflict::{Asking, Dispute, Field, Verdict, Winners, answer};
+use crate::custom::conflict::{Asking, Dispute, Field, Verdict, answer};
 use crate::custom::{Code, CodeError, Databases, Decision, Hook, Outcome};
 
 impl Codes {
-    /// Whom codes have named as the winner of what is left open.
-    pub fn winners(&mut self) -> &mut Winners {
-        &mut self.winners
-    }
-
     /// Asks the codes of a table and its sync what becomes of each of these conflicts: one code after the other, each
     /// about those that are open yet. `base`: what every code of the sync is told.
     ///
@@ -43,7 +38,9 @@ impl Codes {
             let inputs = open.iter().map(|place| asking.about(&disputes[*place])).collect();
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
-            let outputs = self.host(code.language).call_with(code, asking.common(), inputs, dbs).await?;
+            let bounded = self.spent.call(code)?;
+            let outputs = self.host(code.language).call_with(&bounded, asking.common(), inputs, dbs).await;
+            let outputs = self.spent.ended(code, outputs)?;
             put_back(code, dbs).await?;
             if outputs.len() != open.len() {
                 let why = format!("{} answers to {} conflicts", outputs.len(), open.len());
