@@ -121,6 +121,22 @@ async fn codes_that_make_no_sense_are_refused_and_change_nothing() {
     }
 }
 
+/// Where codes are to decide the conflicts of a table, and there is none for it, `validate` warns.
+#[tokio::test]
+async fn tables_whose_conflicts_no_code_decides_are_named_by_validate() {
+    let lab = CliLab::start().await;
+    let _dbs = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
+    lab.bucardo.run("add sync s tables=orders,other dbs=A:source,B:source conflict_strategy=bucardo_custom");
+    let file = format!("src_code={}", write(&lab, "one.lua", "input.winner = 'A'"));
+    lab.call(&["add", "customcode", "one", "whenrun=conflict", &file, "relation=public.orders"]).ok();
+    let warned = lab.call(&["validate", "s"]);
+    assert_eq!(warned.code, 0);
+    let warning = "table \"public.other\" has the conflict strategy bucardo_custom and no custom code for conflicts";
+    assert!(warned.stderr.contains(warning) && !warned.stderr.contains("public.orders"), "{}", warned.stderr);
+    lab.call(&["add", "customcode", "all", "whenrun=conflict", &file, "sync=s"]).ok();
+    assert_eq!(lab.call(&["validate", "s"]).stderr, "");
+}
+
 /// A code that does not compile keeps its sync from being valid; one that is off does not.
 #[tokio::test]
 async fn codes_that_do_not_compile_are_named_by_validate() {

@@ -229,3 +229,33 @@ async fn a_sum_that_a_code_keeps_is_right_however_often_the_daemon_is_killed() {
     assert_eq!(town.b.number("SELECT total FROM sums").await, rows);
     daemon.stop().await;
 }
+
+/// A code that cannot be run keeps its sync from being started, by name, and nothing else; once it is mended the sync is
+/// started like any other.
+#[tokio::test]
+async fn a_sync_whose_code_does_not_compile_is_not_started_and_says_so() {
+    let town = town().await;
+    town.bucardo.run("add sync t tables=orders dbs=A:source,B:target");
+    for (name, language, source) in [("bad perl", "perl", "my $x = ;"), ("bad lua", "lua", "x = = 1")] {
+        add(&town, name, "after_txn", language, source).await;
+        let mut daemon = town.daemon().await;
+        daemon.logs(&format!("sync is stalled sync=s error=\"custom code '{name}' does not compile"), WITHIN).await;
+        let status = town.bucardo.call(&["status", "s"]);
+        assert!(status.stdout.contains(&format!("custom code \"{name}\" does not compile")), "{}", status.stdout);
+        let id = if language == "perl" { 1 } else { 2 };
+        town.a.run(&format!("INSERT INTO orders VALUES ({id}, 'x')")).await;
+        town.bucardo.run("kick t 60");
+        assert_eq!(
+            town.b.value(&format!("SELECT note FROM orders WHERE id = {id}")).await,
+            "x",
+            "the other sync flows"
+        );
+        let mended = "UPDATE bucardo.customcode SET src_code = '' WHERE name = $1";
+        town.control.client.execute(mended, &[&name]).await.unwrap();
+        town.bucardo.run("reload sync s");
+        town.bucardo.run("kick s 60");
+        daemon.announce("does not compile");
+        daemon.assert_quiet();
+        daemon.stop().await;
+    }
+}

@@ -320,6 +320,24 @@ async fn many_conflicts_are_decided_in_batches() {
     assert!(lab.merge().await.unwrap().is_empty());
 }
 
+/// A row that a code made and that clashes with another one is the code's fault, by name, and no source is left out for it.
+#[tokio::test]
+async fn a_made_row_that_clashes_names_its_code() {
+    let ddl = "CREATE TABLE orders (id int PRIMARY KEY, note text UNIQUE)";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["orders:id"]).await;
+    decide(&mut lab, |_, input| input["row"] = json!({"id": 1, "note": "taken"}));
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x'), (2, 'taken')").await;
+    lab.settle().await;
+    lab.on("a").run("UPDATE orders SET note = 'a' WHERE id = 1").await;
+    lab.on("b").run("UPDATE orders SET note = 'b' WHERE id = 1").await;
+    let fault = lab.merge().await.unwrap_err();
+    let told = "custom code \"decide\" returned what cannot be understood: table \"public.orders\" on database ";
+    assert!(fault.message.starts_with(told) && fault.message.contains("orders_note_key"), "{}", fault.message);
+    decide(&mut lab, |_, input| input["row"] = json!({"id": 1, "note": "free"}));
+    lab.merge().await.unwrap();
+    lab.assert_same().await;
+}
+
 /// Narrow rows, and then such as fill the memory when a thousand of them are read at once.
 #[tokio::test]
 async fn conflicts_of_wide_rows_are_told_a_few_at_a_time() {

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex as AsyncMutex;
 use tracing::{debug, info, warn};
 
+use super::codes::Compiler;
 use super::copies::{Copies, all_have_copied};
 use super::lease::{self, SessionId};
 use super::listener::{Listeners, Source};
@@ -20,6 +21,7 @@ use super::{Desks, Numbers, SourcePurger, SyncMap, channels, plans};
 use crate::catalog::runs::{self, Between, Counts, RunEnd};
 use crate::catalog::{Control, Role, SyncDetail, load_syncs, settings, states, syncs, trouble};
 use crate::config::{ClassicSetting, Layers};
+use crate::custom;
 use crate::daemon::Voices;
 use crate::pg::{Access, SqlFile, cause, causes, classify};
 
@@ -45,6 +47,7 @@ struct Inner {
     told: Mutex<BTreeSet<String>>,
     numbers: Numbers,
     desks: Desks,
+    compiler: Compiler,
     /// The sessions that `dbrun` has.
     noted: Mutex<HashMap<KidId, Vec<runs::Session>>>,
 }
@@ -85,6 +88,7 @@ impl ControlDatabase {
             purger,
             numbers,
             desks,
+            compiler: Compiler::new(custom::open()),
             session,
             lost,
             copies,
@@ -121,7 +125,12 @@ impl Inner {
         let details = load_syncs(session.control()?.client()).await?;
         let details: Vec<Arc<SyncDetail>> = details.into_iter().map(Arc::new).collect();
         let found = settings::load(session.control()?.client()).await?;
-        let plans: Vec<SyncPlan> = details.iter().map(|sync| self.with_own(plans::plan(sync), &found)).collect();
+        let mut plans: Vec<SyncPlan> = details.iter().map(|sync| self.with_own(plans::plan(sync), &found)).collect();
+        let active = details.iter().filter(|sync| sync.status != "inactive" && !sync.codes.is_empty());
+        let mut broken = self.compiler.problems(active.map(|sync| &**sync)).await;
+        for plan in plans.iter_mut().filter(|plan| plan.problem.is_none()) {
+            plan.problem = broken.remove(&plan.name);
+        }
         let running = || plans.iter().filter(|plan| plan.intent != Intent::Inactive);
         let kids: Vec<KidId> = running().filter_map(|plan| plan::kids(plan).ok()).flatten().collect();
         let sources_of = |plan: &SyncPlan| {

@@ -3,6 +3,7 @@
 mod budget;
 mod catalog;
 mod channels;
+mod codes;
 mod conflict_file;
 mod conflicts;
 mod copies;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::conflict::Winners;
 use super::input::Counts;
+use super::outcome::is_true;
 use super::{Code, CodeError, Databases, Found, Hook, Host, Language, Outcome, Refused, Statement};
 use crate::catalog::{Goat, SyncDetail};
 
@@ -184,7 +185,7 @@ impl Codes {
     /// Takes over what a code says; returns whether it is the last one (`lastcode`).
     fn heed(&self, code: &Code, output: &Map<String, Value>, outcome: &mut Outcome) -> Result<bool, CodeError> {
         let said = |key: &str| output.get(key).and_then(text).filter(|text| !text.is_empty());
-        let is_set = |key: &str| output.get(key).is_some_and(truth);
+        let is_set = |key: &str| output.get(key).is_some_and(is_true);
         let (sync, name) = (self.sync.name.as_str(), code.name.as_str());
         if let Some(message) = said("message") {
             tracing::info!(sync, code = name, "{message}");
@@ -296,16 +297,5 @@ fn text(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(true) => Some("1".to_owned()),
         _ => None,
-    }
-}
-
-/// What Perl holds for true: not the empty string, zero or nothing.
-fn truth(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty() && text != "0",
-        Value::Array(_) | Value::Object(_) => true,
     }
 }

@@ -1,6 +1,7 @@
 //! What every language has to offer.
 
 use bucardo_actors::model::Failure;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
@@ -126,5 +127,48 @@ pub trait Host: Send {
             input.extend(common.clone());
         }
         self.call(code, inputs, dbs)
+    }
+}
+
+/// What is particular to a language.
+pub(super) trait Runner: Send {
+    /// See [`Host::check`].
+    fn check(&mut self, code: &Code) -> impl Future<Output = Result<(), CodeError>> + Send;
+
+    /// See [`Host::call_with`].
+    fn run(
+        &mut self,
+        code: &Code,
+        common: &Map<String, Value>,
+        inputs: Vec<Value>,
+        dbs: &mut dyn Databases,
+    ) -> impl Future<Output = Result<Vec<Value>, CodeError>> + Send;
+}
+
+/// The host of a language.
+pub(super) struct Hosting<T>(pub(super) T);
+
+impl<T: Runner> Host for Hosting<T> {
+    fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
+        self.0.check(code).boxed()
+    }
+
+    fn call<'a>(
+        &'a mut self,
+        code: &'a Code,
+        inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        async move { self.0.run(code, &Map::new(), inputs, dbs).await }.boxed()
+    }
+
+    fn call_with<'a>(
+        &'a mut self,
+        code: &'a Code,
+        common: &'a Map<String, Value>,
+        inputs: Vec<Value>,
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        self.0.run(code, common, inputs, dbs).boxed()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::host::Hosting;
 use super::lua::LuaHost;
 use super::perl::PerlHost;
 use super::sql::SqlHost;
@@ -53,9 +54,9 @@ impl Limits {
 pub fn open() -> Hosts {
     Arc::new(|language| -> Box<dyn Host> {
         match language {
-            Language::Lua => Box::<LuaHost>::default(),
-            Language::Perl => Box::<PerlHost>::default(),
-            Language::Sql => Box::new(SqlHost),
+            Language::Lua => Box::new(Hosting(LuaHost::default())),
+            Language::Perl => Box::new(Hosting(PerlHost::default())),
+            Language::Sql => Box::new(Hosting(SqlHost)),
         }
     })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 /// A row by columns, every value in the output form of its type; `None` is NULL.
 pub type Row = BTreeMap<String, Option<String>>;
 
@@ -33,4 +35,15 @@ pub enum Decision {
     Skip,
     /// The sync stops, with this message.
     Abort(String),
+}
+
+/// What Perl holds for true: not the empty string, zero or nothing.
+pub(super) fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty() && text != "0",
+        Value::Array(_) | Value::Object(_) => true,
+    }
 }

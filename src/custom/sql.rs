@@ -4,44 +4,30 @@
 //! A statement runs on the database that its first line names (`-- db: NAME`), else on the target of the round, else on
 //! the first source.
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
+use super::host::Runner;
 use super::statement::{Piece, pieces, quoted, sort};
-use super::{Code, CodeError, Databases, Found, Host, Statement};
+use super::{Code, CodeError, Databases, Found, Statement};
 
 /// Runs codes that are statements.
 pub(super) struct SqlHost;
 
-impl Host for SqlHost {
-    fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        async { prepared(code).map(drop) }.boxed()
+impl Runner for SqlHost {
+    async fn check(&mut self, code: &Code) -> Result<(), CodeError> {
+        prepared(code).map(drop)
     }
 
-    fn call<'a>(
-        &'a mut self,
-        code: &'a Code,
+    async fn run(
+        &mut self,
+        code: &Code,
+        common: &Map<String, Value>,
         inputs: Vec<Value>,
-        dbs: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        async { within_time(code, all(code, &Map::new(), inputs, dbs)).await }.boxed()
+        dbs: &mut dyn Databases,
+    ) -> Result<Vec<Value>, CodeError> {
+        let called = tokio::time::timeout(code.limits.timeout, all(code, common, inputs, dbs)).await;
+        called.unwrap_or_else(|_| Err(code.limits.late(&code.name, None)))
     }
-
-    fn call_with<'a>(
-        &'a mut self,
-        code: &'a Code,
-        common: &'a Map<String, Value>,
-        inputs: Vec<Value>,
-        dbs: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        within_time(code, all(code, common, inputs, dbs)).boxed()
-    }
-}
-
-async fn within_time<T>(code: &Code, called: impl Future<Output = Result<T, CodeError>>) -> Result<T, CodeError> {
-    let called = tokio::time::timeout(code.limits.timeout, called).await;
-    called.unwrap_or_else(|_| Err(code.limits.late(&code.name, None)))
 }
 
 /// Inputs in the same database are given to the server together.

@@ -4,15 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::site::Site;
 use crate::catalog::{Role, SyncDetail};
-use crate::custom::{self, Code, Host, Language, prepared};
+use crate::custom::{self, Code, Hook, Host, Language, prepared};
 use crate::pg::causes;
 
 /// `undefined_table`: what the statement is for may be made before it runs.
 const NO_TABLE: &str = "42P01";
 
+/// Tables whose conflicts only custom codes decide (`bucardo_custom`), though there are none for them.
+fn undecided(sync: &SyncDetail) -> impl Iterator<Item = String> + '_ {
+    let is_merging = sync.is_merging();
+    sync.tables().filter(move |goat| {
+        let strategy = goat.conflict_strategy.as_deref().unwrap_or(&sync.conflict_strategy);
+        let decides = |code: &Code| code.hook == Hook::Conflict && code.goat.is_none_or(|of| of == goat.id);
+        is_merging && strategy.trim() == "bucardo_custom" && !sync.codes.iter().any(decides)
+    })
+    .map(|goat| {
+        format!(
+            "table \"{}\" has the conflict strategy bucardo_custom and no custom code for conflicts (whenrun=conflict): \
+             its first conflict stops the sync",
+            goat.label()
+        )
+    })
+}
+
 /// Compiles the codes of the sync, each once; those that are statements are prepared on a database where they run.
 /// Returns a sentence for each that cannot run.
 pub(super) async fn problems(sync: &SyncDetail, sites: &[Site<'_>], warnings: &mut Vec<String>) -> Vec<String> {
+    warnings.extend(undecided(sync));
     let open = custom::open();
     let mut hosts: BTreeMap<&str, Box<dyn Host>> = BTreeMap::new();
     let mut problems = Vec::new();

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::input::joined;
 use super::{Dispute, Field};
+use crate::custom::outcome::is_true;
 use crate::custom::{Decision, Language, Row};
 
 /// Whole numbers that a double holds exactly.
@@ -169,15 +170,4 @@ fn whole(number: f64) -> Option<i64> {
 
 fn name(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.trim().is_empty())
-}
-
-/// What Perl holds for true.
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty() && text != "0",
-        Value::Array(_) | Value::Object(_) => true,
-    }
 }

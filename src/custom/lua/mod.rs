@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Fuse};
+use futures_util::future::Fuse;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Code, CodeError, Databases, Host};
+use super::host::Runner;
+use super::{Code, CodeError, Databases};
 use machine::{Asked, Call, Called, Machine, STOPPED};
 
 /// So long a code that is told to stop may take before its thread is left to itself.
@@ -53,11 +54,17 @@ impl LuaHost {
             }
         }
     }
+}
+
+impl Runner for LuaHost {
+    async fn check(&mut self, code: &Code) -> Result<(), CodeError> {
+        Machine::new(code, &Arc::default()).map(drop)
+    }
 
     async fn run(
         &mut self,
         code: &Code,
-        common: Map<String, Value>,
+        common: &Map<String, Value>,
         inputs: Vec<Value>,
         dbs: &mut dyn Databases,
     ) -> Result<Vec<Value>, CodeError> {
@@ -65,7 +72,13 @@ impl LuaHost {
         let Compiled { machine, stop } = self.take(code)?;
         let running = Running(&stop);
         let (asks, asked) = mpsc::channel(1);
-        let call = Call { common, inputs, shared: self.shared.clone(), names: code.getdbh.then(|| dbs.names()), asks };
+        let call = Call {
+            common: common.clone(),
+            inputs,
+            shared: self.shared.clone(),
+            names: code.getdbh.then(|| dbs.names()),
+            asks,
+        };
         let (tell, told) = oneshot::channel();
         let thread = move || {
             let called = machine.run(call);
@@ -95,31 +108,6 @@ impl LuaHost {
                 Err(code.limits.late(&code.name, place.as_deref()))
             }
         }
-    }
-}
-
-impl Host for LuaHost {
-    fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        async { Machine::new(code, &Arc::default()).map(drop) }.boxed()
-    }
-
-    fn call<'a>(
-        &'a mut self,
-        code: &'a Code,
-        inputs: Vec<Value>,
-        dbs: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        self.run(code, Map::new(), inputs, dbs).boxed()
-    }
-
-    fn call_with<'a>(
-        &'a mut self,
-        code: &'a Code,
-        common: &'a Map<String, Value>,
-        inputs: Vec<Value>,
-        dbs: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        self.run(code, common.clone(), inputs, dbs).boxed()
     }
 }
 

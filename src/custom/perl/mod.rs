@@ -5,14 +5,13 @@ mod child;
 
 use std::collections::BTreeMap;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout_at};
 
+use super::host::Runner;
 use super::statement::numbered;
-use super::{Code, CodeError, Column, Databases, Found, Host, Refused, Statement};
+use super::{Code, CodeError, Column, Databases, Found, Refused, Statement};
 use child::{Lost, PerlChild};
 
 const PROGRAM: &str = "perl";
@@ -117,6 +116,18 @@ impl PerlHost {
         };
         CodeError::NoHost { code: code.name.clone(), why }
     }
+}
+
+impl Runner for PerlHost {
+    async fn check(&mut self, code: &Code) -> Result<(), CodeError> {
+        match tokio::time::timeout(code.limits.timeout, self.ready(code)).await {
+            Ok(ready) => {
+                self.child = Some(ready?);
+                Ok(())
+            }
+            Err(_) => Err(code.limits.late(&code.name, None)),
+        }
+    }
 
     async fn run(
         &mut self,
@@ -150,40 +161,6 @@ impl PerlHost {
                 Err(code.limits.late(&code.name, place.as_deref()))
             }
         }
-    }
-}
-
-impl Host for PerlHost {
-    fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        async move {
-            match tokio::time::timeout(code.limits.timeout, self.ready(code)).await {
-                Ok(ready) => {
-                    self.child = Some(ready?);
-                    Ok(())
-                }
-                Err(_) => Err(code.limits.late(&code.name, None)),
-            }
-        }
-        .boxed()
-    }
-
-    fn call<'a>(
-        &'a mut self,
-        code: &'a Code,
-        inputs: Vec<Value>,
-        dbs: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        async move { self.run(code, &Map::new(), inputs, dbs).await }.boxed()
-    }
-
-    fn call_with<'a>(
-        &'a mut self,
-        code: &'a Code,
-        common: &'a Map<String, Value>,
-        inputs: Vec<Value>,
-        dbs: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        self.run(code, common, inputs, dbs).boxed()
     }
 }
 

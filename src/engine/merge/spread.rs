@@ -16,7 +16,8 @@ use super::judge::Ruled;
 use super::refuse::{self, Refusal};
 use super::round::Merge;
 use super::spool::Spool;
-use crate::custom::CodeError;
+use crate::catalog::SyncDetail;
+use crate::custom::{Code, CodeError, Hook};
 use crate::engine::error::RoundError;
 use crate::engine::intake::{Intake, WIDE_BYTES};
 use crate::engine::round::step;
@@ -105,10 +106,13 @@ async fn put_made(merge: &Merge<'_>, goat: &Goat, made: Vec<Spool>, rows: &mut [
     for (rows, made) in rows.iter_mut().zip(&made) {
         rows.inserts += made.rows;
     }
-    let sent = merge.arms.iter().zip(&goat.at).zip(made).map(|((arm, at), made)| {
-        let writing = writing.as_str();
-        async move { made.send(&arm.site, writing, &at.rows_in).await.map_err(|error| of_code(error, label)) }
-    });
+    let sent =
+        merge.arms.iter().zip(&goat.at).zip(made).map(|((arm, at), made)| {
+            let writing = writing.as_str();
+            async move {
+                made.send(&arm.site, writing, &at.rows_in).await.map_err(|error| of_code(error, merge.sync, label))
+            }
+        });
     try_join_all(sent).await?;
     step(merge.watch, Step::Copied(label)).await
 }
@@ -304,19 +308,23 @@ fn at_once(
     })
 }
 
-/// A value that the server or the table does not take is the code's fault, not the database's.
-fn of_code(error: RoundError, table: &str) -> RoundError {
-    let is_bad = |code: &SqlState| {
-        code.code().starts_with("22") || [SqlState::NOT_NULL_VIOLATION, SqlState::CHECK_VIOLATION].contains(code)
-    };
-    match &error {
-        RoundError::Sql { source, .. } if source.code().is_some_and(is_bad) => {
-            let place = source.as_db_error().and_then(|error| error.where_()).unwrap_or_default();
-            let why = format!("table \"{table}\": {} ({place})", causes(source));
-            RoundError::Code(CodeError::Garbage { code: "conflict".to_owned(), why })
-        }
-        _ => error,
+/// A value that the server or the table does not take is the code's fault, not the database's. So is a row that clashes
+/// with others, unless codes for exceptions are there to mend it or it may wait as a dead letter.
+fn of_code(error: RoundError, sync: &SyncDetail, table: &str) -> RoundError {
+    let RoundError::Sql { source, db, .. } = &error else { return error };
+    let Some(state) = source.code().map(SqlState::code) else { return error };
+    let goat = sync.tables().find(|goat| goat.label() == table).map(|goat| goat.id);
+    let of_table = |code: &&Code| code.goat.is_none() || code.goat == goat;
+    let codes = |hook: Hook| sync.codes.iter().filter(of_table).filter(move |code| code.hook == hook);
+    let is_bad = state.starts_with("22") || ["23502", "23514"].contains(&state);
+    let is_clash = ["23505", "23P01"].contains(&state) && !sync.deadletter && codes(Hook::Exception).next().is_none();
+    if !is_bad && !is_clash {
+        return error;
     }
+    let place = source.as_db_error().and_then(|error| error.where_()).unwrap_or_default();
+    let why = format!("table \"{table}\" on database \"{db}\": {} ({place})", causes(source));
+    let names: Vec<&str> = codes(Hook::Conflict).map(|code| code.name.as_str()).collect();
+    RoundError::Code(CodeError::Garbage { code: names.join("\" or \""), why })
 }
 
 /// Takes the first column off a row: a bit for each receiver, or the number of a conflict.
