@@ -1,6 +1,8 @@
 //! Merges of many rows: what lies side by side and what lies far apart arrive alike, and no conflict goes untold.
 
-use crate::support::SyncLab;
+use std::time::Duration;
+
+use crate::support::{SyncLab, wait};
 
 const TABLES: &str = "CREATE TABLE near (id int PRIMARY KEY, note text);
     CREATE TABLE far (id bigint PRIMARY KEY, note text);
@@ -54,11 +56,59 @@ async fn a_large_merge_ends_where_one_source_wins_everything() {
     lab.settle().await;
     lab.on("a").run("UPDATE t SET note = 'a'").await;
     lab.on("b").run("UPDATE t SET note = 'b'").await;
-    let report =
-        tokio::time::timeout(std::time::Duration::from_secs(60), lab.merge()).await.expect("it hangs").unwrap();
+    let report = tokio::time::timeout(Duration::from_secs(60), lab.merge()).await.expect("it hangs").unwrap();
     assert_eq!(report.conflicts, 10_000);
     lab.assert_same().await;
     assert_eq!(lab.on("a").value("SELECT count(*) FROM t WHERE note = 'b'").await, "10000");
+}
+
+/// The rows of several winners meet in one table, wide ones among them: nobody waits for ever for another, and all arrive.
+#[tokio::test]
+async fn rows_of_several_winners_go_to_one_source_at_once() {
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY, note text)";
+    let mut lab = SyncLab::masters(&["a", "b", "c"], &[], ddl, &["t:id"]).await;
+    lab.on("a").run("INSERT INTO t SELECT n, 'old' FROM generate_series(1, 9000) n").await;
+    lab.settle().await;
+    for (db, rest) in [("a", 0), ("b", 1), ("c", 2)] {
+        // One in a hundred is changed by all of them.
+        let update = format!("UPDATE t SET note = '{db}' WHERE id % 3 = {rest} OR id % 100 = 0");
+        lab.on(db).run(&update).await;
+        lab.on(db).run(&format!("UPDATE t SET note = repeat('{db}', 400000) WHERE id % 1000 = 100 + {rest}")).await;
+        lab.on(db).run(&format!("DELETE FROM t WHERE id % 50 = 10 + {rest}")).await;
+    }
+    let report = tokio::time::timeout(Duration::from_secs(60), lab.merge()).await.expect("it hangs").unwrap();
+    assert_eq!(lab.conflicts.all().len(), usize::try_from(report.conflicts).unwrap());
+    lab.assert_same().await;
+    let counted = "SELECT string_agg(note || ' ' || n, ' ' ORDER BY note)
+                   FROM (SELECT left(note, 1) AS note, count(*) AS n FROM t GROUP BY 1) g";
+    assert_eq!(lab.on("b").value(counted).await, "a 2784 b 2850 c 3006");
+    assert_eq!(lab.settle().await, 0);
+}
+
+/// Conflicts go to the control database in pieces. Each piece shall cost what is in it, not what still waits: else those of
+/// a large merge hold up the next one for ever.
+#[tokio::test]
+async fn conflicts_that_wait_are_not_read_again_for_every_piece() {
+    let mut lab = SyncLab::masters(&["a", "b"], &[], "CREATE TABLE t (id int PRIMARY KEY, note text)", &["t:id"]).await;
+    lab.on("a").run("INSERT INTO t SELECT n, 'old' FROM generate_series(1, 6000) n").await;
+    lab.settle().await;
+    lab.on("a").run("UPDATE t SET note = 'a'").await;
+    lab.on("b").run("UPDATE t SET note = 'b'").await;
+    assert_eq!(lab.merge().await.unwrap().conflicts, 6000);
+    assert_eq!(lab.conflicts.all().len(), 6000);
+    // A session tells what it has read when it ends, at the latest.
+    lab.renew();
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name LIKE 'bucardo KID%'";
+    wait::until_equal("the end of the sessions", Duration::from_secs(30), &0, async || {
+        lab.on("a").number(sessions).await
+    })
+    .await;
+    let read = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables
+                WHERE schemaname = 'bucardo' AND relname = 'conflict_kept'";
+    let read = lab.on("a").number(read).await;
+    // Once to tell of each, once to forget it.
+    assert!((6000..=3 * 6000).contains(&read), "{read} rows were read");
 }
 
 /// The source that keeps a conflict refuses to commit: then the others do not either, or the decision would stand and

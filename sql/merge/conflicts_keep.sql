@@ -1,5 +1,3 @@
--- Keeps conflicts until they are in the control database.
---   $1 text sync   $2 text[] ids   $3 text[] what is known of each
-INSERT INTO bucardo.conflict_kept (id, db, sync, body)
-SELECT c.id, '', $1, c.body::json FROM unnest($2::text[], $3::text[]) AS c (id, body)
-ON CONFLICT (id, db) DO NOTHING
+-- Keeps conflicts until they are in the control database. The db of each is the number of the transaction: one that another
+-- merge has kept, too, is told twice, and known by its id.
+COPY bucardo.conflict_kept (id, db, sync, body) FROM STDIN

@@ -1,11 +1,14 @@
 //! Conflicts: what is kept of each at the sources, in the merge's own transactions, and its way to the control
 //! database.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
-use tokio_postgres::Row;
 
 use bucardo_actors::model::SyncName;
 
@@ -13,18 +16,19 @@ use super::arm::Arm;
 use super::decide::{Entry, Take};
 use super::goat::Goat;
 use super::log::Names;
+use super::spool::{Escaped, Spool, fields};
 use super::strategy::Strategy;
 use super::version::Version;
 use crate::catalog::conflicts::{Conflict, ConflictStore};
 use crate::engine::error::RoundError;
 use crate::engine::site::Site;
-use crate::pg::SqlFile;
+use crate::pg::{Sql, SqlFile};
 
 const KEEP: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_keep.sql"));
 const KEPT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_kept.sql"));
 const MOVED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_moved.sql"));
 
-/// How many conflicts are handled at once.
+/// How many conflicts are moved at once.
 const PIECE: usize = 200;
 
 /// A conflict, decided.
@@ -124,80 +128,128 @@ fn spelled(strategy: &Strategy, names: &Names<'_>) -> String {
     format!("bucardo_{word}")
 }
 
-/// Keeps the conflicts of one table, with the rows of all sides, at one source (`keeper` and the time): unless that one
-/// commits, no later one does. `sites`: the sessions where they are to be read; nothing that they see is deleted yet.
+/// Where conflicts are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Keeper {
+    pub(super) arm: usize,
+    /// The merge's transaction there.
+    pub(super) txid: u64,
+    /// When they were decided.
+    pub(super) time: DateTime<Utc>,
+}
+
+/// Keeps the conflicts of one table, with the rows of all sides, at one source: unless that one commits, no later one
+/// does. `sites`: the sessions where they are to be read; nothing that they see is deleted yet.
 pub(super) async fn keep(
     sync: &SyncName,
     arms: &[&mut Arm],
     sites: &[&Site],
     goat: &Goat,
-    (keeper, time): (usize, DateTime<Utc>),
+    keeper: Keeper,
 ) -> Result<(), RoundError> {
     let what = format!("reading conflicts of table \"{}\"", goat.label);
     let keeping = format!("keeping conflicts of table \"{}\"", goat.label);
-    let fetch = format!("FETCH {PIECE} FROM bucardo_sides");
-    let fetches = try_join_all(sites.iter().zip(&goat.at).map(|(site, at)| async {
-        site.run(&what, &at.sides).await?;
-        site.conn.prepare(&fetch).await.map_err(site.failed(what.as_str()))
-    }));
-    let fetches = fetches.await?;
-    let site = &arms[keeper].site;
-    let keep = site.conn.prepare(KEEP.text()).await.map_err(site.failed(keeping.as_str()))?;
-    let here = arms[0].tables.iter().find(|table| table.captured == goat.at[0].captured);
-    let rest = json!({
-        "schema": here.map(|table| &table.goat.schema),
-        "table": here.map(|table| &table.goat.name),
-        "time": time.to_rfc3339_opts(SecondsFormat::Micros, true),
-    });
-    let rest = rest.to_string();
-    let fetch_all = || {
-        let fetched = sites
-            .iter()
-            .zip(&fetches)
-            .map(|(site, fetch)| async { site.conn.query(fetch, &[]).await.map_err(site.failed(what.as_str())) });
-        try_join_all(fetched)
+    let site = &arms[keeper.arm].site;
+    let prepare = async || site.conn.prepare(KEEP.text()).await.map_err(site.failed(keeping.as_str()));
+    // A session that is being read takes them when that has ended.
+    let begin = async {
+        if std::ptr::eq(sites[keeper.arm], site) {
+            return Ok((Spool::new(), None));
+        }
+        let keep = prepare().await?;
+        Ok::<_, RoundError>((Spool::sending(site, &keeping, &keep).await?, Some(keep)))
     };
-    let mut sides = fetch_all().await?;
-    while sides.first().is_some_and(|sides| !sides.is_empty()) {
-        // The servers look for the next ones meanwhile.
-        let (next, kept) = tokio::join!(fetch_all(), async {
-            let (ids, bodies) = told(arms, &sides, &rest);
-            let kept = site.conn.execute(&keep, &[&sync.as_str(), &ids, &bodies]).await;
-            kept.map_err(site.failed(keeping.as_str()))
-        });
-        kept?;
-        sides = next?;
+    let sides = try_join_all(sites.iter().zip(&goat.at).map(|(site, at)| async {
+        let rows = site.conn.copy_out(at.sides.as_str()).await.map_err(site.failed(what.as_str()))?;
+        Ok::<_, RoundError>(rows.map_err(|source| site.failed(what.as_str())(source)).boxed())
+    }));
+    let ((mut kept, keep), mut sides) = tokio::try_join!(begin, sides)?;
+    let told = Told::new(sync, arms, goat, keeper);
+    let mut rows = Vec::with_capacity(sides.len());
+    loop {
+        rows.clear();
+        for side in &mut sides {
+            rows.extend(side.try_next().await?);
+        }
+        if rows.is_empty() {
+            break;
+        }
+        let (id, rest) = told.line(&rows);
+        kept.put(id.as_bytes(), rest.as_bytes()).map_err(|source| RoundError::Spool { source })?;
+        kept.pass_on(site, &keeping).await?;
     }
-    try_join_all(sites.iter().map(|site| site.run(&what, "CLOSE bucardo_sides"))).await?;
-    Ok(())
+    drop(sides);
+    let keep = match keep {
+        Some(keep) => keep,
+        None => prepare().await?,
+    };
+    kept.send(site, &keeping, &keep).await
 }
 
-/// Ids and, as JSON, what is known of some conflicts. `sides`: of each source, in one order.
-fn told(arms: &[&mut Arm], sides: &[Vec<Row>], rest: &str) -> (Vec<String>, Vec<String>) {
-    let heads = sides.first().map(Vec::as_slice).unwrap_or_default().iter().enumerate();
-    let told = heads.map(|(at, head)| {
-        // As text: numbers keep all their digits.
-        let rows: Map<String, Value> = arms
-            .iter()
-            .zip(sides)
-            .map(|(arm, side)| (arm.site.db.to_string(), side[at].get::<_, Option<String>>("side").into()))
-            .collect();
-        let (note, rows) = (head.get::<_, &str>("note"), Value::Object(rows));
+/// What is the same of all conflicts of a table.
+struct Told {
+    /// Between the id and what is known of the conflict.
+    head: String,
+    /// Names of the sources, as JSON.
+    names: Vec<String>,
+    /// What follows the rows.
+    tail: String,
+}
+
+impl Told {
+    fn new(sync: &SyncName, arms: &[&mut Arm], goat: &Goat, keeper: Keeper) -> Self {
+        let here = arms[0].tables.iter().find(|table| table.captured == goat.at[0].captured);
+        let rest = json!({
+            "schema": here.map(|table| &table.goat.schema),
+            "table": here.map(|table| &table.goat.name),
+            "time": keeper.time.to_rfc3339_opts(SecondsFormat::Micros, true),
+        });
+        let names = arms.iter().map(|arm| Value::from(arm.site.db.as_str()).to_string()).collect();
+        Self {
+            head: format!("\t{}\t{}\t", keeper.txid, Escaped(sync.as_str())),
+            names,
+            tail: rest.to_string().replacen('{', ",", 1),
+        }
+    }
+
+    /// The id of a conflict, and what follows it in a line of what is kept. `rows`: what each source says of it.
+    fn line(&self, rows: &[Bytes]) -> (String, String) {
+        let texts: Vec<Cow<'_, str>> = rows.iter().map(|row| String::from_utf8_lossy(row)).collect();
+        let values = |text: &'_ str| fields(text.trim_end_matches('\n').as_bytes()).map(Option::flatten).collect();
+        let mut all: Vec<Vec<Option<String>>> = texts.iter().map(|text| values(text)).collect();
+        let mut head = |column: usize| all.first_mut().and_then(|row| row.get_mut(column)?.take()).unwrap_or_default();
+        let (id, note, key) = (head(0), head(1), head(2));
         // Objects become one: what the server and we have written as JSON is not taken apart again.
-        let note = note.strip_suffix('}').unwrap_or_default();
-        let rest = rest.strip_prefix('{').unwrap_or_default();
-        (head.get("conflict"), format!("{note},\"key\":{},\"rows\":{rows},{rest}", head.get::<_, &str>("key")))
-    });
-    told.unzip()
+        let mut body = format!("{},\"key\":{key},\"rows\":", note.strip_suffix('}').unwrap_or_default());
+        let mut before = '{';
+        for (name, row) in self.names.iter().zip(all) {
+            // As text: numbers keep all their digits.
+            let row: Value = row.into_iter().nth(3).flatten().into();
+            body.push(before);
+            body.push_str(&format!("{name}:{row}"));
+            before = ',';
+        }
+        body.push('}');
+        body.push_str(&self.tail);
+        (id, format!("{}{}", self.head, Escaped(&body)))
+    }
 }
 
 /// Moves the conflicts that a source keeps to the control database: each once, however often this is interrupted.
 /// Returns whether all are there.
 pub(super) async fn deliver(sync: &SyncName, site: &Site, store: &dyn ConflictStore) -> Result<bool, RoundError> {
-    let limit = i64::try_from(PIECE).unwrap_or(i64::MAX);
+    let open = KEPT.fill(&[("sync", &Sql::literal(sync.as_str()))]);
+    site.run("reading conflicts", &open).await?;
+    let moved = deliver_all(sync, site, store).await?;
+    site.run("reading conflicts", "CLOSE bucardo_kept").await?;
+    Ok(moved)
+}
+
+async fn deliver_all(sync: &SyncName, site: &Site, store: &dyn ConflictStore) -> Result<bool, RoundError> {
+    let fetch = site.conn.prepare(&format!("FETCH {PIECE} FROM bucardo_kept")).await;
+    let fetch = fetch.map_err(site.failed("reading conflicts"))?;
     loop {
-        let rows = site.conn.query(KEPT.text(), &[&sync.as_str(), &limit]).await;
-        let rows = rows.map_err(site.failed("reading conflicts"))?;
+        let rows = site.conn.query(&fetch, &[]).await.map_err(site.failed("reading conflicts"))?;
         if rows.is_empty() {
             return Ok(true);
         }

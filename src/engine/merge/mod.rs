@@ -15,6 +15,7 @@ mod late;
 pub mod lead;
 mod leader;
 mod log;
+mod pour;
 mod refuse;
 mod round;
 mod seat;

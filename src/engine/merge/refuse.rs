@@ -17,9 +17,10 @@ use serde_json::{Map, Value};
 use tempfile::SpooledTempFile;
 
 use super::goat::Goat;
+use super::pour::receivers;
 use super::round::Merge;
 use super::spool::fields;
-use super::spread::{Work, receivers};
+use super::spread::Work;
 use crate::custom::{Hook, Row};
 use crate::engine::error::RoundError;
 use crate::engine::guard::{LETTERS_ADD, LETTERS_ANY};

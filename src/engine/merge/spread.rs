@@ -1,38 +1,28 @@
 //! Carries out the rulings on one table: who lacks the winner's row gets it, with its version.
 
-use std::task::Poll;
-
-use bytes::{Buf, Bytes};
-use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
-use futures_util::stream::{BoxStream, poll_fn, select_all};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use tokio::sync::oneshot;
 use tokio_postgres::error::SqlState;
 
 use super::arm::{FEW, Look, Rows};
-use super::conflict;
+use super::conflict::{self, Keeper};
 use super::goat::{At, Goat};
 use super::judge::Ruled;
+use super::pour::{Intakes, RowsOut, Slot};
 use super::refuse::{self, Refusal};
 use super::round::Merge;
 use super::spool::Spool;
 use crate::catalog::SyncDetail;
 use crate::custom::{Code, CodeError, Hook};
 use crate::engine::error::RoundError;
-use crate::engine::intake::{Intake, WIDE_BYTES};
 use crate::engine::round::step;
 use crate::engine::site::Site;
 use crate::engine::step::Step;
-use crate::pg::{Hold, Sql, SqlFile, causes};
+use crate::pg::{Sql, SqlFile, causes};
 
 const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
 
 const PLAN_DENSE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_dense.sql"));
-
-/// How many of one winner's rows are handed on before it is another's turn.
-const ROWS_AT_ONCE: usize = 256;
-/// The same in bytes; a single row may have more.
-const BYTES_AT_ONCE: usize = 64 * 1024;
 
 /// Writes rows and versions of one table, and counts them. `care`: the place of a table of which rows may be refused.
 pub(super) async fn table(
@@ -72,7 +62,7 @@ pub(super) async fn table(
     let made = ruled.made.iter_mut().map(|spool| std::mem::replace(spool, Spool::new())).collect::<Vec<_>>();
     let work =
         Work { merge, goat, many, taken: &taken, given: &given, taken_dense: &taken_dense, given_dense: &given_dense };
-    let kept = keeper.map(|keeper| (keeper, looks[0].now));
+    let kept = keeper.map(|arm| Keeper { arm, txid: looks[arm].txid, time: looks[0].now });
     if let Some(place) = care {
         work.hand_out(ruled, kept).await?;
         for (rows, (deleted, written)) in rows.iter_mut().zip(refuse::bring(&work, place).await?) {
@@ -81,20 +71,10 @@ pub(super) async fn table(
         step(merge.watch, Step::Deleted(label)).await?;
         return put_made(merge, goat, made, rows).await.map_err(Refusal::from);
     }
-    let deleted = if is_second { work.at_once(ruled, kept).await? } else { work.in_turn(ruled, kept).await? };
-    for (rows, deleted) in rows.iter_mut().zip(deleted) {
-        rows.deletes += deleted;
-    }
-    step(merge.watch, Step::Deleted(label)).await?;
-    let winners: Vec<usize> = (0..merge.arms.len()).filter(|arm| given[*arm] > 0).collect();
-    // One after the other, unless second sessions read.
-    let turns = if is_second { vec![winners.as_slice()] } else { winners.chunks(1).collect() };
-    for winners in turns {
-        for (rows, written) in
-            rows.iter_mut().zip(pour(merge, goat, winners, &taken, (many, &given_dense), is_second).await?)
-        {
-            rows.inserts += written;
-        }
+    let (deleted, written) =
+        if is_second { work.at_once(ruled, kept).await? } else { work.in_turn(ruled, kept).await? };
+    for (rows, (deleted, written)) in rows.iter_mut().zip(deleted.into_iter().zip(written)) {
+        (rows.deletes, rows.inserts) = (rows.deletes + deleted, rows.inserts + written);
     }
     put_made(merge, goat, made, rows).await.map_err(Refusal::from)
 }
@@ -117,7 +97,7 @@ async fn put_made(merge: &Merge<'_>, goat: &Goat, made: Vec<Spool>, rows: &mut [
     step(merge.watch, Step::Copied(label)).await
 }
 
-/// What makes room for the winners' rows.
+/// What makes room for the winners' rows, and brings these.
 pub(super) struct Work<'a> {
     pub(super) merge: &'a Merge<'a>,
     pub(super) goat: &'a Goat,
@@ -135,14 +115,31 @@ impl Work<'_> {
         format!("keeping rulings on table \"{}\"", self.goat.label)
     }
 
-    /// One after the other: rulings, conflicts (`kept`: where, and when), deletions. Returns how many rows each deleted.
-    async fn in_turn(&self, ruled: Ruled, kept: Option<(usize, DateTime<Utc>)>) -> Result<Vec<u64>, RoundError> {
+    /// One after the other: rulings, conflicts (`kept`: where), deletions, rows. Returns how many each source
+    /// deleted, and how many it got.
+    async fn in_turn(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<(Vec<u64>, Vec<u64>), RoundError> {
         self.hand_out(ruled, kept).await?;
-        try_join_all((0..self.merge.arms.len()).map(|place| self.delete(place))).await
+        let deleted = try_join_all((0..self.merge.arms.len()).map(|place| self.delete(place))).await?;
+        step(self.merge.watch, Step::Deleted(&self.goat.label)).await?;
+        let mut written = vec![0; deleted.len()];
+        for winner in self.winners() {
+            let intakes = Intakes::new(self.merge, self.goat);
+            try_join_all(
+                self.receivers(&intakes).filter(|(arm, _)| *arm != winner).map(|(arm, slot)| intakes.open(arm, slot)),
+            )
+            .await?;
+            let site = &self.merge.arms[winner].site;
+            if self.many {
+                site.run(&self.keeping(), &plan(self.given_dense[winner])).await?;
+            }
+            intakes.pour(site, self.rows_out(winner, false), &[site]).await?;
+            written.iter_mut().zip(intakes.finish().await?).for_each(|(sum, rows)| *sum += rows);
+        }
+        Ok((deleted, written))
     }
 
     /// Rulings and conflicts only.
-    async fn hand_out(&self, ruled: Ruled, kept: Option<(usize, DateTime<Utc>)>) -> Result<(), RoundError> {
+    async fn hand_out(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<(), RoundError> {
         let what = self.keeping();
         let spools = ruled.take.into_iter().zip(ruled.record).zip(ruled.give.into_iter().zip(ruled.clash));
         let (arms, what) = (self.merge.arms.iter().zip(&self.goat.at), what.as_str());
@@ -165,19 +162,42 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The first sessions delete while the second ones read conflicts, as they are before that.
-    async fn at_once(&self, ruled: Ruled, kept: Option<(usize, DateTime<Utc>)>) -> Result<Vec<u64>, RoundError> {
+    /// The same in all ways at once: the first sessions delete, and take rows as soon as they have, while the second ones
+    /// read conflicts and rows, as they were before that.
+    async fn at_once(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<(Vec<u64>, Vec<u64>), RoundError> {
         let what = self.keeping();
         let what = what.as_str();
         let sites: Vec<&Site> = self.merge.arms.iter().map(|arm| arm.second.as_ref().unwrap_or(&arm.site)).collect();
-        let spools = ruled.take.into_iter().zip(ruled.record);
+        let intakes = Intakes::new(self.merge, self.goat);
+        let mut slots: Vec<Option<Slot<'_, '_>>> = self.merge.arms.iter().map(|_| None).collect();
+        for (arm, slot) in self.receivers(&intakes) {
+            slots[arm] = Some(slot);
+        }
+        // The session that keeps conflicts has them before it does anything that takes long.
+        let (told, is_told) = oneshot::channel::<()>();
+        let mut is_told = kept.map(|keeper| (keeper.arm, is_told));
+        let spools = ruled.take.into_iter().zip(ruled.record).zip(slots);
         let arms = self.merge.arms.iter().zip(&self.goat.at).zip(spools).enumerate();
-        let deleting = try_join_all(arms.map(|(place, ((arm, at), (take, record)))| async move {
-            record.send(&arm.site, what, &at.record_in).await?;
-            arm.site.run(what, &plan(self.taken_dense[place])).await?;
-            take.send(&arm.site, what, &at.take_in).await?;
-            self.delete(place).await
-        }));
+        let deleting = arms.map(|(place, ((arm, at), ((take, record), slot)))| {
+            let is_told = is_told.take_if(|(keeper, _)| *keeper == place);
+            let intakes = &intakes;
+            async move {
+                record.send(&arm.site, what, &at.record_in).await?;
+                if let Some((_, is_told)) = is_told {
+                    // Whoever tells has failed: that ends this, too.
+                    let _ = is_told.await;
+                }
+                arm.site.run(what, &plan(self.taken_dense[place])).await?;
+                take.send(&arm.site, what, &at.take_in).await?;
+                let deleted = self.delete(place).await?;
+                step(self.merge.watch, Step::Deleted(&self.goat.label)).await?;
+                if let Some(slot) = slot {
+                    intakes.open(place, slot).await?;
+                }
+                Ok::<_, RoundError>(deleted)
+            }
+        });
+        let deleting = try_join_all(deleting.collect::<Vec<_>>());
         let spools = ruled.give.into_iter().zip(ruled.clash);
         let arms = sites.iter().zip(&self.goat.at).zip(spools).enumerate();
         let giving = try_join_all(arms.map(|(place, ((site, at), (give, clash)))| async move {
@@ -189,11 +209,35 @@ impl Work<'_> {
         }));
         let reading = async {
             giving.await?;
-            let Some(kept) = kept else { return Ok(()) };
-            conflict::keep(&self.merge.sync.name, &self.merge.arms, &sites, self.goat, kept).await
+            if let Some(kept) = kept {
+                conflict::keep(&self.merge.sync.name, &self.merge.arms, &sites, self.goat, kept).await?;
+            }
+            let _ = told.send(());
+            let pours = self.winners().map(|winner| intakes.pour(sites[winner], self.rows_out(winner, true), &sites));
+            try_join_all(pours).await
         };
-        let (deleted, ()) = tokio::try_join!(deleting, reading)?;
-        Ok(deleted)
+        let (deleted, _) = tokio::try_join!(deleting, reading)?;
+        Ok((deleted, intakes.finish().await?))
+    }
+
+    /// Those whose rows others get.
+    fn winners(&self) -> impl Iterator<Item = usize> {
+        (0..self.merge.arms.len()).filter(|arm| self.given[*arm] > 0)
+    }
+
+    /// Those who may get rows of others.
+    fn receivers<'i, 'm>(&self, intakes: &'i Intakes<'m>) -> impl Iterator<Item = (usize, Slot<'i, 'm>)> {
+        let receivers = (0..self.merge.arms.len()).filter(|arm| self.taken[*arm] > 0);
+        receivers.filter_map(|arm| Some((arm, intakes.slot(arm)?)))
+    }
+
+    fn rows_out(&self, winner: usize, is_second: bool) -> RowsOut<'_> {
+        let at = &self.goat.at[winner];
+        match at.dense.as_ref().filter(|_| self.given_dense[winner].is_some()) {
+            Some(dense) => RowsOut::Text(&dense.rows_out),
+            None if is_second => RowsOut::Text(&at.second.rows_out),
+            None => RowsOut::Prepared(&at.rows_out),
+        }
     }
 
     /// Deletes the rows of a source that make room.
@@ -216,98 +260,6 @@ fn plan(dense: Option<(i64, i64)>) -> String {
     PLAN_DENSE.fill(&[("low", &literal(low)), ("high", &literal(high))])
 }
 
-/// Sends the rows of winners to their receivers, undecoded and in constant memory; returns how many each got.
-async fn pour(
-    merge: &Merge<'_>,
-    goat: &Goat,
-    winners: &[usize],
-    taken: &[u64],
-    (many, dense): (bool, &[Option<(i64, i64)>]),
-    is_second: bool,
-) -> Result<Vec<u64>, RoundError> {
-    let label = &goat.label;
-    let reading = format!("reading rows of table \"{label}\"");
-    let writing = format!("writing rows of table \"{label}\"");
-    let is_receiver = |arm: usize| taken[arm] > 0 && (is_second || !winners.contains(&arm));
-    let sinks = try_join_all((0..merge.arms.len()).map(|arm| {
-        let writing = writing.as_str();
-        async move {
-            if !is_receiver(arm) {
-                return Ok(None);
-            }
-            let site = &merge.arms[arm].site;
-            Intake::open(site, writing.to_owned(), &goat.at[arm].rows_in).await.map(Some)
-        }
-    }));
-    let mut sinks = sinks.await?;
-    let streams = try_join_all(winners.iter().map(|winner| {
-        let reading = reading.as_str();
-        async move {
-            let (arm, at) = (&merge.arms[*winner], &goat.at[*winner]);
-            let second = arm.second.as_ref().filter(|_| is_second);
-            let site = second.unwrap_or(&arm.site);
-            if many && second.is_none() {
-                site.run(reading, &plan(dense[*winner])).await?;
-            }
-            let rows = match (at.dense.as_ref().filter(|_| dense[*winner].is_some()), second) {
-                (Some(dense), _) => site.conn.copy_out(&dense.rows_out).await,
-                (None, Some(_)) => site.conn.copy_out(&at.second.rows_out).await,
-                (None, None) => site.conn.copy_out(&at.rows_out).await,
-            };
-            let rows = rows.map_err(site.failed(reading))?;
-            let rows = rows.map_err(move |source| site.failed(reading)(source));
-            Ok::<_, RoundError>(at_once(rows.boxed()).boxed())
-        }
-    }));
-    let mut streams = select_all(streams.await?);
-    while let Some(chunk) = streams.next().await {
-        let is_wide = chunk.iter().any(|row| row.as_ref().is_ok_and(|row| row.len() >= WIDE_BYTES));
-        let readers = winners.iter().filter(|_| is_wide).map(|winner| &merge.arms[*winner]);
-        let held: Vec<Hold> =
-            readers.map(|arm| arm.second.as_ref().filter(|_| is_second).unwrap_or(&arm.site).conn.hold()).collect();
-        for row in chunk {
-            let mut row = row?;
-            merge.watch.moved(1);
-            let receivers = self::receivers(&mut row)?;
-            for (arm, sink) in sinks.iter_mut().enumerate() {
-                if let Some(sink) = sink.as_mut().filter(|_| receivers & merge.arms[arm].bit() != 0) {
-                    sink.row(row.clone()).await?;
-                }
-            }
-        }
-        drop(held);
-    }
-    let ended = sinks.into_iter().map(|sink| async {
-        match sink {
-            Some(sink) => sink.finish().await,
-            None => Ok(0),
-        }
-    });
-    try_join_all(ended).await
-}
-
-/// Rows that are there at once, as far as they are few and small: whose turn it is need not be asked for each row.
-fn at_once(
-    mut rows: BoxStream<'_, Result<Bytes, RoundError>>,
-) -> impl Stream<Item = Vec<Result<Bytes, RoundError>>> + '_ {
-    let mut is_over = false;
-    poll_fn(move |context| {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while !is_over && batch.len() < ROWS_AT_ONCE && bytes < BYTES_AT_ONCE {
-            match rows.poll_next_unpin(context) {
-                Poll::Ready(Some(row)) => {
-                    bytes += row.as_ref().map_or(0, Bytes::len);
-                    batch.push(row);
-                }
-                Poll::Ready(None) => is_over = true,
-                Poll::Pending if batch.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
-            }
-        }
-        Poll::Ready((!batch.is_empty()).then_some(batch))
-    })
-}
-
 /// A value that the server or the table does not take is the code's fault, not the database's. So is a row that clashes
 /// with others, unless codes for exceptions are there to mend it or it may wait as a dead letter.
 fn of_code(error: RoundError, sync: &SyncDetail, table: &str) -> RoundError {
@@ -325,14 +277,4 @@ fn of_code(error: RoundError, sync: &SyncDetail, table: &str) -> RoundError {
     let why = format!("table \"{table}\" on database \"{db}\": {} ({place})", causes(source));
     let names: Vec<&str> = codes(Hook::Conflict).map(|code| code.name.as_str()).collect();
     RoundError::Code(CodeError::Garbage { code: names.join("\" or \""), why })
-}
-
-/// Takes the first column off a row: a bit for each receiver, or the number of a conflict.
-pub(super) fn receivers(row: &mut Bytes) -> Result<u64, RoundError> {
-    let bad = || RoundError::Log { row: "a row without its receivers".to_owned() };
-    let tab = row.iter().position(|byte| *byte == b'\t').ok_or_else(bad)?;
-    let receivers = std::str::from_utf8(&row[..tab]).ok().and_then(|text| text.parse::<i64>().ok());
-    let receivers = receivers.ok_or_else(bad)?.cast_unsigned();
-    row.advance(tab + 1);
-    Ok(receivers)
 }
