@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::codes::{LANGUAGES, diarist};
 use crate::support::{Town, wait};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const DDL: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text); \
     CREATE TABLE diary (n serial, hook text, language text, told text)";
-const LANGUAGES: [&str; 3] = ["lua", "perl", "sql"];
 
 /// The hooks that a run of a pair comes to, in order.
 const HOOKS: [&str; 10] = [
@@ -22,39 +22,6 @@ const HOOKS: [&str; 10] = [
     "after_txn",
     "after_sync",
 ];
-
-/// A code that writes into the diary of B what it is told; at after_sync it speaks, too.
-fn diarist(language: &str, hook: &str) -> String {
-    let say = hook == "after_sync";
-    match language {
-        "lua" => format!(
-            "local told = table.concat({{input.syncname, input.synctype, input.sourcename, \
-                input.deltacount.all, input.dmlcount.allinserts.target, input.dmlcount.alldeletes.target}}, '|')
-             input.dbh.B:run('INSERT INTO diary (hook, language, told) VALUES ($1, $2, $3)', input.whenrun, 'lua', told)
-             {}",
-            if say { "input.message = 'lua has seen it'" } else { "" }
-        ),
-        "perl" => format!(
-            "my $input = shift;
-             my $told = join '|', @$input{{qw(syncname synctype sourcename)}}, $input->{{deltacount}}{{all}},
-                $input->{{dmlcount}}{{allinserts}}{{target}}, $input->{{dmlcount}}{{alldeletes}}{{target}};
-             my $sth = $input->{{dbh}}{{B}}->prepare('INSERT INTO diary (hook, language, told) VALUES (?, ?, ?)');
-             $sth->execute($input->{{whenrun}}, 'perl', $told);
-             {}",
-            if say { "$input->{message} = 'perl has seen it';" } else { "" }
-        ),
-        "sql" => format!(
-            "-- db: B
-             INSERT INTO diary (hook, language, told)
-             SELECT $1->>'whenrun', 'sql', concat_ws('|', $1->>'syncname', $1->>'synctype', $1->>'sourcename',
-                $1->'deltacount'->>'all', $1->'dmlcount'->'allinserts'->>'target',
-                $1->'dmlcount'->'alldeletes'->>'target')
-             RETURNING {}",
-            if say { "'{\"message\": \"sql has seen it\"}'::jsonb" } else { "NULL::jsonb" }
-        ),
-        other => panic!("{other}"),
-    }
-}
 
 async fn add(town: &Town, name: &str, hook: &str, language: &str, source: &str) {
     let sql = "WITH code AS (INSERT INTO bucardo.customcode (name, whenrun, language, getdbh, src_code)
@@ -85,7 +52,7 @@ async fn codes_of_every_language_run_at_every_hook_and_are_told_the_same() {
     let town = town().await;
     for hook in HOOKS {
         for language in LANGUAGES {
-            add(&town, &format!("{hook} in {language}"), hook, language, &diarist(language, hook)).await;
+            add(&town, &format!("{hook} in {language}"), hook, language, &diarist(language, hook, "B")).await;
         }
     }
     let daemon = town.daemon().await;

@@ -44,6 +44,7 @@ mod custom_cookbook;
 mod custom_daemon;
 mod custom_hosts;
 mod custom_limits;
+mod custom_merges;
 mod custom_rounds;
 mod custom_settings;
 mod daemon;

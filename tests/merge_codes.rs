@@ -17,7 +17,7 @@ use crate::merge_model::dice::Dice;
 use crate::merge_model::seeds;
 use crate::support::SyncLab;
 use crate::support::codes::{code, decide, number, sides};
-use crate::support::sync_lab::member;
+use crate::support::sync_lab::{dying, member};
 
 /// The whole story: whose row wins, an edited row, a deletion, everyone's own, and what the strategy decides; and what is
 /// told of each afterwards.
@@ -138,19 +138,6 @@ async fn edited_rows_arrive_to_the_byte() {
     assert_eq!(found.get::<_, Vec<Option<String>>>(2), [Some(HOSTILE.to_owned()), None, Some(String::new())]);
     assert!(found.get::<_, bool>(3));
     assert_eq!(found.get::<_, String>(4), "");
-}
-
-/// A merge that dies at the step of this number, if it gets there.
-fn dying(at: usize) -> Watch {
-    let steps = Arc::new(Mutex::new(0));
-    let hook: StepHook = Arc::new(move |step: &str| {
-        let mut steps = steps.lock().unwrap();
-        *steps += 1;
-        let dies = *steps == at;
-        let step = step.to_owned();
-        async move { if dies { Err(Fault::transient(format!("the power fails: {step}"))) } else { Ok(()) } }.boxed()
-    });
-    Watch::default().with_hook(hook)
 }
 
 /// A code that adds what all sides have adds it once, wherever the merge dies, and though a side may come late.

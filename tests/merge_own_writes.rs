@@ -5,6 +5,7 @@ use bucardo::custom::{Code, Hook};
 use serde_json::json;
 
 use crate::support::codes::{Diary, code, give, number, sides};
+use crate::support::sync_lab::dying;
 use crate::support::{Accident, SyncLab};
 
 const DDL: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text); CREATE TABLE other (id int PRIMARY KEY); \
@@ -133,23 +134,27 @@ async fn sums_are_right_where_a_code_counts_too() {
     }
 }
 
-/// The source where the code wrote does not commit, others do: what they got is what all come to, as nobody but them has
-/// it. The code does not run again here, so that it is not made anew.
+/// Codes write at two sources, and only one of them commits: what that one got of the other is what all come to, as nobody
+/// else has it. The codes do not run again here, so that it is not made anew.
 #[tokio::test]
 async fn what_others_have_of_a_code_is_kept_where_it_was_lost() {
     for (sql, expected) in WRITES {
         let mut lab = masters(&["a", "b", "c"]).await;
         lab.on("a").run("UPDATE orders SET note = 'code' WHERE id = 1").await;
         lab.settle().await;
-        give(&mut lab, &Diary::default(), at(Hook::BeforeCheckRows, "b", sql));
-        let fault = lab.merge_failing("committed on a", Accident::Fault).await;
+        let both = format!("b: INSERT INTO other VALUES (77)\nc: {sql}");
+        give(&mut lab, &Diary::default(), vec![code(Hook::BeforeCheckRows, &both)]);
+        let fault = lab.merge_failing("committed on b", Accident::Fault).await;
         assert!(fault.message.contains("power fails"), "{fault}");
-        assert_eq!(lab.on("a").rows(ROWS).await, expected, "{sql}");
-        assert_eq!(lab.on("b").rows(ROWS).await, ["1code", "2"], "{sql}");
+        assert_eq!(lab.on("b").rows(ROWS).await, expected, "{sql}");
+        for name in ["a", "c"] {
+            assert_eq!(lab.on(name).rows(ROWS).await, ["1code", "2"], "{sql}: {name}");
+        }
         give(&mut lab, &Diary::default(), Vec::new());
         lab.settle().await;
         lab.assert_same().await;
-        assert_eq!(lab.on("b").rows(ROWS).await, expected, "{sql}");
+        assert_eq!(lab.on("c").rows(ROWS).await, expected, "{sql}");
+        assert_eq!(lab.on("a").number("SELECT count(*) FROM other WHERE id = 77").await, 1);
     }
 }
 
@@ -178,4 +183,69 @@ async fn what_codes_write_before_and_after_the_rulings_is_told_apart() {
     assert!(lab.merge().await.unwrap().is_empty());
     lab.assert_same().await;
     assert_eq!(lab.on("c").rows(ROWS).await, ["1later", "2", "3made"]);
+}
+
+/// A code that adds something to a replicated row, and takes note of it in the same transaction: wherever the merge dies,
+/// and at whichever source it writes, the sum is right everywhere. The source of the code commits before the others do, or
+/// none of them.
+#[tokio::test]
+async fn what_a_code_adds_is_added_once_wherever_a_merge_dies() {
+    const STEPS: usize = 24;
+    let ddl = "CREATE TABLE sums (id int PRIMARY KEY, n int NOT NULL); CREATE TABLE other (id int PRIMARY KEY); \
+        CREATE TABLE due (id int, n int)";
+    let add = "WITH gone AS (DELETE FROM due RETURNING *) \
+        UPDATE sums SET n = sums.n + gone.n FROM gone WHERE sums.id = gone.id";
+    let names = ["a", "b", "c"];
+    for (db, hook) in [
+        ("a", Hook::BeforeCheckRows),
+        ("b", Hook::BeforeCheckRows),
+        ("c", Hook::BeforeTriggerDisable),
+        ("b", Hook::AfterTriggerEnable),
+    ] {
+        let mut lab = SyncLab::masters(&names, &[], ddl, &["sums:id", "other:id"]).await;
+        lab.on("a").run(&format!("INSERT INTO sums SELECT n, 0 FROM generate_series(1, {STEPS}) n")).await;
+        lab.settle().await;
+        give(&mut lab, &Diary::default(), at(hook, db, add));
+        let mut died = Vec::new();
+        for step in 1..=STEPS {
+            lab.on(db).run(&format!("INSERT INTO due VALUES ({step}, 5)")).await;
+            lab.on("a").run(&format!("INSERT INTO other VALUES ({step})")).await;
+            if let Err(fault) = lab.merge_watched(dying(step)).await {
+                died.push(fault.to_string());
+            }
+            lab.renew();
+            lab.settle().await;
+            for name in names {
+                let wrong = format!("SELECT id || ' ' || n FROM sums WHERE id <= {step} AND n <> 5");
+                let why = format!("at {db}, {hook:?}, step {step}, {:?}: {name}", died.last());
+                assert_eq!(lab.on(name).rows(&wrong).await, Vec::<String>::new(), "{why}");
+            }
+        }
+        lab.assert_same().await;
+        for step in ["snapshot taken", "rows copied", "committed on a", "committed on b", "committed on c"] {
+            assert!(died.iter().any(|fault| fault.contains(step)), "it never died at \"{step}\": {died:?}");
+        }
+        assert!(lab.conflicts.all().is_empty(), "{db} {hook:?}");
+    }
+}
+
+/// The source of the code cannot commit: the others do not go without it.
+#[tokio::test]
+async fn nobody_commits_what_the_source_of_a_code_refuses() {
+    let mut lab = masters(&["a", "b"]).await;
+    let refuse = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$; \
+        CREATE CONSTRAINT TRIGGER no AFTER UPDATE ON orders DEFERRABLE INITIALLY DEFERRED \
+        FOR EACH ROW WHEN (NEW.note = 'done') EXECUTE FUNCTION no(); ALTER TABLE orders ENABLE ALWAYS TRIGGER no";
+    lab.on("b").run(refuse).await;
+    lab.on("a").run("UPDATE orders SET note = 'code' WHERE id = 1; INSERT INTO other VALUES (1)").await;
+    lab.settle().await;
+    give(&mut lab, &Diary::default(), at(Hook::BeforeCheckRows, "b", WRITES[0].0));
+    lab.merge().await.ok();
+    assert_eq!(lab.on("a").rows(ROWS).await, ["1code", "2"]);
+    assert_eq!(lab.on("b").rows(ROWS).await, ["1code", "2"]);
+    lab.on("b").run("DROP TRIGGER no ON orders").await;
+    lab.renew();
+    lab.settle().await;
+    assert_eq!(lab.on("a").rows(ROWS).await, ["1done", "2"]);
+    lab.assert_same().await;
 }

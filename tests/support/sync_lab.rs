@@ -246,6 +246,19 @@ fn failing(step: &str, accident: Accident) -> Watch {
     Watch::default().with_hook(hook)
 }
 
+/// A merge that dies at the step of this number, if it gets there.
+pub(crate) fn dying(at: usize) -> Watch {
+    let steps = Arc::new(Mutex::new(0));
+    let hook: StepHook = Arc::new(move |step: &str| {
+        let mut steps = steps.lock().unwrap();
+        *steps += 1;
+        let dies = *steps == at;
+        let step = step.to_owned();
+        async move { if dies { Err(Fault::transient(format!("the power fails: {step}"))) } else { Ok(()) } }.boxed()
+    });
+    Watch::default().with_hook(hook)
+}
+
 /// A sync without databases and tables.
 pub(crate) fn empty_sync(name: &str) -> SyncDetail {
     SyncDetail {

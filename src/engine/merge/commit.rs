@@ -75,8 +75,8 @@ impl Merge<'_> {
     }
 
     /// Writes positions and commits, each source for itself; then tells each who has read it. Returns which arms
-    /// committed, and why others refused. If one that keeps conflicts refuses, those after it do not commit: the conflicts
-    /// would be decided, and nobody would know.
+    /// committed, and why others refused. If one refuses that keeps conflicts, or where codes made changes, those after it
+    /// do not commit: the conflicts would be decided, and nobody would know; and the changes would be made again.
     pub(super) async fn commit(
         &mut self,
         looks: &[Look],
@@ -112,14 +112,15 @@ impl Merge<'_> {
         let mut refused = Vec::new();
         let mut committed = Vec::new();
         let mut gives_up = false;
-        for (place, arm) in self.arms.iter().enumerate() {
-            let is_muted = self.muted & arm.bit() != 0;
-            let end = if is_muted || gives_up { "ROLLBACK" } else { "COMMIT" };
-            match arm.site.run("committing", end).await {
-                Ok(()) if is_muted || gives_up => {}
+        let read_only = (0..self.arms.len()).filter(|place| self.muted & self.arms[*place].bit() != 0);
+        for place in self.committing().into_iter().chain(read_only) {
+            let arm = &self.arms[place];
+            let ends = self.muted & arm.bit() != 0 || gives_up;
+            match arm.site.run("committing", if ends { "ROLLBACK" } else { "COMMIT" }).await {
+                Ok(()) if ends => {}
                 Ok(()) => committed.push(place),
                 Err(error) => {
-                    gives_up |= rows[place].conflicts > 0;
+                    gives_up |= rows[place].conflicts > 0 || self.coded & arm.bit() != 0;
                     refused.push(error);
                 }
             }

@@ -109,7 +109,7 @@ impl Merge<'_> {
 
     /// What codes of this hook changed is news for this merge. Returns the places of the tables.
     pub(super) async fn hear_own(
-        &self,
+        &mut self,
         hook: Hook,
         readers: &[Readers],
         news: &mut [News],
@@ -120,6 +120,7 @@ impl Merge<'_> {
         }
         for ((arm, readers), news) in self.arms.iter().zip(readers).zip(news) {
             for place in own_tables(arm).await? {
+                self.coded |= arm.bit();
                 let own = arm.news_of(&self.sync.name, place, &readers.common).await?;
                 news.tables.extend(own.tables);
                 let captured = arm.tables[place].captured;

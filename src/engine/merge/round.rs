@@ -67,6 +67,8 @@ pub(super) struct Merge<'a> {
     /// Custom codes; `None`: there are none.
     pub(super) hooks: Option<&'a mut Hooks>,
     pub(super) cautions: &'a mut Cautions,
+    /// Bits of those where codes have made changes that this merge rules on.
+    pub(super) coded: u64,
 }
 
 /// How a merge ended.
@@ -358,6 +360,7 @@ impl Merge<'_> {
             watch: self.watch,
             hooks: self.hooks.as_deref_mut(),
             cautions: &mut *self.cautions,
+            coded: self.coded,
         };
         let readers = part.readers(&looks, Some(place))?;
         let own: Vec<News>;
@@ -437,6 +440,16 @@ impl Merge<'_> {
             Readers::new(arm.place, positions, settled, looks[place].txid).ok_or_else(|| self.no_position(arm))
         };
         self.arms.iter().enumerate().map(one).collect()
+    }
+
+    /// The arms in the order in which they commit, but for those that are only read. Where codes have made changes that
+    /// others get, they come first: if they did not commit, the others would have what nobody had, and codes would make it
+    /// once more.
+    pub(super) fn committing(&self) -> Vec<usize> {
+        let mut order: Vec<usize> =
+            (0..self.arms.len()).filter(|arm| self.muted & self.arms[*arm].bit() == 0).collect();
+        order.sort_by_key(|arm| self.coded & self.arms[*arm].bit() == 0);
+        order
     }
 
     pub(super) fn no_position(&self, arm: &Arm) -> RoundError {

@@ -264,8 +264,20 @@ impl MergeSession {
         let (kept, asides) = (&mut self.kept, &mut self.asides);
         let mut hooks = self.hooks.as_deref_mut();
         hooks.iter_mut().for_each(|hooks| hooks.begin_try());
-        let mut merge =
-            Merge { sync, names, arms, muted, has_second: false, kept, asides, is_asked, watch, hooks, cautions };
+        let mut merge = Merge {
+            sync,
+            names,
+            arms,
+            muted,
+            has_second: false,
+            kept,
+            asides,
+            is_asked,
+            watch,
+            hooks,
+            cautions,
+            coded: 0,
+        };
         let ended = Box::pin(merge.run()).await;
         if muted != 0 {
             // What was made in the transaction of a source that is only read has gone with it.

@@ -54,8 +54,7 @@ pub(super) async fn table(
     };
     let (taken_dense, given_dense) = (dense(&ruled.take), dense(&ruled.give));
     let is_second = merge.has_second && many && given.iter().filter(|rows| **rows > 0).count() > 1;
-    let keeper = merge.arms.iter().position(|arm| merge.muted & arm.bit() == 0);
-    let keeper = keeper.filter(|_| ruled.conflicts > 0);
+    let keeper = merge.committing().first().copied().filter(|_| ruled.conflicts > 0);
     if let Some(keeper) = keeper {
         rows[keeper].conflicts += ruled.conflicts;
     }
