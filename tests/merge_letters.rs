@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::SyncLab;
 use crate::support::codes::{Diary, code, give};
-use crate::support::sync_lab::member;
+use crate::support::sync_lab::{dying, member};
 
 const DDL: &str = "CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, age int); \
     CREATE TABLE notes (id int PRIMARY KEY)";
@@ -278,4 +278,41 @@ async fn what_is_sent_again_to_a_follower_is_no_change_for_the_merge() {
     }
     assert_eq!(letters(&lab, "t").await, Vec::<String>::new());
     assert!(lab.merge().await.unwrap().is_empty());
+}
+
+/// Wherever a merge dies that has keys to park, each change is brought or waits, and waits once.
+#[tokio::test]
+async fn whatever_dies_each_row_arrives_or_waits() {
+    const STEPS: usize = 24;
+    let mut lab = masters(&["a", "b", "c"], true).await;
+    lab.on("b").run("ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 17)").await;
+    let mut died = Vec::new();
+    for step in 1..=STEPS {
+        lab.on("a")
+            .run(&format!("INSERT INTO people VALUES ({step}, 'a{step}', 5), (100 + {step}, 'b{step}', 30)"))
+            .await;
+        lab.on("c").run(&format!("INSERT INTO notes VALUES ({step})")).await;
+        lab.on("b").run(&format!("INSERT INTO people VALUES (200 + {step}, 'c{step}', 40)")).await;
+        if let Err(fault) = lab.merge_watched(dying(step)).await {
+            died.push(fault.to_string());
+        }
+        lab.renew();
+        lab.settle().await;
+        let waiting = "SELECT (key ->> 'id')::int FROM bucardo.deadletter ORDER BY 1";
+        let expected: Vec<String> = (1..=step).map(|id| id.to_string()).collect();
+        assert_eq!(lab.on("b").rows(waiting).await, expected, "step {step}: {:?}", died.last());
+        for (name, people) in [("a", 3 * step), ("b", 2 * step), ("c", 3 * step)] {
+            let found = lab.on(name).number("SELECT count(*) FROM people").await;
+            assert_eq!(found, i64::try_from(people).unwrap(), "step {step}: {name}");
+            assert_eq!(lab.on(name).number("SELECT count(*) FROM notes").await, i64::try_from(step).unwrap());
+        }
+    }
+    for step in ["rows deleted", "committed on a", "committed on b", "committed on c"] {
+        assert!(died.iter().any(|fault| fault.contains(step)), "it never died at \"{step}\": {died:?}");
+    }
+    lab.on("b").run("ALTER TABLE people DROP CONSTRAINT adults").await;
+    lab.on("a").run("UPDATE people SET age = 20 WHERE age = 5").await;
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(letters(&lab, "b").await, Vec::<String>::new());
 }

@@ -1,13 +1,11 @@
 //! Rows that a target refuses: custom codes get their turn, what nobody can help waits alone, and everything else goes on.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bucardo::custom::{Code, CodeError, Databases, Hook, Host, Hosts, Language, Limits, Statement};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use bucardo::custom::Hook;
 use serde_json::{Value, json};
 
+use crate::support::codes::{Diary, code, give};
 use crate::support::{SyncLab, Town, wait};
 
 const DDL: &str = "CREATE TABLE people (id int PRIMARY KEY, email text, age int)";
@@ -15,53 +13,11 @@ const STRICT: &str =
     "ALTER TABLE people ADD CONSTRAINT one_mail UNIQUE (email), ADD CONSTRAINT adults CHECK (age > 17)";
 const LETTERS: &str = "SELECT key ->> 'id' || ' ' || sqlstate || ' ' || tries FROM bucardo.deadletter ORDER BY 1";
 
-type Inputs = Arc<Mutex<Vec<Value>>>;
-
-/// A host whose only code runs a statement on the target, if it has one, and asks for another try.
-struct Mender(Inputs);
-
-impl Host for Mender {
-    fn check<'a>(&'a mut self, _: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn call<'a>(
-        &'a mut self,
-        code: &'a Code,
-        mut inputs: Vec<Value>,
-        dbs: &'a mut dyn Databases,
-    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        async move {
-            self.0.lock().unwrap().extend(inputs.iter().cloned());
-            if !code.source.is_empty() {
-                let statement = Statement { sql: code.source.clone(), values: Vec::new() };
-                dbs.run("b", statement).await.unwrap();
-                inputs[0]["runagain"] = json!(1);
-            }
-            Ok(inputs)
-        }
-        .boxed()
-    }
-}
-
-fn mend(lab: &mut SyncLab, statement: &str) -> Inputs {
-    let inputs = Inputs::default();
-    let noted = Arc::clone(&inputs);
-    let hosts: Hosts = Arc::new(move |_| Box::new(Mender(Arc::clone(&noted))));
-    lab.hosts = Some(hosts);
-    lab.sync.codes = vec![Code {
-        id: 1,
-        name: "mend".to_owned(),
-        hook: Hook::Exception,
-        language: Language::Lua,
-        source: statement.to_owned(),
-        getdbh: true,
-        getrows: false,
-        limits: Limits::default(),
-        goat: None,
-    }];
-    lab.renew();
-    inputs
+/// The codes of exceptions run a statement on the target and ask for another try.
+fn mend(lab: &mut SyncLab, statement: &str) -> Diary {
+    let diary = Diary::default();
+    give(lab, &diary, vec![code(Hook::Exception, &format!("b: {statement}\nrunagain=1"))]);
+    diary
 }
 
 async fn lab() -> SyncLab {
@@ -110,14 +66,13 @@ async fn refused_rows_wait_alone_and_go_when_they_are_delivered() {
 async fn a_code_mends_what_the_target_refuses() {
     let mut lab = lab().await;
     lab.on("b").run("INSERT INTO people VALUES (99, 'taken', 30)").await;
-    let inputs = mend(&mut lab, "UPDATE people SET email = email || '-old' WHERE id = 99");
+    let diary = mend(&mut lab, "UPDATE people SET email = email || '-old' WHERE id = 99");
     lab.on("a").run("INSERT INTO people VALUES (1, 'taken', 30), (2, 'free', 30)").await;
     lab.round("b").await.unwrap();
     let rows = "SELECT id || email FROM people ORDER BY id";
     assert_eq!(lab.on("b").rows(rows).await, ["1taken", "2free", "99taken-old"]);
-    let inputs = inputs.lock().unwrap().clone();
-    assert_eq!(inputs.len(), 1, "once: {inputs:?}");
-    let input = &inputs[0];
+    let inputs = diary.inputs();
+    let [(_, input)] = inputs.as_slice() else { panic!("once: {inputs:?}") };
     assert_eq!(
         (&input["sqlstate"], &input["constraint"], &input["attempts"]),
         (&json!("23505"), &json!("one_mail"), &json!(1))
@@ -136,34 +91,15 @@ async fn without_help_the_key_is_named() {
     let ddl = format!("{DDL}; CREATE TABLE notes (id int PRIMARY KEY)");
     let mut lab = SyncLab::start(&["b"], &ddl, &["people:id", "notes:id"]).await;
     lab.on("b").run(STRICT).await;
-    let inputs = mend(&mut lab, "UPDATE people SET age = age");
+    let diary = mend(&mut lab, "UPDATE people SET age = age");
     lab.on("a").run("INSERT INTO people VALUES (1, 'x', 30), (7, 'y', 5); INSERT INTO notes VALUES (1)").await;
     let report = lab.round("b").await.unwrap();
     let why = &report.quarantined[0].why;
     assert!(why.contains("refused: id=7"), "{why}");
     assert_eq!(lab.on("b").value("SELECT count(*) FROM notes").await, "1");
     assert_eq!(lab.on("b").value("SELECT count(*) FROM people").await, "0");
-    let asked = inputs.lock().unwrap().len();
+    let asked = diary.inputs().len();
     assert!((3..=6).contains(&asked), "{asked}");
-}
-
-/// In a merge the code writes with connections of its own, and the merge starts over: what was mended is a change that all
-/// sources get.
-#[tokio::test]
-async fn a_code_mends_what_a_merge_clashes_with() {
-    let ddl = "CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, age int)";
-    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["people:id"]).await;
-    let inputs = mend(&mut lab, "UPDATE people SET email = email || '-2' WHERE id = 2");
-    lab.on("a").run("INSERT INTO people VALUES (1, 'x', 30)").await;
-    lab.on("b").run("INSERT INTO people VALUES (2, 'x', 30)").await;
-    lab.merge().await.unwrap();
-    lab.settle().await;
-    lab.assert_same().await;
-    assert_eq!(lab.on("a").rows("SELECT id || email FROM people ORDER BY id").await, ["1x", "2x-2"]);
-    let inputs = inputs.lock().unwrap().clone();
-    assert_eq!(inputs.len(), 1, "once: {inputs:?}");
-    assert_eq!((&inputs[0]["sqlstate"], &inputs[0]["constraint"]), (&json!("23505"), &json!("people_email_key")));
-    assert!(inputs[0]["detail"].as_str().unwrap().contains("(email)=(x)"), "{inputs:?}");
 }
 
 /// As an operator sees it: what waits is listed with the reason, and is sent again when it is asked for.
