@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::codes::{LANGUAGES, diarist};
-use crate::support::{Town, wait};
+use crate::support::{Daemon, Town, wait};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const DDL: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text); \
@@ -225,4 +225,24 @@ async fn a_sync_whose_code_does_not_compile_is_not_started_and_says_so() {
         daemon.assert_quiet();
         daemon.stop().await;
     }
+}
+
+/// Where there is no Perl, a sync with such a code is not started and says what is missing; others flow.
+#[tokio::test]
+async fn a_sync_whose_codes_lack_perl_is_not_started_and_says_so() {
+    let town = town().await;
+    town.bucardo.run("add sync t tables=orders dbs=A:source,B:target");
+    add(&town, "old", "after_txn", "perl", "1").await;
+    let empty = town.bucardo.home().join("nothing");
+    std::fs::create_dir(&empty).unwrap();
+    let mut daemon = Daemon::start_with(&town.bucardo, &[("PATH", empty)]).await;
+    daemon.announce("sync is stalled sync=s error=\"custom code 'old' cannot be run: there is no program 'perl'");
+    daemon.logs("sync is stalled sync=s", WITHIN).await;
+    let status = town.bucardo.call(&["status", "s"]);
+    assert!(status.stdout.contains("there is no program \"perl\" in the PATH"), "{}", status.stdout);
+    town.a.run("INSERT INTO orders VALUES (1, 'x')").await;
+    town.bucardo.run("kick t 60");
+    assert_eq!(town.b.value("SELECT note FROM orders WHERE id = 1").await, "x", "the other sync flows");
+    daemon.assert_quiet();
+    daemon.stop().await;
 }
