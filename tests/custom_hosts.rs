@@ -257,6 +257,9 @@ async fn codes_ask_databases_inside_the_transaction() {
         die 'quote' if $dbh->selectrow_array('SELECT ' . $dbh->quote("it's \\")) ne "it's \\";
         die 'hash' if $dbh->selectall_hashref('SELECT * FROM t', 'id')->{1}{note} ne "it's";
         die 'column' if "@{ $dbh->selectcol_arrayref('SELECT id FROM t ORDER BY 1') }" ne '1 2';
+        # Columns count from one here, and from zero in a slice.
+        die 'columns' if $dbh->selectall_arrayref('SELECT 5, 6, 7', { Columns => [1, 3] })->[0][1] != 7;
+        die 'slice' if $dbh->selectall_arrayref('SELECT 5, 6, 7', { Slice => [1, 2] })->[0][0] != 6;
         $input->{none} = 1 if !defined $dbh->selectrow_arrayref('SELECT 1 WHERE false')"#;
     let sql = r#"WITH made AS (
             INSERT INTO t VALUES (1, 'it''s', '2024-01-02 03:04:05+00', '\xff'), (2, NULL, NULL, NULL) RETURNING *

@@ -149,6 +149,8 @@ async fn codes_are_told_what_a_source_refused() {
             (&input["database"], &input["attempts"], &input["tablename"]),
             (&json!("a"), &json!(1), &json!("people"))
         );
+        // To codes the first database of a merge is the source.
+        assert_eq!((&input["source_error"], &input["target_error"]), (&json!(1), &json!(0)));
         assert_eq!(input["keys"], json!([{"id": "2"}]));
         assert_eq!(input["rows"], json!([{"id": "2", "email": "x", "age": "30"}]));
         assert_eq!(input["deltabin"], json!({"b": {"2": 1}}));

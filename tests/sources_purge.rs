@@ -8,7 +8,7 @@ use bucardo::source::floor::{Looks, carry, positions};
 use bucardo::source::purge::{Bound, Bounds, PurgeLimits, purge_within, survey};
 use bucardo_actors::ports::Watch;
 
-use crate::support::SyncLab;
+use crate::support::{SyncLab, wait};
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
 const KEPT: &str = "SELECT id FROM bucardo.delta_public_orders ORDER BY id";
@@ -25,9 +25,11 @@ async fn open(lab: &SyncLab, db: &str) -> Connection {
     connect(&Access::parse(&lab.on(db).conninfo()).unwrap(), "test").await.unwrap()
 }
 
-/// Everybody has read everything of `source`.
+/// Everybody has read everything of `source`, and it has settled that itself.
 async fn all_read(lab: &SyncLab, source: &str) {
     lab.on(source).run("UPDATE bucardo.track SET snapshot = txid_current_snapshot()").await;
+    let settle = format!("UPDATE bucardo.position SET snapshot = txid_current_snapshot() WHERE source = '{source}'");
+    lab.on(source).run(&settle).await;
 }
 
 async fn purge(lab: &SyncLab, db: &str, bound: Bound) -> u64 {
@@ -98,4 +100,40 @@ async fn what_a_target_has_learned_is_carried_to_the_sources() {
     assert_ne!(lab.on("b").value(track).await, now);
     carry(&b, &lab.sync.name, &"t".into(), (position, *round)).await.unwrap();
     assert_eq!(lab.on("b").value(track).await, now);
+}
+
+/// A source that cannot be written lets the others read its changes, and settles them later. Until then those of one key
+/// count together: with one of them forgotten, a later one of an old transaction would look like what they have already.
+#[tokio::test]
+async fn what_a_source_has_not_settled_stays() {
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ORDERS, &["orders:id"]).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'first'), (2, 'first')").await;
+    lab.settle().await;
+    let (old, holds) = (lab.on("a").session().await, lab.on("a").session().await);
+    old.batch_execute("BEGIN; SELECT txid_current()").await.unwrap();
+    holds.batch_execute("BEGIN; SELECT FROM orders WHERE id = 2 FOR UPDATE").await.unwrap();
+    lab.on("a").run("UPDATE orders SET note = 'one' WHERE id = 1").await;
+    lab.on("b").run("UPDATE orders SET note = 'b' WHERE id = 2").await;
+    lab.on("a").run("UPDATE orders SET note = 'two' WHERE id = 1").await;
+    let report = lab.merge().await.unwrap();
+    assert_eq!(report.away.iter().map(|(db, _)| db.as_str()).collect::<Vec<_>>(), ["a"], "{report:?}");
+    assert_eq!(lab.on("b").value("SELECT note FROM orders WHERE id = 1").await, "two");
+
+    let mut looks = Looks::default();
+    let mut oldest = None;
+    for db in ["a", "b"] {
+        let unread = looks.oldest_unread(&open(&lab, db).await, &db.into(), &lab.sync.name).await.unwrap();
+        oldest = [oldest, unread].into_iter().flatten().min();
+    }
+    purge(&lab, "a", oldest.map_or(Bound::Free, Bound::Before)).await;
+    old.batch_execute("UPDATE orders SET note = 'three' WHERE id = 1; COMMIT").await.unwrap();
+    holds.batch_execute("COMMIT").await.unwrap();
+    wait::until("a to take part again", Duration::from_secs(20), async || {
+        let report = lab.merge().await.unwrap();
+        if report.away.is_empty() { Ok(()) } else { Err(report) }
+    })
+    .await;
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("b").value("SELECT note FROM orders WHERE id = 1").await, "three");
 }

@@ -184,7 +184,7 @@ impl Codes {
 
     /// Takes over what a code says; returns whether it is the last one (`lastcode`).
     fn heed(&self, code: &Code, output: &Map<String, Value>, outcome: &mut Outcome) -> Result<bool, CodeError> {
-        let said = |key: &str| output.get(key).and_then(text).filter(|text| !text.is_empty());
+        let said = |key: &str| output.get(key).and_then(text).filter(|text| !text.is_empty()).map(shortened);
         let is_set = |key: &str| output.get(key).is_some_and(is_true);
         let (sync, name) = (self.sync.name.as_str(), code.name.as_str());
         if let Some(message) = said("message") {
@@ -291,11 +291,33 @@ fn mails(value: Option<&Value>) -> Vec<Mail> {
     }
 }
 
+/// What people read, in a log and in the catalog: beyond this it says nothing more.
+const SAID_MAX: usize = 4000;
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(SAID_MAX) {
+        Some((end, _)) => format!("{}… ({} bytes in all)", &text[..end], text.len()),
+        None => text,
+    }
+}
+
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(true) => Some("1".to_owned()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_codes_say_without_end_is_cut() {
+        assert_eq!(shortened("short".to_owned()), "short");
+        let long = shortened("ü".repeat(3_000_000));
+        assert!(long.ends_with("ü… (6000000 bytes in all)") && long.chars().count() < SAID_MAX + 30, "{}", long.len());
     }
 }

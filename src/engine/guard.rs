@@ -305,8 +305,9 @@ async fn ask(round: &mut Round<'_>, place: usize, refused: &[Refused], tries: u3
     let Some(bench) = bench(round, place) else { return Ok(false) };
     let keys: Vec<Key> = refused.iter().map(|it| it.key.clone()).collect();
     let rows = bench.rows(&keys).await?;
-    let sources = vec![bench.source.db.as_str(); refused.len()];
-    let told = told(&goat, (&sources, bench.target.db.as_str()), refused, &rows, tries);
+    let source = bench.source.db.as_str();
+    let sources = vec![source; refused.len()];
+    let told = told(&goat, (&sources, bench.target.db.as_str(), source), refused, &rows, tries);
     let (source, target) = (&round.session.source, &round.session.target);
     let Some(hooks) = round.hooks.as_mut() else { return Ok(false) };
     let sites = [source, target];

@@ -88,14 +88,15 @@ pub(super) fn as_json(goat: &Goat, key: &[String]) -> Value {
 }
 
 /// What codes are told of keys that `target` refused, in the words of versions 3, 4 and 5 and in plain ones. `sources`: whose
-/// rows they are, one for each.
+/// rows they are, one for each; `first`: the database that is the source to them, which in a merge may be who refused.
 pub(super) fn told(
     goat: &Goat,
-    (sources, target): (&[&str], &str),
+    (sources, target, first): (&[&str], &str, &str),
     refused: &[Refused],
     rows: &[Row],
     tries: u32,
 ) -> Map<String, Value> {
+    let (at_source, at_target) = if target == first { (1, 0) } else { (0, 1) };
     let Some(first) = refused.first() else { return Map::new() };
     let row = |it: &Refused| -> Value {
         let is_its = |row: &&Row| {
@@ -112,11 +113,11 @@ pub(super) fn told(
     let one_or_all = |values: &[String]| if let [one] = values { json!(one) } else { json!(values) };
     let rowinfo = json!({
         "schema": goat.schema, "table": goat.name, "pkeyname": one_or_all(&goat.key), "pkey": first.key.join("\0"),
-        "sourcerow": row(first), "dbi_error": text, "source_error": 0, "target_error": 1,
+        "sourcerow": row(first), "dbi_error": text, "source_error": at_source, "target_error": at_target,
     });
     let told = json!({
         "error_string": text, "attempts": tries, "deltabin": joined,
-        "dbi_error": text, "source_error": 0, "target_error": 1, "rowinfo": rowinfo,
+        "dbi_error": text, "source_error": at_source, "target_error": at_target, "rowinfo": rowinfo,
         "sqlstate": first.sqlstate, "constraint": first.constraint, "detail": first.detail, "database": target,
         "keys": refused.iter().map(|it| as_json(goat, &it.key)).collect::<Vec<_>>(),
         "rows": refused.iter().map(row).collect::<Vec<_>>(),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use bucardo_actors::model::{DbName, SyncName};
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
 use crate::pg::{Connection, Sql, SqlFile};
 
@@ -34,7 +35,9 @@ struct Look {
 }
 
 impl Looks {
-    /// The time of the oldest change at `source` that some reader of `sync` has not read; `None`: all is read.
+    /// The time of the oldest change at `source` that some reader of `sync` has not read, or that the source itself has
+    /// not settled, as it could not be written when the others read it: changes that count together must not be forgotten
+    /// one by one. `None`: there is none.
     ///
     /// # Errors
     ///
@@ -47,9 +50,11 @@ impl Looks {
     ) -> Result<Option<DateTime<Utc>>, tokio_postgres::Error> {
         let deltas = source.query(SYNC_DELTAS.text(), &[&sync.as_str()]).await?;
         let mut oldest: Option<DateTime<Utc>> = None;
-        for row in source.query(READERS.text(), &[&sync.as_str()]).await? {
-            let (reader, position): (String, String) = (row.get("target"), row.get("snapshot"));
-            let captured: Option<i32> = row.get("captured");
+        let readers = source.query(READERS.text(), &[&sync.as_str()]).await?;
+        let readers = readers.iter().map(|row| (row.get("target"), row.get("snapshot"), row.get("captured")));
+        let settled = settled(source, db, sync).await?.map(|position| (db.to_string(), position, None));
+        let readers: Vec<(String, String, Option<i32>)> = readers.chain(settled).collect();
+        for (reader, position, captured) in readers {
             let sql = LOOK.fill(&[("branches", &branches(&deltas, captured))]);
             let key = (sync.clone(), db.clone(), reader, captured);
             let before = self.0.remove(&key).filter(|look| look.position == position);
@@ -60,6 +65,15 @@ impl Looks {
             oldest = [oldest, found].into_iter().flatten().min();
         }
         Ok(oldest)
+    }
+}
+
+/// How far a source has settled its own changes, which its merges note; `None`: it has had none.
+async fn settled(source: &Connection, db: &DbName, sync: &SyncName) -> Result<Option<String>, tokio_postgres::Error> {
+    match positions(source, sync).await {
+        Ok(positions) => Ok(positions.into_iter().find(|(of, ..)| of == db).map(|(_, position, _)| position)),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

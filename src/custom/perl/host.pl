@@ -385,7 +385,10 @@ sub selectrow_array {
 sub selectall_arrayref {
     my ($self, $sql, $attributes, @values) = @_;
     my $st = $self->_run('selectall_arrayref', $sql, @values) or return undef;
-    my $slice = $attributes && ($attributes->{Slice} || $attributes->{Columns});
+    my $slice = $attributes && $attributes->{Slice};
+    if (!$slice and my $columns = $attributes && $attributes->{Columns}) {
+        $slice = ref $columns eq 'ARRAY' ? [map { $_ - 1 } @$columns] : $columns;
+    }
     return $st->fetchall_arrayref($slice, $attributes && $attributes->{MaxRows});
 }
 

@@ -314,8 +314,8 @@ impl Bench<'_> {
         let merge = self.work.merge;
         let sources: Vec<&str> = winners.iter().map(|arm| merge.arms[*arm].site.db.as_str()).collect();
         let refused: Vec<Refused> = bad.iter().map(|it| it.refused.clone()).collect();
-        let target = merge.arms[self.arm].site.db.as_str();
-        Ok(told(self.goat, (&sources, target), &refused, &rows, merge.cautions.asked + 1))
+        let (target, first) = (merge.arms[self.arm].site.db.as_str(), merge.names[0].as_str());
+        Ok(told(self.goat, (&sources, target, first), &refused, &rows, merge.cautions.asked + 1))
     }
 
     fn as_json<'r>(&self, refused: impl Iterator<Item = &'r Refused>) -> Vec<String> {

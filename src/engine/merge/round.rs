@@ -402,13 +402,15 @@ impl Merge<'_> {
         try_join_all(waking).await.map(drop)
     }
 
-    /// Opens the session where logs meet, for keys that only a server can compare.
+    /// Opens the session where logs meet, for keys that only a server can compare: at the first of the sources that
+    /// merge the table.
     async fn open_scratch(&mut self, goat: &Goat) -> Result<(), RoundError> {
-        if goat.order != Order::Ranks || self.kept.scratch.is_some() {
+        let db = &self.arms[0].site.db;
+        if goat.order != Order::Ranks || self.kept.scratch.as_ref().is_some_and(|scratch| scratch.db == *db) {
             return Ok(());
         }
         let name = format!("bucardo KID {} merge", self.sync.name);
-        self.kept.scratch = Some(Site::of(self.sync, &self.arms[0].site.db, &name).await?);
+        self.kept.scratch = Some(Site::of(self.sync, db, &name).await?);
         Ok(())
     }
 

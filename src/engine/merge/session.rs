@@ -229,6 +229,10 @@ impl MergeSession {
         }
         let Some(table) = self.sync.tables().position(|goat| goat.label() == drift.table) else { return false };
         let is_sure = !drift.by_statement || !doubted.insert((drift.table.clone(), seat.db.clone()));
+        if drift.by_statement && is_sure && self.asides.has(table, seat.place) {
+            // It has no part in the merge of the table already: what failed is something else.
+            return false;
+        }
         if is_sure {
             self.asides.note(&self.sync.name, table, (seat.place, &seat.db), &drift, Instant::now());
         }

@@ -22,6 +22,7 @@ use crate::pg::{Sql, SqlFile, causes};
 
 const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
 
+const PLAN_FEW: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_few.sql"));
 const PLAN_DENSE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_dense.sql"));
 
 /// Writes rows and versions of one table, and counts them. `care`: the place of a table of which rows may be refused.
@@ -74,6 +75,10 @@ pub(super) async fn table(
         if is_second { work.at_once(ruled, kept).await? } else { work.in_turn(ruled, kept).await? };
     for (rows, (deleted, written)) in rows.iter_mut().zip(deleted.into_iter().zip(written)) {
         (rows.deletes, rows.inserts) = (rows.deletes + deleted, rows.inserts + written);
+    }
+    if many {
+        let after = "going on after many rows";
+        try_join_all(merge.arms.iter().map(|arm| arm.site.run(after, PLAN_FEW.text()))).await?;
     }
     put_made(merge, goat, made, rows).await.map_err(Refusal::from)
 }
