@@ -47,6 +47,25 @@ async fn rows_side_by_side_and_rows_far_apart_arrive_alike() {
     assert_eq!(lab.settle().await, 0);
 }
 
+/// How many keys side by side are looked for is no way to look for a few of the next table: it would read all of that.
+#[tokio::test]
+async fn a_small_table_after_a_large_one_is_planned_as_ever() {
+    let ddl = "CREATE TABLE many (id int PRIMARY KEY, note text);
+        CREATE FUNCTION plans() RETURNS text LANGUAGE sql AS $$
+            SELECT string_agg(pg_catalog.current_setting(name), ' ' ORDER BY name) FROM pg_catalog.unnest(ARRAY[
+                'enable_seqscan', 'enable_nestloop', 'cpu_tuple_cost', 'random_page_cost']) AS name $$;
+        CREATE TABLE few (id int PRIMARY KEY, note text CHECK (note IS NULL OR public.plans() = note))";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["many:id", "few:id"]).await;
+    lab.on("a").run("INSERT INTO many SELECT n, 'old' FROM generate_series(1, 5000) n").await;
+    lab.settle().await;
+    // The constraint at b sees how the merge plans there.
+    lab.on("a").run("ALTER TABLE few DROP CONSTRAINT few_note_check; UPDATE many SET note = 'new'").await;
+    lab.on("a").run("INSERT INTO few VALUES (1, '0.01 on off 4')").await;
+    let report = lab.merge().await.unwrap();
+    assert!(report.away.is_empty(), "{report:?}");
+    lab.assert_same().await;
+}
+
 /// Each source has many changes, and all of one's win: the versions that the sources took while the second sessions read
 /// have to end before anything else is asked of the first ones.
 #[tokio::test]

@@ -453,3 +453,34 @@ async fn many_drifted_tables_are_put_aside_at_once() {
         assert_eq!(lab.on("b").rows(&format!("SELECT v FROM {name}")).await, ["a"], "{name}");
     }
 }
+
+/// Keys that only a server can compare are compared at a source that has the table: the first one may stay behind with it.
+#[tokio::test]
+async fn keys_are_compared_where_the_table_is() {
+    let ddl = "CREATE TABLE t (id numeric PRIMARY KEY, v text); CREATE TABLE u (id numeric PRIMARY KEY, v text)";
+    for (whole, part) in [("t", "u"), ("u", "t")] {
+        let mut lab = SyncLab::masters(&["a", "b", "c"], &[], ddl, &["t:id", "u:id"]).await;
+        lab.on("a").run(&format!("ALTER TABLE {part} RENAME TO elsewhere")).await;
+        lab.on("a").run(&format!("INSERT INTO {whole} VALUES (1.0, 'a')")).await;
+        lab.on("b").run(&format!("INSERT INTO {whole} VALUES (2.0, 'b'); INSERT INTO {part} VALUES (3.0, 'b')")).await;
+        lab.on("c").run(&format!("INSERT INTO {part} VALUES (4.0, 'c')")).await;
+        let merged = tokio::time::timeout(Duration::from_secs(60), told(&mut lab)).await.expect("a merge that ends");
+        assert!(merged.contains(part) && !merged.contains("\"b\""), "{merged}");
+        for name in ["b", "c"] {
+            assert_eq!(
+                lab.on(name).rows(&format!("SELECT id FROM {part} ORDER BY 1")).await,
+                ["3.0", "4.0"],
+                "at {name}"
+            );
+            assert_eq!(
+                lab.on(name).rows(&format!("SELECT id FROM {whole} ORDER BY 1")).await,
+                ["1.0", "2.0"],
+                "at {name}"
+            );
+        }
+        lab.on("a").run(&format!("ALTER TABLE elsewhere RENAME TO {part}")).await;
+        assert_eq!(told(&mut lab).await, "");
+        lab.settle().await;
+        lab.assert_same().await;
+    }
+}

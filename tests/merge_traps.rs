@@ -221,6 +221,44 @@ async fn equal_keys_with_other_texts_are_one_key() {
     assert_eq!(lab.on("b").value("SELECT id FROM n WHERE id = 1").await, "1.000");
 }
 
+/// Where such keys are compared a third session reads the table. Whoever wants the table for itself waits for the merge,
+/// and that session would wait for both: for ever, as no server sees that the merge waits for it.
+#[tokio::test]
+async fn comparing_keys_waits_for_no_lock_for_long() {
+    let ddl = "CREATE TABLE n (id numeric PRIMARY KEY, note text)";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["n:id"]).await;
+    lab.on("a").run("INSERT INTO n VALUES (1.0, 'a')").await;
+    lab.on("b").run("INSERT INTO n VALUES (1.00, 'b')").await;
+    let (wants, looks) = (Arc::new(lab.on("a").session().await), Arc::new(lab.on("a").session().await));
+    let hits = Arc::new(AtomicU32::new(0));
+    let hook: StepHook = Arc::new(move |at: &str| {
+        let is_first = at.starts_with("keys read") && hits.fetch_add(1, Ordering::Relaxed) == 0;
+        let (wants, looks) = (wants.clone(), looks.clone());
+        async move {
+            if is_first {
+                tokio::spawn(async move { wants.batch_execute("BEGIN; LOCK TABLE n; COMMIT").await.unwrap() });
+                // Ends with the merge's own time limit at the latest.
+                let waiting = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted";
+                while looks.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+            }
+            Ok(())
+        }
+        .boxed()
+    });
+    let merged = lab.merge_watched(Watch::default().with_hook(hook));
+    let report = tokio::time::timeout(Duration::from_secs(30), merged).await.expect("a merge that ends").unwrap();
+    assert_eq!(report.conflicts, 1, "{report:?}");
+    // It is as with a row that is locked there: that source gets the rest when it can be had.
+    wait::until("a to take part again", Duration::from_secs(20), async || {
+        let report = lab.merge().await.unwrap();
+        if report.away.is_empty() { Ok(()) } else { Err(report) }
+    })
+    .await;
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.conflicts.all().len(), 1);
+}
+
 /// A truncate is a change of all keys at its time: what the other wrote before it goes, what it wrote later stays.
 #[tokio::test]
 async fn a_truncate_competes_with_changes_key_by_key() {

@@ -12,10 +12,10 @@ use super::words::{self, Key, Kind, Parsed};
 use super::{CliError, Context, Outcome, choose};
 use crate::catalog::{SyncDetail, load_syncs};
 use crate::pg::{Connection, SqlFile, causes, connect};
+use crate::source::exists;
 use crate::source::letters::{Waiting, send_again};
 
 const LETTERS: SqlFile = SqlFile::new(include_str!("../../sql/source/letters.sql"));
-const HAS: &str = "SELECT to_regclass('bucardo.deadletter') IS NOT NULL AS exists";
 
 const KEYS: [Key; 1] = [Key::new("table", &["tables"], Kind::Text)];
 
@@ -100,7 +100,7 @@ impl Wanted {
 }
 
 async fn at(conn: &Connection, sync: &SyncDetail, db: &str) -> Result<Vec<Letter>, tokio_postgres::Error> {
-    if !conn.query_one(HAS, &[]).await?.get::<_, bool>("exists") {
+    if !exists(conn, "bucardo.deadletter").await? {
         return Ok(Vec::new());
     }
     let rows = conn.query(LETTERS.text(), &[&sync.name.as_str()]).await?;

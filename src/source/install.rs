@@ -128,7 +128,7 @@ async fn tell_adopted(conn: &mut Connection, table: &Captured) -> Result<u64, to
 }
 
 /// Whether the relation of this quoted name exists.
-pub(super) async fn exists(conn: &tokio_postgres::Client, name: &str) -> Result<bool, tokio_postgres::Error> {
+pub(crate) async fn exists(conn: &tokio_postgres::Client, name: &str) -> Result<bool, tokio_postgres::Error> {
     Ok(conn.query_one(EXISTS.text(), &[&name]).await?.get("exists"))
 }
 

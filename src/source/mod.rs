@@ -35,7 +35,7 @@ mod views;
 pub use clock::{ClockOffset, clock_offset};
 pub(crate) use compare::faults;
 pub use gate::{Gate, horizon, set_gate};
-pub(crate) use install::adopt;
+pub(crate) use install::{adopt, exists};
 pub use lacking_indexes::LackingIndexes;
 pub(crate) use names::{delta_column, delta_columns, gate};
 pub(crate) use origin::{copied, handed_on, news_for};

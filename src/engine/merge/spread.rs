@@ -21,7 +21,6 @@ use crate::engine::step::Step;
 use crate::pg::{Sql, SqlFile, causes};
 
 const PLAN_LARGE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_large.sql"));
-
 const PLAN_FEW: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_few.sql"));
 const PLAN_DENSE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_dense.sql"));
 
@@ -63,17 +62,17 @@ pub(super) async fn table(
     let work =
         Work { merge, goat, many, taken: &taken, given: &given, taken_dense: &taken_dense, given_dense: &given_dense };
     let kept = keeper.map(|arm| Keeper { arm, txid: looks[arm].txid, time: looks[0].now });
-    if let Some(place) = care {
-        work.hand_out(ruled, kept).await?;
-        for (rows, (deleted, written)) in rows.iter_mut().zip(refuse::bring(&work, place).await?) {
-            (rows.deletes, rows.inserts) = (rows.deletes + deleted, rows.inserts + written);
+    let counts = match care {
+        Some(place) => {
+            work.hand_out(ruled, kept).await?;
+            let counts = refuse::bring(&work, place).await?;
+            step(merge.watch, Step::Deleted(label)).await?;
+            counts
         }
-        step(merge.watch, Step::Deleted(label)).await?;
-        return put_made(merge, goat, made, rows).await.map_err(Refusal::from);
-    }
-    let (deleted, written) =
-        if is_second { work.at_once(ruled, kept).await? } else { work.in_turn(ruled, kept).await? };
-    for (rows, (deleted, written)) in rows.iter_mut().zip(deleted.into_iter().zip(written)) {
+        None if is_second => work.at_once(ruled, kept).await?,
+        None => work.in_turn(ruled, kept).await?,
+    };
+    for (rows, (deleted, written)) in rows.iter_mut().zip(counts) {
         (rows.deletes, rows.inserts) = (rows.deletes + deleted, rows.inserts + written);
     }
     if many {
@@ -121,7 +120,7 @@ impl Work<'_> {
 
     /// One after the other: rulings, conflicts (`kept`: where), deletions, rows. Returns how many each source
     /// deleted, and how many it got.
-    async fn in_turn(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<(Vec<u64>, Vec<u64>), RoundError> {
+    async fn in_turn(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<Vec<(u64, u64)>, RoundError> {
         self.hand_out(ruled, kept).await?;
         let deleted = try_join_all((0..self.merge.arms.len()).map(|place| self.delete(place))).await?;
         step(self.merge.watch, Step::Deleted(&self.goat.label)).await?;
@@ -139,7 +138,7 @@ impl Work<'_> {
             intakes.pour(site, self.rows_out(winner, false), &[site]).await?;
             written.iter_mut().zip(intakes.finish().await?).for_each(|(sum, rows)| *sum += rows);
         }
-        Ok((deleted, written))
+        Ok(deleted.into_iter().zip(written).collect())
     }
 
     /// Rulings and conflicts only.
@@ -168,7 +167,7 @@ impl Work<'_> {
 
     /// The same in all ways at once: the first sessions delete, and take rows as soon as they have, while the second ones
     /// read conflicts and rows, as they were before that.
-    async fn at_once(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<(Vec<u64>, Vec<u64>), RoundError> {
+    async fn at_once(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<Vec<(u64, u64)>, RoundError> {
         let what = self.keeping();
         let what = what.as_str();
         let sites: Vec<&Site> = self.merge.arms.iter().map(|arm| arm.second.as_ref().unwrap_or(&arm.site)).collect();
@@ -221,7 +220,7 @@ impl Work<'_> {
             try_join_all(pours).await
         };
         let (deleted, _) = tokio::try_join!(deleting, reading)?;
-        Ok((deleted, intakes.finish().await?))
+        Ok(deleted.into_iter().zip(intakes.finish().await?).collect())
     }
 
     /// Those whose rows others get.
