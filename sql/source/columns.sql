@@ -20,6 +20,8 @@ SELECT a.attrelid AS oid,
        a.attnotnull AS not_null,
        pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_text,
        coalesce(pg_catalog.to_jsonb(a) ->> 'attgenerated', '') <> '' AS generated,
+       (SELECT pg_catalog.format('%I.%I', k.collnamespace::regnamespace::name, k.collname)
+        FROM pg_catalog.pg_collation k WHERE k.oid = a.attcollation) AS collation,
        EXISTS (SELECT FROM pg_catalog.pg_collation k
                WHERE k.oid = a.attcollation AND pg_catalog.to_jsonb(k) ->> 'collisdeterministic' = 'false') AS folds,
        CASE WHEN t.typnamespace <> 'pg_catalog'::regnamespace THEN (

@@ -147,6 +147,7 @@ mod tests {
             bare_type: (*kind).to_owned(),
             base_type: None,
             equals: None,
+            collation: None,
             folds: false,
             not_null: false,
             default: None,

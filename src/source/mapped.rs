@@ -80,6 +80,7 @@ async fn made(
             default: None,
             base_type: None,
             equals: None,
+            collation: there.and_then(|there| there.collation.clone()),
             folds: there.is_some_and(|there| there.folds),
             generated: false,
         };

@@ -23,6 +23,8 @@ pub struct Column {
     pub base_type: Option<String>,
     /// The operator that compares two values for equality; `None`: plain `=`.
     pub equals: Option<String>,
+    /// Its collation, quoted; `None`: its type has none.
+    pub collation: Option<String>,
     /// Its collation holds different texts for equal (it is not deterministic).
     pub folds: bool,
     /// `NOT NULL`.
@@ -39,6 +41,17 @@ impl Column {
     pub fn cast(&self) -> String {
         let domain = self.base_type.as_ref().filter(|_| self.equals.is_none());
         domain.map(|base| format!("::{base}")).unwrap_or_default()
+    }
+
+    /// The type of a column that takes every value of it, however modifiers or domains narrow it elsewhere, and compares
+    /// them alike.
+    #[must_use]
+    pub fn open_type(&self) -> String {
+        let open = self.base_type.as_ref().unwrap_or(&self.bare_type);
+        match &self.collation {
+            Some(collation) => format!("{open} COLLATE {collation}"),
+            None => open.clone(),
+        }
     }
 }
 
@@ -139,6 +152,7 @@ pub async fn relations(
             bare_type: row.get("bare_type"),
             base_type: row.get("base_type"),
             equals: row.get("equals"),
+            collation: row.get("collation"),
             folds: row.get("folds"),
             not_null: row.get("not_null"),
             default: row.get("default_text"),

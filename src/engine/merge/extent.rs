@@ -14,7 +14,6 @@ use crate::pg::{Sql, SqlFile};
 
 const PLAN_WHOLE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_whole.sql"));
 const PLAN_SINCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/plan_since.sql"));
-const BEGIN_SCRATCH: SqlFile = SqlFile::new(include_str!("../../../sql/merge/begin_scratch.sql"));
 const SINCE_SECOND: SqlFile = SqlFile::new(include_str!("../../../sql/merge/since_second.sql"));
 
 /// A delta table of this size is read as a whole.
@@ -102,7 +101,7 @@ fn boxed(rows: tokio_postgres::CopyOutStream, site: &Site, what: String) -> Rows
 pub(super) async fn meet(scratch: &Site, goat: &Goat, logs: Vec<Rows>) -> Result<Rows, RoundError> {
     let what = format!("comparing keys of table \"{}\"", goat.label);
     let texts = &goat.at[0].scratch;
-    scratch.run(&what, BEGIN_SCRATCH.text()).await?;
+    scratch.run(&what, "BEGIN").await?;
     scratch.run(&what, &texts.make).await?;
     let sink = scratch.conn.copy_in::<_, Bytes>(texts.fill.as_str()).await.map_err(scratch.failed(what.as_str()))?;
     pin_mut!(sink);

@@ -379,7 +379,7 @@ impl Texts<'_> {
             rows_in,
             sides: SIDES.fill(&[("key", &Sql::join(json, ", ")), ("table", &only), ("clash", &clash), ("on", &on)]),
             second,
-            scratch: self.scratch(&name, &as_c, &cs),
+            scratch: self.scratch(&cs),
             letters: self.letters(&name, (&take, &give), &on),
         })
     }
@@ -458,13 +458,16 @@ impl Texts<'_> {
         }
     }
 
-    fn scratch(&self, name: &Sql, as_c: &Sql, cs: &Sql) -> Scratch {
+    fn scratch(&self, cs: &Sql) -> Scratch {
         let key = &self.arm.tables[self.place].goat.key;
+        let types = key.iter().map(|key| self.relation.column(key).map(Column::open_type).unwrap_or_default());
+        let columns = types.enumerate().map(|(place, of)| Sql::trusted(format!("c{place} {of}")));
+        let columns = Sql::join(columns, ", ");
         let scratch = Sql::qualified("pg_temp", &format!("bucardo_logs_{}", self.arm.tables[self.place].captured));
         let keys = Sql::join((0..key.len()).map(|place| Sql::trusted(format!("d.c{place}"))), ", ");
         let order = Sql::trusted(ORDER_TYPED.fill(&[("keys", &keys)]).trim_end());
         Scratch {
-            make: SCRATCH.fill(&[("scratch", &scratch), ("columns", as_c), ("table", name)]),
+            make: SCRATCH.fill(&[("scratch", &scratch), ("columns", &columns)]),
             fill: format!("COPY {scratch} (place, {cs}, txid, micros, origin) FROM STDIN"),
             read: SCRATCH_OUT.fill(&[("order", &order), ("keys", &keys), ("scratch", &scratch)]),
         }
