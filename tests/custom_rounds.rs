@@ -4,12 +4,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bucardo::catalog::Role;
+use bucardo::catalog::{DeleteMethod, Role};
 use bucardo::custom::{Code, Hook};
 use bucardo_actors::model::{Failure, Reason};
 use bucardo_actors::ports::{Rounds, StepHook, Watch};
 use futures_util::FutureExt;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use bucardo::engine::hooks::counts;
 
 use crate::support::codes::{Diary, code};
 use crate::support::{Accident, SyncLab};
@@ -77,22 +79,41 @@ async fn every_hook_runs_in_its_place() {
     hooks.dedup();
     assert_eq!(hooks, ALL, "a truncate");
 
+    let copied = |what: &str| {
+        let (hooks, inputs): (Vec<String>, Vec<Value>) = diary.inputs().into_iter().unzip();
+        assert_eq!(hooks, ALL, "{what}");
+        for input in inputs.iter().filter(|input| ALL[4..].contains(&input["whenrun"].as_str().unwrap())) {
+            let dml = &input["dmlcount"];
+            assert_eq!(dml["I"]["target"]["public"]["orders"], 2, "{what}: {input}");
+            assert_eq!(dml["alldeletes"]["target"], dml["D"]["target"]["public"]["orders"], "{what}: {input}");
+        }
+        inputs.last().unwrap()["dmlcount"]["alldeletes"]["target"].clone()
+    };
     lab.renew();
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x'), (2, 'y')").await;
     (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
+    lab.sync.deletemethod = DeleteMethod::Delete;
     assert!(lab.round("b").await.unwrap().copied);
-    assert_eq!(diary.hooks(), ALL, "a whole copy");
+    assert_eq!(copied("a whole copy"), 0);
     lab.renew();
-    (lab.sync.copy_request, lab.sync.copy.atomic_bytes) = (2, -1);
+    lab.sync.copy_request = 2;
     assert!(lab.round("b").await.unwrap().copied);
-    assert_eq!(diary.hooks(), ALL, "a copy in pieces");
+    assert_eq!(copied("another whole copy"), 2);
+    lab.renew();
+    (lab.sync.copy_request, lab.sync.copy.atomic_bytes) = (3, -1);
+    assert!(lab.round("b").await.unwrap().copied);
+    assert_eq!(copied("a copy in pieces"), 2);
 
     lab.renew();
     lab.sync.onetimecopy = 0;
     let member = lab.sync.members.iter_mut().find(|member| member.db.name.as_str() == "b").unwrap();
     member.role = Role::Fullcopy;
     lab.validate().await.unwrap();
-    assert!(lab.round("b").await.unwrap().copied);
-    assert_eq!(diary.hooks(), ALL, "fullcopy");
+    let report = lab.round("b").await.unwrap();
+    assert_eq!(copied("fullcopy"), 2);
+    let mut told = serde_json::Map::new();
+    counts(&lab.sync, &report).fill(&mut told);
+    assert_eq!(told["dmlcount"]["I"]["target"]["public"]["orders"], 2, "as after_sync has it");
 }
 
 #[tokio::test]
@@ -179,6 +200,22 @@ async fn codes_of_a_merge_are_told_of_both_sides() {
     assert_eq!(input["deltacount"]["source"]["public"]["orders"], 2);
     assert_eq!(input["deltacount"]["target"]["public"]["orders"], 1);
     assert_eq!(input["dmlcount"]["allinserts"], json!({"source": 1, "target": 2}));
+}
+
+/// What decides conflicts is told of the merge that it is in, where no other code asks for it, too.
+#[tokio::test]
+async fn codes_of_conflicts_are_told_what_the_merge_does() {
+    let (mut lab, diary) = masters(vec![code(Hook::Conflict, "winner=\"a\"")]).await;
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x'), (2, 'y')").await;
+    lab.on("b").run("INSERT INTO orders VALUES (1, 'z')").await;
+    assert_eq!(lab.merge().await.unwrap().conflicts, 1);
+    let inputs = diary.inputs();
+    let [(_, input)] = inputs.as_slice() else { panic!("{inputs:?}") };
+    assert_eq!(input["deltacount"]["source"]["public"]["orders"], 2);
+    assert_eq!((&input["deltacount"]["alltarget"], &input["dmlcount"]["allinserts"]["target"]), (&json!(1), &json!(0)));
+    let rowinfo = &input["rowinfo"];
+    assert_eq!((&rowinfo["sourcerow"]["note"], &rowinfo["targetrow"]["note"]), (&json!("x"), &json!("z")));
+    assert!(rowinfo.as_object().unwrap().contains_key("action") && rowinfo["action"].is_null(), "{rowinfo}");
 }
 
 /// More changes than are few: they are counted exactly, and the keys are bounded.

@@ -154,7 +154,10 @@ async fn codes_are_told_what_a_source_refused() {
         assert_eq!(input["keys"], json!([{"id": "2"}]));
         assert_eq!(input["rows"], json!([{"id": "2", "email": "x", "age": "30"}]));
         assert_eq!(input["deltabin"], json!({"b": {"2": 1}}));
-        assert_eq!(input["rowinfo"]["sourcerow"]["email"], "x");
+        let rowinfo = &input["rowinfo"];
+        assert_eq!((&rowinfo["sourcerow"], &rowinfo["targetrow"]["email"]), (&Value::Null, &json!("x")));
+        assert_eq!((&rowinfo["action"], &rowinfo["pkeytype"]), (&json!(2), &json!("integer")));
+        assert_eq!(input["present"], json!([null]));
         assert!(input["errors"][0].as_str().unwrap().contains("(email)=(x)"), "{input}");
 
         // It wants another try and has done nothing.

@@ -65,7 +65,7 @@ async fn refused_rows_wait_alone_and_go_when_they_are_delivered() {
 #[tokio::test]
 async fn a_code_mends_what_the_target_refuses() {
     let mut lab = lab().await;
-    lab.on("b").run("INSERT INTO people VALUES (99, 'taken', 30)").await;
+    lab.on("b").run("INSERT INTO people VALUES (99, 'taken', 30), (1, 'mine', 31)").await;
     let diary = mend(&mut lab, "UPDATE people SET email = email || '-old' WHERE id = 99");
     lab.on("a").run("INSERT INTO people VALUES (1, 'taken', 30), (2, 'free', 30)").await;
     lab.round("b").await.unwrap();
@@ -80,7 +80,21 @@ async fn a_code_mends_what_the_target_refuses() {
     assert_eq!((&input["keys"], &input["tablename"]), (&json!([{"id": "1"}]), &json!("people")));
     assert_eq!(input["rows"], json!([{"id": "1", "email": "taken", "age": "30"}]));
     assert_eq!(input["deltabin"], json!({"a": {"1": 1}}));
-    assert_eq!(input["rowinfo"]["sourcerow"]["email"], json!("taken"));
+    assert_eq!(input["present"], json!([{"id": "1", "email": "mine", "age": "31"}]));
+    let rowinfo = &input["rowinfo"];
+    for (key, value) in [
+        ("schema", json!("public")),
+        ("table", json!("people")),
+        ("pkeyname", json!("id")),
+        ("qpkeyname", json!("\"id\"")),
+        ("pkeytype", json!("integer")),
+        ("pkey", json!("1")),
+        ("action", json!(1)),
+        ("sourcerow", json!({"id": "1", "email": "taken", "age": "30"})),
+        ("targetrow", json!({"id": "1", "email": "mine", "age": "31"})),
+    ] {
+        assert_eq!(rowinfo[key], value, "{key}");
+    }
     assert!(input["error_string"].as_str().unwrap().contains("one_mail"), "{input}");
 }
 

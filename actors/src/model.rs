@@ -403,6 +403,8 @@ pub struct RoundReport {
     pub quarantined: Vec<Quarantined>,
     /// The changes of each table, without whole copies.
     pub goats: Vec<GoatCounts>,
+    /// The rows of each table that was copied whole.
+    pub copies: Vec<GoatCounts>,
 }
 
 /// A table or sequence that cannot be delivered as it is, and waits while the others of its sync go on.
@@ -425,6 +427,19 @@ impl fmt::Display for Quarantined {
         let Self { relation, is_sequence, db, why, .. } = self;
         let what = if *is_sequence { "sequence" } else { "table" };
         write!(f, "quarantined {what} \"{relation}\" on database \"{db}\": {why}")
+    }
+}
+
+fn add(sum: &mut Vec<GoatCounts>, more: &[GoatCounts]) {
+    for more in more {
+        match sum.iter_mut().find(|known| known.goat == more.goat) {
+            Some(known) => {
+                known.keys += more.keys;
+                known.deletes += more.deletes;
+                known.inserts += more.inserts;
+            }
+            None => sum.push(*more),
+        }
     }
 }
 
@@ -454,15 +469,12 @@ impl RoundReport {
         self.took += later.took;
         self.away.clone_from(&later.away);
         self.quarantined.clone_from(&later.quarantined);
-        for later in &later.goats {
-            match self.goats.iter_mut().find(|known| known.goat == later.goat) {
-                Some(known) => {
-                    known.keys += later.keys;
-                    known.deletes += later.deletes;
-                    known.inserts += later.inserts;
-                }
-                None => self.goats.push(*later),
-            }
-        }
+        add(&mut self.goats, &later.goats);
+        self.absorb_copies(&later.copies);
+    }
+
+    /// Adds rows of tables that were copied whole.
+    pub fn absorb_copies(&mut self, later: &[GoatCounts]) {
+        add(&mut self.copies, later);
     }
 }

@@ -100,7 +100,7 @@ impl Copies {
             // Nothing at all is no copy: then the error is told.
             hooks.iter_mut().for_each(|hooks| hooks.begin_try());
             let error = match self.copy(&source, &target, watch, &without, hooks.as_deref_mut()).await {
-                Ok(Copied { deletes, inserts, .. }) => {
+                Ok(Copied { deletes, inserts, goats: copies, .. }) => {
                     let took = began.elapsed();
                     return Ok(RoundReport {
                         copied: true,
@@ -108,6 +108,7 @@ impl Copies {
                         inserts,
                         took,
                         quarantined,
+                        copies,
                         ..RoundReport::default()
                     });
                 }
@@ -152,28 +153,23 @@ impl Copies {
         let held = fence(target, &begin.target, &prepared, id).await?;
         step(watch, Step::Fenced).await?;
         source.run("beginning a transaction", &begin.source).await?;
-        let mut at = async |hook: Hook, goat: Option<&Goat>| match &mut hooks {
-            Some(hooks) => {
-                let scene = Scene { sites: &[source, target], written: &[target], watch };
-                hooks.inside(hook, goat, scene).await
-            }
-            None => Ok(()),
-        };
-        at(Hook::BeforeCheckRows, None).await?;
+        let here = (source, target, watch);
+        at(&mut hooks, Hook::BeforeCheckRows, None, here).await?;
         let snapshot = source.conn.query_one(SNAPSHOT.text(), &[]).await.map_err(source.failed("taking a snapshot"))?;
         step(watch, Step::Snapshot).await?;
         let copier = Copier { sync, source, target, watch, without };
-        at(Hook::BeforeTriggerDisable, None).await?;
-        at(Hook::AfterTriggerDisable, None).await?;
+        at(&mut hooks, Hook::BeforeTriggerDisable, None, here).await?;
+        at(&mut hooks, Hook::AfterTriggerDisable, None, here).await?;
         let copied = copier.run().await?;
+        hooks.iter_mut().for_each(|hooks| hooks.written_whole(&copied.goats));
         for goat in sync.tables().filter(|goat| copied.has(goat)) {
-            at(Hook::AfterTableSync, Some(goat)).await?;
+            at(&mut hooks, Hook::AfterTableSync, Some(goat), here).await?;
         }
         let tables = sync.tables().filter(|goat| copied.has(goat)).map(|goat| (goat, copied.had_rows(goat)));
         onward::whole(target, sync, &id.source, tables).await?;
         self.sequences(source, target).await?;
-        at(Hook::BeforeTriggerEnable, None).await?;
-        at(Hook::AfterTriggerEnable, None).await?;
+        at(&mut hooks, Hook::BeforeTriggerEnable, None, here).await?;
+        at(&mut hooks, Hook::AfterTriggerEnable, None, here).await?;
         self.position(target, &held, snapshot.get("snapshot"), &copied).await?;
         step(watch, Step::Positioned).await?;
         target.run("committing", "COMMIT").await?;
@@ -207,6 +203,17 @@ impl Copies {
         let written = target.conn.query_one(ADVANCE.text(), &args).await;
         written.map(drop).map_err(target.failed("writing the position"))
     }
+}
+
+/// Runs the codes of a hook, if there are any.
+async fn at(
+    hooks: &mut Option<&mut Hooks>,
+    hook: Hook,
+    goat: Option<&Goat>,
+    (source, target, watch): (&Site, &Site, &Watch),
+) -> Result<(), RoundError> {
+    let Some(hooks) = hooks else { return Ok(()) };
+    hooks.inside(hook, goat, Scene { sites: &[source, target], written: &[target], watch }).await
 }
 
 impl Rounds for CopySession {

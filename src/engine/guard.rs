@@ -8,7 +8,6 @@
 use std::collections::BTreeSet;
 
 use postgres_types::ToSql;
-use serde_json::json;
 use tokio_postgres::Row as Found;
 use tokio_postgres::error::DbError;
 
@@ -16,16 +15,16 @@ use super::apply::{self, Moved};
 use super::error::RoundError;
 use super::hooks::Scene;
 use super::intake::Intake;
-use super::merge::fields;
-use super::refused::{Key, PASSES_MAX, REFUSED_MAX, Refused, TRIES_MAX, as_json, named, names, refusal, told};
+use super::refused::{
+    Key, PASSES_MAX, REFUSED_MAX, Refusals, Refused, TRIES_MAX, as_json, name_keys, named, names, refusal, rows,
+};
 use super::round::Round;
 use super::site::{Site, pour};
 use super::table::{Ready, Table};
 use crate::catalog::Goat;
-use crate::custom::{Hook, Row};
+use crate::custom::Hook;
 use crate::pg::SqlFile;
 
-const NAME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/name_keys.sql"));
 pub(super) const LETTERS_ADD: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_add.sql"));
 pub(super) const LETTERS_ANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_any.sql"));
 const LETTERS_LIFT: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_lift.sql"));
@@ -212,16 +211,9 @@ impl Bench<'_> {
         self.target.conn.execute(&self.ready.delete_few, &args).await.map_err(failed)
     }
 
-    /// The source shows the rows of these keys from now on.
-    async fn name_keys(&self, keys: &[Key]) -> Result<(), RoundError> {
-        let failed = self.source.failed(format!("naming keys of table \"{}\"", self.table.label));
-        let named = self.source.conn.query_one(NAME_KEYS.text(), &[&json!(keys).to_string()]).await;
-        named.map(drop).map_err(failed)
-    }
-
     async fn insert(&self, keys: &[Key]) -> Result<u64, RoundError> {
         let label = &self.table.label;
-        self.name_keys(keys).await?;
+        name_keys(self.source, label, keys).await?;
         let (rows, sink) = tokio::join!(
             self.source.conn.copy_out(self.ready.rows_some.as_str()),
             Intake::open(self.target, format!("writing rows of table \"{label}\""), &self.ready.rows_in),
@@ -251,20 +243,6 @@ impl Bench<'_> {
         let inserts = self.insert(good).await?;
         self.ready.onward.few(self.target, &args, true).await.map_err(handing_on())?;
         Ok(Moved { keys: u64::try_from(places.len()).unwrap_or_default(), deletes, inserts })
-    }
-
-    /// The rows of keys as the source has them; those that it has.
-    async fn rows(&self, keys: &[Key]) -> Result<Vec<Row>, RoundError> {
-        let failed = || self.source.failed(format!("reading refused rows of table \"{}\"", self.table.label));
-        self.name_keys(keys).await?;
-        let found = self.source.conn.copy_out(self.ready.rows_some.as_str()).await.map_err(failed())?;
-        let lines: Vec<bytes::Bytes> = futures_util::TryStreamExt::try_collect(found).await.map_err(failed())?;
-        let row = |line: &bytes::Bytes| -> Row {
-            let values = fields(line.strip_suffix(b"\n").unwrap_or(line));
-            let pairs = self.ready.columns.iter().zip(values);
-            pairs.map(|(column, value)| (column.clone(), value.unwrap_or_default())).collect()
-        };
-        Ok(lines.iter().map(row).collect())
     }
 
     async fn has_letters(&self) -> Result<bool, RoundError> {
@@ -304,10 +282,22 @@ async fn ask(round: &mut Round<'_>, place: usize, refused: &[Refused], tries: u3
     }
     let Some(bench) = bench(round, place) else { return Ok(false) };
     let keys: Vec<Key> = refused.iter().map(|it| it.key.clone()).collect();
-    let rows = bench.rows(&keys).await?;
+    let (label, columns) = (&bench.table.label, bench.ready.columns.as_slice());
+    let rows = rows(bench.source, label, (&bench.ready.rows_some, columns), &keys).await?;
+    let present = self::rows(bench.target, label, (&bench.ready.rows_there, columns), &keys).await?;
     let source = bench.source.db.as_str();
-    let sources = vec![source; refused.len()];
-    let told = told(&goat, (&sources, bench.target.db.as_str(), source), refused, &rows, tries);
+    let told = Refusals {
+        goat: &goat,
+        key_types: &bench.ready.key_types,
+        target: bench.target.db.as_str(),
+        first: source,
+        refused,
+        sources: &vec![source; refused.len()],
+        rows: &rows,
+        present: &present,
+        tries,
+    }
+    .told();
     let (source, target) = (&round.session.source, &round.session.target);
     let Some(hooks) = round.hooks.as_mut() else { return Ok(false) };
     let sites = [source, target];

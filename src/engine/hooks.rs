@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bucardo_actors::model::{DbName, RoundReport};
+use bucardo_actors::model::{DbName, GoatCounts, RoundReport};
 use bucardo_actors::ports::Watch;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -102,6 +102,11 @@ impl Hooks {
         self.codes.want_rows()
     }
 
+    /// Whether any code of a merge is told what has changed.
+    pub(super) fn hear_of_changes_merged(&self) -> bool {
+        self.hear_of_changes() || self.codes.has(Hook::Conflict, None)
+    }
+
     /// Whether any code is told what has changed.
     pub(super) fn hear_of_changes(&self) -> bool {
         self.codes.hear_of_changes()
@@ -115,6 +120,15 @@ impl Hooks {
             let column = |column: &Vec<Option<String>>, at: usize| column[at].clone().unwrap_or_default();
             let keys = (0..keys).map(|at| columns.iter().map(|values| column(values, at)).collect());
             self.counts.keys(goat, keys.collect(), changes);
+        }
+    }
+
+    /// So much was written of tables that are copied whole.
+    pub(super) fn written_whole(&mut self, copies: &[GoatCounts]) {
+        for of in copies {
+            let sync = Arc::clone(self.codes.sync());
+            let Some(goat) = sync.goats.iter().find(|goat| goat.id == of.goat) else { continue };
+            self.counts.written(goat, Side::Target, of.deletes, of.inserts);
         }
     }
 
@@ -195,7 +209,7 @@ impl Hooks {
         sites: &[&Site],
     ) -> Result<Vec<Verdict>, RoundError> {
         let mut dbs = Inside::new(sites, &[], self.codes.longest(Hook::Conflict, Some(field.goat.id)));
-        let settled = self.codes.settle(field, disputes, &self.base, &mut dbs).await;
+        let settled = self.codes.settle(field, disputes, (&self.base, &self.counts), &mut dbs).await;
         let (verdicts, outcome) = settled.map_err(RoundError::Code)?;
         self.heed(&outcome)?;
         Ok(verdicts)
@@ -254,7 +268,7 @@ pub(super) async fn left(sync: &SyncDetail, ended: Result<RoundReport, RoundErro
 #[must_use]
 pub fn counts(sync: &SyncDetail, brought: &RoundReport) -> Counts {
     let mut counts = Counts::default();
-    for of in &brought.goats {
+    for of in brought.goats.iter().chain(&brought.copies) {
         let Some(goat) = sync.goats.iter().find(|goat| goat.id == of.goat) else { continue };
         counts.changed(goat, Side::Source, of.keys);
         counts.written(goat, Side::Target, of.deletes, of.inserts);
@@ -377,6 +391,13 @@ impl Round<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Codes are told what was written of tables that are copied whole.
+    pub(super) fn written_whole(&mut self, copies: &[GoatCounts]) {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.written_whole(copies);
+        }
     }
 
     /// Codes are told what was written of the table in this place.

@@ -1,11 +1,18 @@
 //! Keys whose rows a database refuses, in the words of people, of dead letters and of custom codes.
 
+use futures_util::TryStreamExt;
 use serde_json::{Map, Value, json};
 use tokio_postgres::error::DbError;
 
 use super::error::RoundError;
+use super::merge::fields;
+use super::site::Site;
 use crate::catalog::Goat;
 use crate::custom::Row;
+use crate::custom::conflict::{TO_SOURCE, TO_TARGET, one_or_all};
+use crate::pg::{Sql, SqlFile};
+
+const NAME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/name_keys.sql"));
 
 /// So often codes may ask for a table to be tried again, in one round.
 pub(super) const TRIES_MAX: u32 = 3;
@@ -87,44 +94,95 @@ pub(super) fn as_json(goat: &Goat, key: &[String]) -> Value {
     goat.key.iter().zip(key).map(|(column, value)| (column.clone(), json!(value))).collect()
 }
 
-/// What codes are told of keys that `target` refused, in the words of versions 3, 4 and 5 and in plain ones. `sources`: whose
-/// rows they are, one for each; `first`: the database that is the source to them, which in a merge may be who refused.
-pub(super) fn told(
-    goat: &Goat,
-    (sources, target, first): (&[&str], &str, &str),
-    refused: &[Refused],
-    rows: &[Row],
-    tries: u32,
-) -> Map<String, Value> {
-    let (at_source, at_target) = if target == first { (1, 0) } else { (0, 1) };
-    let Some(first) = refused.first() else { return Map::new() };
-    let row = |it: &Refused| -> Value {
+/// What a database refused of a table.
+pub(super) struct Refusals<'a> {
+    pub(super) goat: &'a Goat,
+    /// Types of the key's columns.
+    pub(super) key_types: &'a [String],
+    /// Who refused.
+    pub(super) target: &'a str,
+    /// The database that is the source to codes; in a merge it may be who refused.
+    pub(super) first: &'a str,
+    pub(super) refused: &'a [Refused],
+    /// Whose rows they are, one for each.
+    pub(super) sources: &'a [&'a str],
+    /// The rows as these have them.
+    pub(super) rows: &'a [Row],
+    /// The rows of the same keys that `target` has.
+    pub(super) present: &'a [Row],
+    /// For which time codes are told.
+    pub(super) tries: u32,
+}
+
+impl Refusals<'_> {
+    /// The row of a key among some.
+    fn row(&self, rows: &[Row], it: &Refused) -> Value {
         let is_its = |row: &&Row| {
-            goat.key.iter().zip(&it.key).all(|(column, value)| row.get(column) == Some(&Some(value.clone())))
+            self.goat.key.iter().zip(&it.key).all(|(column, value)| row.get(column) == Some(&Some(value.clone())))
         };
         json!(rows.iter().find(is_its))
-    };
-    let mut joined: Map<String, Value> = Map::new();
-    for (source, it) in sources.iter().zip(refused) {
-        let of = joined.entry(*source).or_insert_with(|| json!({}));
-        of[it.key.join("\0")] = json!(1);
     }
-    let text = format!("{} (SQLSTATE {}, database \"{target}\")", first.message, first.sqlstate);
-    let one_or_all = |values: &[String]| if let [one] = values { json!(one) } else { json!(values) };
-    let rowinfo = json!({
-        "schema": goat.schema, "table": goat.name, "pkeyname": one_or_all(&goat.key), "pkey": first.key.join("\0"),
-        "sourcerow": row(first), "dbi_error": text, "source_error": at_source, "target_error": at_target,
-    });
-    let told = json!({
-        "error_string": text, "attempts": tries, "deltabin": joined,
-        "dbi_error": text, "source_error": at_source, "target_error": at_target, "rowinfo": rowinfo,
-        "sqlstate": first.sqlstate, "constraint": first.constraint, "detail": first.detail, "database": target,
-        "keys": refused.iter().map(|it| as_json(goat, &it.key)).collect::<Vec<_>>(),
-        "rows": refused.iter().map(row).collect::<Vec<_>>(),
-        "errors": refused.iter().map(|it| it.message.as_str()).collect::<Vec<_>>(),
-    });
-    match told {
-        Value::Object(told) => told,
-        _ => Map::new(),
+
+    /// In the words of versions 3, 4 and 5 and in plain ones.
+    pub(super) fn told(&self) -> Map<String, Value> {
+        let Self { goat, target, refused, .. } = self;
+        let Some(first) = refused.first() else { return Map::new() };
+        let rows = |rows: &[Row]| refused.iter().map(|it| self.row(rows, it)).collect::<Vec<_>>();
+        let mut joined: Map<String, Value> = Map::new();
+        for (source, it) in self.sources.iter().zip(*refused) {
+            let of = joined.entry(*source).or_insert_with(|| json!({}));
+            of[it.key.join("\0")] = json!(1);
+        }
+        let text = format!("{} (SQLSTATE {}, database \"{target}\")", first.message, first.sqlstate);
+        let (sent, there) = (self.row(self.rows, first), self.row(self.present, first));
+        // What was about to happen, in the bits of `action`: the source's row to the target, or the other way round.
+        let (source, other, at_source, at_target, action) =
+            if *target == self.first { (there, sent, 1, 0, TO_SOURCE) } else { (sent, there, 0, 1, TO_TARGET) };
+        let quoted: Vec<String> = goat.key.iter().map(|name| Sql::ident(name).to_string()).collect();
+        let rowinfo = json!({
+            "schema": goat.schema, "table": goat.name, "pkeyname": one_or_all(&goat.key),
+            "qpkeyname": one_or_all(&quoted), "pkeytype": one_or_all(self.key_types), "pkey": first.key.join("\0"),
+            "sourcerow": source, "targetrow": other, "action": action,
+            "dbi_error": text, "source_error": at_source, "target_error": at_target,
+        });
+        let told = json!({
+            "error_string": text, "attempts": self.tries, "deltabin": joined,
+            "dbi_error": text, "source_error": at_source, "target_error": at_target, "rowinfo": rowinfo,
+            "sqlstate": first.sqlstate, "constraint": first.constraint, "detail": first.detail, "database": target,
+            "keys": refused.iter().map(|it| as_json(goat, &it.key)).collect::<Vec<_>>(),
+            "rows": rows(self.rows), "present": rows(self.present),
+            "errors": refused.iter().map(|it| it.message.as_str()).collect::<Vec<_>>(),
+        });
+        match told {
+            Value::Object(told) => told,
+            _ => Map::new(),
+        }
     }
+}
+
+/// Names keys for the rest of the transaction: what reads rows of named keys shows theirs.
+pub(super) async fn name_keys(site: &Site, label: &str, keys: &[Key]) -> Result<(), RoundError> {
+    let failed = site.failed(format!("naming keys of table \"{label}\""));
+    let named = site.conn.query_one(NAME_KEYS.text(), &[&json!(keys).to_string()]).await;
+    named.map(drop).map_err(failed)
+}
+
+/// The rows of these keys that a database has; `copy` reads those of named keys, with these columns.
+pub(super) async fn rows(
+    site: &Site,
+    label: &str,
+    (copy, columns): (&str, &[String]),
+    keys: &[Key],
+) -> Result<Vec<Row>, RoundError> {
+    let failed = || site.failed(format!("reading refused rows of table \"{label}\""));
+    name_keys(site, label, keys).await?;
+    let found = site.conn.copy_out(copy).await.map_err(failed())?;
+    let lines: Vec<bytes::Bytes> = found.try_collect().await.map_err(failed())?;
+    Ok(lines.iter().map(|line| row(columns, line)).collect())
+}
+
+/// A row as `COPY` writes it.
+pub(super) fn row(columns: &[String], line: &[u8]) -> Row {
+    let values = fields(line.strip_suffix(b"\n").unwrap_or(line));
+    columns.iter().zip(values).map(|(column, value)| (column.clone(), value.unwrap_or_default())).collect()
 }

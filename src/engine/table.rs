@@ -20,7 +20,7 @@ const DELTA_MOVED: SqlFile = SqlFile::new(include_str!("../../sql/engine/delta_m
 const CHANGED_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/changed_keys.sql"));
 const SOME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/some_keys.sql"));
 const FEW_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/few_keys.sql"));
-const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
+pub(super) const ROWS_OUT: SqlFile = SqlFile::new(include_str!("../../sql/engine/rows_out.sql"));
 const MAPPED_ROWS: SqlFile = SqlFile::new(include_str!("../../sql/engine/mapped_rows.sql"));
 const MAPPED_CHANGES: SqlFile = SqlFile::new(include_str!("../../sql/engine/mapped_changes.sql"));
 const PLACE: SqlFile = SqlFile::new(include_str!("../../sql/engine/place.sql"));
@@ -65,10 +65,14 @@ pub(super) struct Ready {
     /// The rows of keys that were named, with these columns.
     pub(super) rows_some: String,
     pub(super) columns: Vec<String>,
+    /// Types of the key's columns.
+    pub(super) key_types: Vec<String>,
     pub(super) rows_out: String,
     /// On the target.
     pub(super) delete_few: Statement,
     pub(super) rows_in: Statement,
+    /// The rows of keys that were named there.
+    pub(super) rows_there: String,
     /// Makes the keys table there.
     pub(super) keys_table: String,
     /// On both sides: the planner shall know how many keys wait.
@@ -120,6 +124,8 @@ impl Table {
         let (from, to) = (self.relation(source, &self.goat).await?, self.relation(target, &self.there).await?);
         let offered = fit(&self.goat, self.mapping.as_ref(), (source, &from), (target, &to)).await?;
         let columns = self.columns(&offered, &to, target)?;
+        let type_of = |key: &String| from.column(key).map(|column| column.type_name.clone()).unwrap_or_default();
+        let key_types = self.goat.key.iter().map(type_of).collect();
         let text = self.texts(&from, &to, &columns, &signature_sql);
         // The first error is the cause; the others only say that the transaction is over.
         let (keys, rows_few, delete_few, rows_in) = tokio::join!(
@@ -138,9 +144,11 @@ impl Table {
             rows_few: rows_few?,
             rows_some: text.rows_some,
             columns,
+            key_types,
             rows_out: text.rows_out,
             delete_few: delete_few?,
             rows_in: rows_in?,
+            rows_there: text.rows_there,
             keys_table: text.keys_table,
             analyze_keys: text.analyze_keys,
             keys_in: text.keys_in,
@@ -242,11 +250,7 @@ impl Table {
             ("readable", &self.news),
         ]);
         let few_keys = Sql::trusted(few_keys);
-        let some_keys = key.iter().enumerate().map(|(place, column)| {
-            let kind = from.column(column).map_or("text", |column| column.bare_type.as_str());
-            Sql::trusted(format!("(j.key ->> {place})::{kind} AS {}", Sql::ident(&delta_column(column))))
-        });
-        let some_keys = Sql::trusted(SOME_KEYS.fill(&[("keys", &Sql::join(some_keys, ", "))]));
+        let some_keys = |relation: &Relation| named_keys(key, relation, |_, column| Sql::ident(&delta_column(column)));
         let t_columns = columns.iter().map(|column| Sql::trusted(format!("t.{}", Sql::ident(column))));
         let t_columns = Sql::join(t_columns, ", ");
         let on_delta = self.on("t", from, |_, column| format!("k.{}", Sql::ident(&delta_column(column))));
@@ -295,7 +299,13 @@ impl Table {
             keeping: KEYS_TABLE.fill(&[("keys_table", &keys_table), ("columns", &kept_keys), ("table", &self.delta)]),
             keys_out: KEEP_KEYS.fill(&[("keys_table", &keys_table), ("changed", &changed)]),
             rows_few: rows(&few_keys),
-            rows_some: rows(&some_keys),
+            rows_some: rows(&some_keys(from)),
+            rows_there: ROWS_OUT.fill(&[
+                ("columns", &t_columns),
+                ("table", &target_table),
+                ("changed", &some_keys(to)),
+                ("on", &same),
+            ]),
             rows_out: rows(&kept),
             delete_few: DELETE_FEW.fill(&[
                 ("table", &target_table),
@@ -341,6 +351,15 @@ pub(super) fn moved(table: Oid, delta: &Sql) -> Sql {
 /// The same of a delta table only.
 pub(super) fn delta_moved(delta: &Sql) -> Sql {
     Sql::trusted(DELTA_MOVED.fill(&[("literal", &Sql::literal(delta.as_str()))]))
+}
+
+/// Keys that were named, by columns with these names.
+pub(super) fn named_keys(key: &[String], relation: &Relation, name: impl Fn(usize, &str) -> Sql) -> Sql {
+    let keys = key.iter().enumerate().map(|(place, column)| {
+        let kind = relation.column(column).map_or("text", |column| column.bare_type.as_str());
+        Sql::trusted(format!("(j.key ->> {place})::{kind} AS {}", name(place, column)))
+    });
+    Sql::trusted(SOME_KEYS.fill(&[("keys", &Sql::join(keys, ", "))]))
 }
 
 /// The source's table through a select list and a condition.
@@ -439,6 +458,7 @@ struct Texts {
     keys_out: String,
     rows_few: String,
     rows_some: String,
+    rows_there: String,
     rows_out: String,
     delete_few: String,
     rows_in: String,

@@ -7,11 +7,13 @@ use serde_json::{Map, Value};
 
 use super::{Closed, Codes, handles, here, put_back, text};
 use crate::custom::conflict::{Asking, Dispute, Field, Verdict, answer};
+use crate::custom::input::Counts;
 use crate::custom::{Code, CodeError, Databases, Decision, Hook, Outcome};
 
 impl Codes {
     /// Asks the codes of a table and its sync what becomes of each of these conflicts: one code after the other, each
-    /// about those that are open yet. `base`: what every code of the sync is told.
+    /// about those that are open yet. `base`: what every code of the sync is told;
+    /// `counts`: what the merge has found and done so far.
     ///
     /// # Errors
     ///
@@ -20,9 +22,11 @@ impl Codes {
         &mut self,
         field: &Field<'_>,
         disputes: &[Dispute],
-        base: &Map<String, Value>,
+        (base, counts): (&Map<String, Value>, &Counts),
         dbs: &mut dyn Databases,
     ) -> Result<(Vec<Verdict>, Outcome), CodeError> {
+        let mut base = base.clone();
+        counts.fill(&mut base);
         let sync = Arc::clone(&self.sync);
         let (goat, mut outcome) = (field.goat.id, Outcome::default());
         let mut verdicts: Vec<Verdict> =
@@ -34,7 +38,7 @@ impl Codes {
             if open.is_empty() || outcome.endsync {
                 break;
             }
-            let asking = self.asking(code, field, base, dbs);
+            let asking = self.asking(code, field, &base, dbs);
             let inputs = open.iter().map(|place| asking.about(&disputes[*place])).collect();
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };

@@ -10,10 +10,11 @@ use crate::custom::{Decision, Language, Row};
 /// Whole numbers that a double holds exactly.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Bits of `rowinfo.action` of versions 3 and 4: the source's row goes to the target, the target's to the source, the
-/// source's row (as edited) back to the source, the target's back to the target.
-const TO_TARGET: i64 = 1;
-const TO_SOURCE: i64 = 2;
+/// Bit of `rowinfo.action` of versions 3 and 4: the source's row goes to the target.
+pub const TO_TARGET: i64 = 1;
+/// The target's row goes to the source.
+pub const TO_SOURCE: i64 = 2;
+/// Each row, as edited, goes back where it is from.
 const SOURCE_BACK: i64 = 4;
 const TARGET_BACK: i64 = 8;
 

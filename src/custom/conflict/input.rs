@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Dispute, Field};
 use crate::catalog::Role;
 use crate::custom::{Code, Language, Row};
+use crate::pg::Sql;
 
 /// Any of these tells of a conflict.
 const TELLING: [&str; 3] = ["rows", "rowinfo", "conflicts"];
@@ -107,7 +108,7 @@ impl<'a> Asking<'a> {
     fn rowinfo(&self, dispute: &Dispute) -> Value {
         let goat = self.field.goat;
         let row = |at: usize| value(dispute.sides.get(at).and_then(|side| side.row.as_ref()));
-        let quoted: Vec<String> = goat.key.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+        let quoted: Vec<String> = goat.key.iter().map(|name| Sql::ident(name).to_string()).collect();
         json!({
             "sourcerow": row(0),
             "targetrow": row(1),
@@ -117,6 +118,8 @@ impl<'a> Asking<'a> {
             "qpkeyname": one_or_all(&quoted),
             "pkeytype": one_or_all(self.field.key_types),
             "pkey": joined(&dispute.key),
+            // A code sets it; until then nothing is decided.
+            "action": Value::Null,
         })
     }
 }
@@ -126,7 +129,9 @@ pub(super) fn joined(key: &[String]) -> String {
     key.join("\0")
 }
 
-fn one_or_all(values: &[String]) -> Value {
+/// What a key's columns have, in the words of versions 3 and 4: one value, or a list.
+#[must_use]
+pub fn one_or_all(values: &[String]) -> Value {
     match values {
         [one] => json!(one),
         all => json!(all),

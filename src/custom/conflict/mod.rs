@@ -6,8 +6,8 @@
 mod answer;
 mod input;
 
-pub use answer::answer;
-pub use input::Asking;
+pub use answer::{TO_SOURCE, TO_TARGET, answer};
+pub use input::{Asking, one_or_all};
 
 use super::{Decision, Row};
 use crate::catalog::{Goat, SyncDetail};

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use bucardo_actors::model::GoatCounts;
 use bucardo_actors::ports::Watch;
 use postgres_types::Oid;
 
@@ -45,8 +46,8 @@ pub(in crate::engine) struct Copied {
     /// Rows removed by `DELETE`; those that a `TRUNCATE` takes are not counted by anybody.
     pub(in crate::engine) deletes: u64,
     pub(in crate::engine) inserts: u64,
-    /// Ids of the goats that were copied.
-    goats: HashSet<i32>,
+    /// The same by table.
+    pub(in crate::engine) goats: Vec<GoatCounts>,
     /// Ids of those that had rows before.
     filled: HashSet<i32>,
     /// For after the commit: what to run, and of which table.
@@ -56,7 +57,7 @@ pub(in crate::engine) struct Copied {
 impl Copied {
     /// Whether this table was copied.
     pub(in crate::engine) fn has(&self, goat: &Goat) -> bool {
-        self.goats.contains(&goat.id)
+        self.goats.iter().any(|it| it.goat == goat.id)
     }
 
     /// Whether the target had rows of it before.
@@ -139,12 +140,13 @@ impl Copier<'_> {
     pub(super) async fn whole(&self, begun: &Begun) -> Result<Copied, RoundError> {
         let tables: Vec<&Whole> = begun.tables.iter().collect();
         let deletes = self.empty(&tables, &begun.filled, self.sync.deletemethod).await?;
-        let mut copied = Copied { deletes, ..Copied::default() };
+        let mut copied = Copied { deletes: deletes.iter().sum(), ..Copied::default() };
         let had_rows = tables.iter().zip(&begun.filled).filter(|(_, filled)| **filled).map(|(table, _)| table.goat.id);
         copied.filled = had_rows.collect();
-        for table in &begun.tables {
-            copied.inserts += self.fill(table).await?;
-            copied.goats.insert(table.goat.id);
+        for (table, deletes) in begun.tables.iter().zip(deletes) {
+            let inserts = self.fill(table).await?;
+            copied.inserts += inserts;
+            copied.goats.push(GoatCounts { goat: table.goat.id, keys: 0, deletes, inserts });
             copied.aftercare.extend(self.aftercare(table).map(|sql| (table.label.clone(), sql)));
         }
         Ok(copied)
@@ -189,14 +191,14 @@ impl Copier<'_> {
         Ok(tables)
     }
 
-    /// Empties the tables; returns how many rows `DELETE` removed.
+    /// Empties the tables; returns how many rows `DELETE` removed of each.
     pub(super) async fn empty(
         &self,
         tables: &[&Whole],
         filled: &[bool],
         method: DeleteMethod,
-    ) -> Result<u64, RoundError> {
-        let mut deletes = 0;
+    ) -> Result<Vec<u64>, RoundError> {
+        let mut deletes = vec![0; tables.len()];
         if !filled.contains(&true) {
             return Ok(deletes);
         }
@@ -218,7 +220,7 @@ impl Copier<'_> {
             if filled[place] && !truncated[place] {
                 let sql = format!("DELETE FROM {}", table.table);
                 let done = self.patiently(self.target.conn.execute(sql.as_str(), &[])).await;
-                deletes += done.map_err(self.target.failed(format!("emptying table \"{label}\"")))?;
+                deletes[place] = done.map_err(self.target.failed(format!("emptying table \"{label}\"")))?;
             }
             step(self.watch, Step::Deleted(label)).await?;
         }

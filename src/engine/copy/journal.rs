@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use bucardo_actors::model::Pair;
+use bucardo_actors::model::{GoatCounts, Pair};
 
 use super::copier::Index;
 use super::plan::Task;
@@ -224,11 +224,16 @@ impl Journal<'_> {
         told.map(drop).map_err(self.failed("writing"))
     }
 
-    /// Closes it, in the transaction that writes the position; returns the rows of all attempts.
-    pub(super) async fn finish(&self) -> Result<u64, RoundError> {
+    /// Closes it, in the transaction that writes the position; returns the rows of each table in all attempts.
+    pub(super) async fn finish(&self) -> Result<Vec<GoatCounts>, RoundError> {
         let (sync, source) = self.key();
-        let row = self.target.conn.query_one(FINISH.text(), &[&sync, &source]).await;
-        Ok(row.map_err(self.failed("closing"))?.get::<_, i64>("rows").unsigned_abs())
+        let rows = self.target.conn.query(FINISH.text(), &[&sync, &source]).await;
+        let of = |row: &tokio_postgres::Row| GoatCounts {
+            goat: row.get("goat"),
+            inserts: row.get::<_, i64>("rows").unsigned_abs(),
+            ..GoatCounts::default()
+        };
+        Ok(rows.map_err(self.failed("closing"))?.iter().map(of).collect())
     }
 }
 

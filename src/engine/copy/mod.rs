@@ -22,7 +22,7 @@ mod workers;
 
 use std::collections::HashMap;
 
-use bucardo_actors::model::RoundReport;
+use bucardo_actors::model::{GoatCounts, RoundReport};
 
 use copier::Begun;
 pub(super) use copier::{Copied, Copier, covers, together};
@@ -125,11 +125,13 @@ async fn whole(
 ) -> Result<Result<RoundReport, String>, RoundError> {
     round.at_first_change().await?;
     let copied = copier(round).whole(begun).await?;
+    round.written_whole(&copied.goats);
     round.at_tables(|goat| copied.has(goat)).await?;
     let tables = round.sync.tables().filter(|goat| copied.has(goat)).map(|goat| (goat, copied.had_rows(goat)));
     onward::whole(&round.session.target, round.sync, &round.id.source, tables).await?;
     let mut report =
         RoundReport { copied: true, deletes: copied.deletes, inserts: copied.inserts, ..RoundReport::default() };
+    report.copies.clone_from(&copied.goats);
     let request = round.sync.copy_request;
     let tables = (|goat: &Goat| copied.has(goat), |goat: &Goat| !copied.has(goat));
     if let Err(table) = advance(round, held, look, tables, (&mut report, request)).await? {
@@ -196,10 +198,12 @@ async fn pieces(
     let source = &round.session.source;
     let mut tasks = plan::plan(source, sync.copy, begun, sizes, noted, is_resumed && mode == 2).await?;
     round.at_first_change().await?;
-    let deletes = note(round, &mut tasks, &job).await?;
+    let emptied = note(round, &mut tasks, &job).await?;
+    round.written_whole(&emptied);
+    let deletes = emptied.iter().map(|it| it.deletes).sum();
     step(watch, Step::Planned).await?;
     let holder = Holder::take(sync, id, &round.session.source).await?;
-    let mut report = RoundReport { deletes, more: true, ..RoundReport::default() };
+    let mut report = RoundReport { deletes, more: true, copies: emptied, ..RoundReport::default() };
     // A table of which nothing is there yet is read under the new snapshot anyway.
     let copied = tasks.iter().filter(|task| task.whole.is_some());
     let in_pieces: HashMap<i32, bool> = copied.map(|task| (task.goat, task.has_rows())).collect();
@@ -214,7 +218,7 @@ async fn pieces(
     report.inserts += crew.rows();
     if is_complete {
         step(watch, Step::Complete).await?;
-        finish(round, &job, number, &tasks).await?;
+        report.absorb_copies(&finish(round, &job, number, &tasks).await?);
         report.copied = true;
     }
     Ok(Ok(report))
@@ -246,8 +250,9 @@ async fn resume(
     }
 }
 
-/// Empties the tables that begin now and notes them, in the round's transaction; returns how many rows were deleted.
-async fn note(round: &Round<'_>, tasks: &mut [Task], job: &Job) -> Result<u64, RoundError> {
+/// Empties the tables that begin now and notes them, in the round's transaction; returns how many rows were deleted of
+/// each.
+async fn note(round: &Round<'_>, tasks: &mut [Task], job: &Job) -> Result<Vec<GoatCounts>, RoundError> {
     let journal = Journal { target: &round.session.target, id: round.id };
     let copier = copier(round);
     // A cascade would take tables that are copied already.
@@ -256,6 +261,9 @@ async fn note(round: &Round<'_>, tasks: &mut [Task], job: &Job) -> Result<u64, R
     let tables: Vec<_> = fresh().filter_map(|task| task.whole.as_ref()).collect();
     let filled: Vec<bool> = fresh().filter(|task| task.whole.is_some()).map(|task| task.is_filled).collect();
     let deletes = copier.empty(&tables, &filled, method).await?;
+    let emptied = tables.iter().zip(deletes);
+    let emptied = emptied.map(|(table, deletes)| GoatCounts { goat: table.goat.id, deletes, ..GoatCounts::default() });
+    let emptied = emptied.collect();
     let goats: Vec<i32> = fresh().map(|task| task.goat).collect();
     journal.forget(&goats).await?;
     for task in tasks.iter_mut().filter(|task| task.is_new) {
@@ -267,11 +275,11 @@ async fn note(round: &Round<'_>, tasks: &mut [Task], job: &Job) -> Result<u64, R
         }
     }
     journal.begin(job, &plan::totals(tasks)).await?;
-    Ok(deletes)
+    Ok(emptied)
 }
 
-/// Everything is there: the request is answered.
-async fn finish(round: &mut Round<'_>, job: &Job, number: i64, tasks: &[Task]) -> Result<(), RoundError> {
+/// Everything is there: the request is answered. Returns the rows of each table.
+async fn finish(round: &mut Round<'_>, job: &Job, number: i64, tasks: &[Task]) -> Result<Vec<GoatCounts>, RoundError> {
     // The position is tracked in a transaction that the end of this one begins.
     round.session.source.run("beginning a transaction", "BEGIN READ ONLY").await?;
     let held = round.fence().await?;
@@ -283,12 +291,15 @@ async fn finish(round: &mut Round<'_>, job: &Job, number: i64, tasks: &[Task]) -
         tasks.iter().filter(|task| task.whole.is_some()).map(|task| (task.goat, job.mode == 1)).collect();
     let tables = round.sync.tables().filter_map(|goat| Some((goat, *copied.get(&goat.id)?)));
     onward::whole(&round.session.target, round.sync, &round.id.source, tables).await?;
-    let rows = Journal { target: &round.session.target, id: round.id }.finish().await?;
+    let filled = Journal { target: &round.session.target, id: round.id }.finish().await?;
+    let rows = filled.iter().map(|it| it.inserts).sum();
+    round.written_whole(&filled);
     round.at_tables(|goat| copied.contains_key(&goat.id)).await?;
     round.at_last_change().await?;
     let position = held.position.clone();
     let answered = if job.request == UNASKED { 0 } else { job.request };
-    round.commit(&held, &position, (0, rows), answered, Extent::Part).await
+    round.commit(&held, &position, (0, rows), answered, Extent::Part).await?;
+    Ok(filled)
 }
 
 fn copier<'a>(round: &'a Round<'_>) -> Copier<'a> {

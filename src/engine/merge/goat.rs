@@ -8,7 +8,7 @@ use super::arm::{Arm, Place, micros, readable};
 use super::log::INTEGERS_MAX;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
-use crate::engine::table::{SIGNATURE, moved, unfit};
+use crate::engine::table::{ROWS_OUT as SOME_ROWS, SIGNATURE, moved, named_keys, unfit};
 use crate::pg::{Sql, SqlFile};
 use crate::source::{Column, Relation, delta_column, delta_columns, faults, relations};
 
@@ -120,6 +120,8 @@ pub(super) struct Dense {
 /// What is done about refused rows.
 pub(super) struct Letters {
     pub(super) keep: String,
+    /// Reads the rows of keys that were named.
+    pub(super) rows: String,
     pub(super) unrecord: String,
     pub(super) lift: String,
 }
@@ -380,7 +382,7 @@ impl Texts<'_> {
             sides: SIDES.fill(&[("key", &Sql::join(json, ", ")), ("table", &only), ("clash", &clash), ("on", &on)]),
             second,
             scratch: self.scratch(&cs),
-            letters: self.letters(&name, (&take, &give), &on),
+            letters: self.letters(&name, (&take, &give), (&on, &t_columns, &only)),
         })
     }
 
@@ -439,7 +441,7 @@ impl Texts<'_> {
         }
     }
 
-    fn letters(&self, name: &Sql, (take, give): (&Sql, &Sql), on: &Sql) -> Letters {
+    fn letters(&self, name: &Sql, (take, give): (&Sql, &Sql), (on, columns, only): (&Sql, &Sql, &Sql)) -> Letters {
         let table = &self.arm.tables[self.place];
         let same = table.goat.key.iter().map(|key| {
             let (equals, cast) = self.equality(key);
@@ -448,11 +450,14 @@ impl Texts<'_> {
         });
         let same = Sql::join(same, " AND ");
         let sync = Sql::literal(self.sync.name.as_str());
+        let named = named_keys(&table.goat.key, &self.relation, |place, _| Sql::trusted(format!("c{place}")));
+        let rows = SOME_ROWS.fill(&[("columns", columns), ("table", only), ("changed", &named), ("on", on)]);
         let holes = [("take", take), ("give", give), ("delta", &table.delta), ("table", name), ("on", on)];
         let [take, give, delta, table, on] = holes;
         let (sync, same) = (("sync", &sync), ("same", &same));
         Letters {
             keep: LETTERS_KEEP.fill(&[take, table, on]),
+            rows,
             unrecord: LETTERS_UNRECORD.fill(&[delta, table, sync, same]),
             lift: LETTERS_LIFT.fill(&[take, give, delta, table, on, same]),
         }

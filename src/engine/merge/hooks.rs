@@ -87,7 +87,7 @@ impl Merge<'_> {
     }
 
     async fn tell_changes(&mut self, places: &BTreeSet<usize>, news: &[News]) -> Result<(), RoundError> {
-        let hooks = self.hooks.as_deref_mut().filter(|hooks| hooks.hear_of_changes());
+        let hooks = self.hooks.as_deref_mut().filter(|hooks| hooks.hear_of_changes_merged());
         let Some(hooks) = hooks else { return Ok(()) };
         for place in places {
             let Some(goat) = self.sync.tables().nth(*place) else { continue };

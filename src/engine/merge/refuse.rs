@@ -19,13 +19,14 @@ use tempfile::SpooledTempFile;
 use super::goat::Goat;
 use super::pour::receivers;
 use super::round::Merge;
-use super::spool::fields;
 use super::spread::Work;
 use crate::custom::{Hook, Row};
 use crate::engine::error::RoundError;
 use crate::engine::guard::{LETTERS_ADD, LETTERS_ANY};
 use crate::engine::intake::Intake;
-use crate::engine::refused::{Key, PASSES_MAX, REFUSED_MAX, Refused, TRIES_MAX, as_json, named, names, refusal, told};
+use crate::engine::refused::{
+    Key, PASSES_MAX, REFUSED_MAX, Refusals, Refused, TRIES_MAX, as_json, named, names, refusal, row, rows,
+};
 
 /// Rows of one receiver are kept in memory while they are few.
 const MEMORY_MAX: usize = 512 * 1024;
@@ -222,7 +223,7 @@ impl Bench<'_> {
         let merge = self.work.merge;
         let winners: Vec<usize> = bad.iter().map(|it| self.lines.ends[it.at].1).collect();
         if !bad.is_empty() && self.asks() {
-            let told = Some(self.told(&bad, &winners)?);
+            let told = Some(self.told(&bad, &winners).await?);
             return Err(Refusal { error, told });
         }
         let good = self.good(&bad);
@@ -290,10 +291,7 @@ impl Bench<'_> {
     }
 
     fn row(&mut self, at: usize) -> Result<Row, RoundError> {
-        let line = self.lines.get(at)?;
-        let values = fields(line.strip_suffix(b"\n").unwrap_or(&line));
-        let pairs = self.work.goat.columns.iter().zip(values);
-        Ok(pairs.map(|(column, value)| (column.clone(), value.unwrap_or_default())).collect())
+        Ok(row(&self.work.goat.columns, &self.lines.get(at)?))
     }
 
     fn key(&mut self, at: usize) -> Result<Key, RoundError> {
@@ -309,13 +307,26 @@ impl Bench<'_> {
         has_codes && merge.cautions.asked < TRIES_MAX && !merge.cautions.helpless.contains(&self.place)
     }
 
-    fn told(&mut self, bad: &[Bad], winners: &[usize]) -> Result<Map<String, Value>, RoundError> {
-        let rows = bad.iter().map(|it| self.row(it.at)).collect::<Result<Vec<Row>, _>>()?;
-        let merge = self.work.merge;
+    async fn told(&mut self, bad: &[Bad], winners: &[usize]) -> Result<Map<String, Value>, RoundError> {
+        let sent = bad.iter().map(|it| self.row(it.at)).collect::<Result<Vec<Row>, _>>()?;
+        let (merge, goat) = (self.work.merge, self.work.goat);
         let sources: Vec<&str> = winners.iter().map(|arm| merge.arms[*arm].site.db.as_str()).collect();
         let refused: Vec<Refused> = bad.iter().map(|it| it.refused.clone()).collect();
-        let (target, first) = (merge.arms[self.arm].site.db.as_str(), merge.names[0].as_str());
-        Ok(told(self.goat, (&sources, target, first), &refused, &rows, merge.cautions.asked + 1))
+        let keys: Vec<Key> = refused.iter().map(|it| it.key.clone()).collect();
+        let (site, copy) = (&merge.arms[self.arm].site, goat.at[self.arm].letters.rows.as_str());
+        let present = rows(site, &goat.label, (copy, &goat.columns), &keys).await?;
+        let told = Refusals {
+            goat: self.goat,
+            key_types: &goat.key_types,
+            target: site.db.as_str(),
+            first: merge.names[0].as_str(),
+            refused: &refused,
+            sources: &sources,
+            rows: &sent,
+            present: &present,
+            tries: merge.cautions.asked + 1,
+        };
+        Ok(told.told())
     }
 
     fn as_json<'r>(&self, refused: impl Iterator<Item = &'r Refused>) -> Vec<String> {
