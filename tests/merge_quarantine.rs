@@ -484,3 +484,31 @@ async fn keys_are_compared_where_the_table_is() {
         lab.assert_same().await;
     }
 }
+
+/// A type of a source comes to keep fewer digits: nobody would refuse the values that it rounds, so nobody gets to write
+/// them, in whichever order the types change and whether the type has a name of its own.
+#[tokio::test]
+async fn values_that_a_source_would_round_stay_behind() {
+    let ddl = "CREATE DOMAIN price AS numeric(8,4); CREATE DOMAIN cheap AS numeric(8,2);
+        CREATE TABLE t (id int PRIMARY KEY, at timestamp); CREATE TABLE d (id int PRIMARY KEY, p price)";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["t:id", "d:id"]).await;
+    lab.on("b").run("ALTER DOMAIN price RENAME TO fine; ALTER DOMAIN cheap RENAME TO price").await;
+    lab.on("b").run("ALTER TABLE t ALTER at TYPE timestamp(0); ALTER TABLE d ALTER p TYPE price").await;
+    lab.on("a").run("INSERT INTO t VALUES (1, '2000-01-01 10:00:00.6'); INSERT INTO d VALUES (1, 1.2345)").await;
+    lab.on("b").run("INSERT INTO t VALUES (2, '2000-01-01 10:00:00'); INSERT INTO d VALUES (2, 2)").await;
+    let said = told(&mut lab).await;
+    for words in
+        ["type timestamp(0) without time zone instead of", "type public.price, which is numeric(8,2) instead of"]
+    {
+        assert!(said.contains(words) && !said.contains("\"a\""), "{said}");
+    }
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM t").await, "1");
+    lab.on("a").run("ALTER TABLE t ALTER at TYPE timestamp(0)").await;
+    lab.on("b").run("ALTER TABLE d ALTER p TYPE fine; ALTER DOMAIN price RENAME TO cheap").await;
+    lab.on("b").run("ALTER DOMAIN fine RENAME TO price").await;
+    assert_eq!(told(&mut lab).await, "");
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("b").rows("SELECT at FROM t ORDER BY id").await, ["2000-01-01 10:00:01", "2000-01-01 10:00:00"]);
+    assert_eq!(lab.on("b").rows("SELECT p FROM d ORDER BY id").await, ["1.2345", "2.0000"]);
+}

@@ -286,3 +286,25 @@ async fn rights_to_write_are_needed_at_sources() {
     assert!(told.contains("GRANT INSERT, UPDATE, DELETE, TRUNCATE ON TABLE \"public\".\"orders\""), "{told}");
     assert!(told.contains("may not set session_replication_role in database \"a\""), "{told}");
 }
+
+/// Keys that one source rounds are other keys there, also where a domain of the same name hides it.
+#[tokio::test]
+async fn keys_that_a_source_rounds_are_refused() {
+    let ddl = "CREATE TABLE t (at timestamp(0) PRIMARY KEY); CREATE DOMAIN price AS numeric(8,2);
+        CREATE TABLE d (p price PRIMARY KEY); CREATE TABLE n (p numeric(8,2) PRIMARY KEY)";
+    let mut lab = SyncLab::empty(&["b"], ddl, &["t:at", "d:p", "n:p"]).await;
+    lab.sync.members.iter_mut().for_each(|member| member.role = Role::Source);
+    lab.on("b").run("DROP TABLE t, d, n; DROP DOMAIN price").await;
+    lab.on("b").run(&ddl.replace("(0)", "").replace("(8,2)", "(8,4)")).await;
+    let ValidateError::Problems { problems } = lab.validate().await.unwrap_err() else { panic!("other problems") };
+    let told = problems.join("\n");
+    for (table, words) in [
+        ("t", "column \"at\" has type timestamp(0) without time zone instead of timestamp without time zone"),
+        ("d", "column \"p\" has type public.price, which is numeric(8,2) instead of numeric(8,4)"),
+        ("n", "column \"p\" has type numeric(8,4) instead of numeric(8,2)"),
+    ] {
+        let found =
+            problems.iter().any(|problem| problem.contains(&format!("\"public.{table}\"")) && problem.contains(words));
+        assert!(found, "{words}: {told}");
+    }
+}

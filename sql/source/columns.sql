@@ -7,16 +7,8 @@ SELECT a.attrelid AS oid,
        a.attnum::int AS place,
        pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
        pg_catalog.format_type(a.atttypid, -1) AS bare_type,
-       CASE WHEN t.typtype = 'd' THEN (
-           WITH RECURSIVE base AS (
-               SELECT t.oid, t.typtype, t.typbasetype
-               UNION ALL
-               SELECT d.oid, d.typtype, d.typbasetype
-               FROM base
-               JOIN pg_catalog.pg_type d ON d.oid = base.typbasetype
-           )
-           SELECT pg_catalog.format_type(base.oid, -1) FROM base WHERE base.typtype <> 'd'
-       ) END AS base_type,
+       b.base_type,
+       b.narrow_base,
        a.attnotnull AS not_null,
        pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default_text,
        coalesce(pg_catalog.to_jsonb(a) ->> 'attgenerated', '') <> '' AS generated,
@@ -43,5 +35,17 @@ SELECT a.attrelid AS oid,
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN LATERAL (
+    WITH RECURSIVE base AS (
+        SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod
+        UNION ALL
+        SELECT d.oid, d.typtype, d.typbasetype, CASE WHEN d.typtype = 'd' THEN d.typtypmod ELSE base.typtypmod END
+        FROM base
+        JOIN pg_catalog.pg_type d ON d.oid = base.typbasetype
+    )
+    SELECT pg_catalog.format_type(base.oid, -1) AS base_type,
+           pg_catalog.format_type(base.oid, base.typtypmod) AS narrow_base
+    FROM base WHERE base.typtype <> 'd'
+) b ON t.typtype = 'd'
 WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum

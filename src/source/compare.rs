@@ -67,6 +67,11 @@ fn compare_columns(source: &Column, target: &Column, key: &[String], strict: boo
         } else {
             Difference::Fault(text)
         });
+    } else if let (Some(from), Some(to)) = (&source.narrow_base, &target.narrow_base)
+        && rounds(from, to)
+    {
+        let kind = &target.type_name;
+        found.push(Difference::Fault(format!("column \"{name}\" has type {kind}, which is {to} instead of {from}")));
     }
     if source.folds != target.folds && key.contains(name) {
         let says =
@@ -100,16 +105,44 @@ fn compare_columns(source: &Column, target: &Column, key: &[String], strict: boo
 /// Types that differ but take every value of the source's.
 fn is_wider(source: &str, target: &str) -> bool {
     let text = |name: &str| matches!(name, "text" | "character varying");
-    // Digits of a second; a target with fewer rounds.
-    let digits = |name: &str| -> Option<u32> {
-        let rest = name.strip_prefix("timestamp")?;
-        rest.strip_prefix('(').map_or(Some(6), |it| it.split(')').next()?.parse().ok())
-    };
+    let is_time = |name: &str| digits(name).is_some_and(|(family, is_array, _)| family == "timestamp" && !is_array);
     (text(source) && text(target))
-        || matches!((digits(source), digits(target)), (Some(source), Some(target)) if source <= target)
+        || (is_time(source) && is_time(target) && !rounds(source, target))
         || matches!((source, target), ("smallint", "integer" | "bigint") | ("integer", "bigint"))
         || (target == "text" && source.starts_with("character varying"))
         || grows("character varying", source, target)
+}
+
+/// Whether a table of `target` takes rows of `source`, but not with the values that they have. One that is too long or too
+/// large for a narrower type is refused when it is written; one with more digits than a type keeps is rounded.
+#[must_use]
+pub(crate) fn rounds_rows(source: &Relation, target: &Relation) -> bool {
+    let narrow = |column: &Column| column.narrow_base.clone().unwrap_or_else(|| column.type_name.clone());
+    let pairs = source.columns.iter().filter_map(|column| Some((column, target.column(&column.name)?)));
+    pairs.into_iter().any(|(column, other)| rounds(&narrow(column), &narrow(other)))
+}
+
+/// Whether a type keeps fewer digits than one of the same family.
+fn rounds(source: &str, target: &str) -> bool {
+    match (digits(source), digits(target)) {
+        (Some((family, is_array, from)), Some((other, is_other_array, to))) => {
+            (family, is_array) == (other, is_other_array) && to < from
+        }
+        _ => false,
+    }
+}
+
+/// Of types that round: the family, whether it is an array, and the digits that are kept, of a second or behind the point.
+fn digits(name: &str) -> Option<(&str, bool, i32)> {
+    let family = name.split(['(', ' ', '[']).next()?;
+    let all = match family {
+        "timestamp" | "time" | "interval" => 6,
+        "numeric" => i32::MAX,
+        _ => return None,
+    };
+    let modifiers = name.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+    let last = modifiers.and_then(|(modifiers, _)| modifiers.rsplit(',').next()?.parse().ok());
+    Some((family, name.ends_with("[]"), last.unwrap_or(all)))
 }
 
 /// `name(n)` on both sides with the target's `n` no smaller, or the target unlimited.
@@ -146,6 +179,7 @@ mod tests {
             type_name: (*kind).to_owned(),
             bare_type: (*kind).to_owned(),
             base_type: None,
+            narrow_base: None,
             equals: None,
             collation: None,
             folds: false,
@@ -198,6 +232,8 @@ mod tests {
             ("timestamp without time zone", "timestamp(0) without time zone"),
             ("timestamp(3) with time zone", "timestamp(2) with time zone"),
             ("numeric(5,2)", "numeric(6,2)"),
+            ("timestamp without time zone", "timestamp without time zone[]"),
+            ("timestamp(0) without time zone[]", "timestamp without time zone"),
         ] {
             assert_eq!(
                 faults(&table(&[("a", source)]), &table(&[("a", target)]), false).len(),
@@ -205,6 +241,45 @@ mod tests {
                 "{source} -> {target}"
             );
         }
+    }
+
+    #[test]
+    fn fewer_digits_are_rounded_and_all_else_is_kept_or_refused() {
+        for (source, target) in [
+            ("timestamp without time zone", "timestamp(3) without time zone"),
+            ("timestamp(3) with time zone", "timestamp(0) without time zone"),
+            ("time(6) without time zone", "time(0) without time zone"),
+            ("interval", "interval(2)"),
+            ("numeric", "numeric(10,2)"),
+            ("numeric(10,2)", "numeric(12,1)"),
+            ("numeric(3,0)", "numeric(3,-2)"),
+            ("numeric[]", "numeric(4,0)[]"),
+        ] {
+            assert!(rounds(source, target), "{source} -> {target}");
+            assert!(!rounds(target, source), "{target} -> {source}");
+            assert!(!rounds(source, source), "{source}");
+        }
+        for (source, target) in [
+            ("numeric(12,2)", "numeric(4,2)"),
+            ("timestamp(6) without time zone", "timestamp without time zone"),
+            ("text", "character varying(3)"),
+            ("bigint", "integer"),
+            ("public.numeric", "public.numeric(1,0)"),
+        ] {
+            assert!(!rounds(source, target), "{source} -> {target}");
+        }
+        let domain = |base: &str| {
+            let mut table = table(&[("p", "price")]);
+            table.columns[0].narrow_base = Some(base.to_owned());
+            table
+        };
+        let (fine, coarse) = (domain("numeric(8,4)"), domain("numeric(8,2)"));
+        assert_eq!(
+            faults(&fine, &coarse, false),
+            ["column \"p\" has type price, which is numeric(8,2) instead of numeric(8,4)"]
+        );
+        assert!(faults(&coarse, &fine, false).is_empty());
+        assert!(rounds_rows(&fine, &coarse) && !rounds_rows(&coarse, &fine));
     }
 
     #[test]

@@ -79,6 +79,7 @@ async fn made(
             not_null: false,
             default: None,
             base_type: None,
+            narrow_base: None,
             equals: None,
             collation: there.and_then(|there| there.collation.clone()),
             folds: there.is_some_and(|there| there.folds),

@@ -33,7 +33,7 @@ pub mod validate;
 mod views;
 
 pub use clock::{ClockOffset, clock_offset};
-pub(crate) use compare::faults;
+pub(crate) use compare::{faults, rounds_rows};
 pub use gate::{Gate, horizon, set_gate};
 pub(crate) use install::{adopt, exists};
 pub use lacking_indexes::LackingIndexes;

@@ -21,6 +21,8 @@ pub struct Column {
     pub bare_type: String,
     /// What its type is a domain over: `=` knows no domains over enums or the like.
     pub base_type: Option<String>,
+    /// The same with the domain's modifiers.
+    pub narrow_base: Option<String>,
     /// The operator that compares two values for equality; `None`: plain `=`.
     pub equals: Option<String>,
     /// Its collation, quoted; `None`: its type has none.
@@ -151,6 +153,7 @@ pub async fn relations(
             type_name: row.get("type"),
             bare_type: row.get("bare_type"),
             base_type: row.get("base_type"),
+            narrow_base: row.get("narrow_base"),
             equals: row.get("equals"),
             collation: row.get("collation"),
             folds: row.get("folds"),

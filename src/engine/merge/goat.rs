@@ -10,7 +10,7 @@ use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
 use crate::engine::table::{ROWS_OUT as SOME_ROWS, SIGNATURE, moved, named_keys, unfit};
 use crate::pg::{Sql, SqlFile};
-use crate::source::{Column, Relation, delta_column, delta_columns, faults, relations};
+use crate::source::{Column, Relation, delta_column, delta_columns, faults, relations, rounds_rows};
 
 const LOG_SINCE: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_since.sql"));
 const LOG_MANY: SqlFile = SqlFile::new(include_str!("../../../sql/merge/log_many.sql"));
@@ -237,14 +237,15 @@ fn odd_one(key: &[String], arms: &[&mut Arm], definitions: &[(String, Relation)]
     Some((*one, format!("it differs from database \"{there}\", where {}", lack(*one, *other)?)))
 }
 
-/// What keeps rows of `from` from being those of `to`. Of types, one that takes all values of the other is none.
+/// What keeps rows of `from` from being those of `to`. Of types, one that takes all values of the other is none: what does
+/// not fit into the other is refused, if it is not rounded.
 fn lack(key: &[String], from: &Relation, to: &Relation) -> Option<String> {
     let missing = from.columns.iter().filter(|column| !column.generated);
     let missing = missing.map(|column| &column.name).find(|name| to.column(name).is_none());
     if let Some(name) = missing {
         return Some(format!("it has no column \"{name}\""));
     }
-    if faults(to, from, key).is_empty() {
+    if faults(to, from, key).is_empty() && !rounds_rows(from, to) {
         return None;
     }
     Some(faults(from, to, key)).filter(|faults| !faults.is_empty()).map(|faults| faults.join("; "))
