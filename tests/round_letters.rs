@@ -116,6 +116,37 @@ async fn without_help_the_key_is_named() {
     assert!((3..=6).contains(&asked), "{asked}");
 }
 
+/// A table is out because rows were refused, and only then gets somebody who mends them: the next try to return asks the
+/// codes, or puts the rows aside, as a round does. One that mends a key at a time is asked until nothing is refused.
+#[tokio::test]
+async fn who_is_added_later_mends_a_table_in_quarantine() {
+    let mut lab = lab().await;
+    lab.on("b").run("INSERT INTO people SELECT 90 + n, 'taken' || n, 30 FROM generate_series(1, 5) n").await;
+    lab.on("a").run("INSERT INTO people SELECT n, 'taken' || n, 30 FROM generate_series(1, 5) n; INSERT INTO people VALUES (6, 'free', 30)").await;
+    let report = lab.round("b").await.unwrap();
+    let why = &report.quarantined[0].why;
+    assert!(why.contains("refused: id=1, id=2, id=3, id=4, id=5"), "nobody is asked, and yet they have names: {why}");
+    assert_eq!(lab.round("b").await.unwrap().quarantined.len(), 1, "it is out");
+    let next = "SELECT min(id) FROM people WHERE id > 90 AND email NOT LIKE '%-old'";
+    let diary = mend(&mut lab, &format!("UPDATE people SET email = email || '-old' WHERE id = ({next})"));
+    let report = lab.round("b").await.unwrap();
+    assert!(report.quarantined.is_empty(), "{report:?}");
+    let asked: Vec<Value> = diary.inputs().into_iter().map(|(_, input)| input["attempts"].clone()).collect();
+    assert_eq!(asked, [json!(1), json!(2), json!(3), json!(4), json!(5)]);
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM people WHERE id < 7").await, "6");
+
+    lab.sync.codes.clear();
+    lab.renew();
+    lab.on("a").run("UPDATE people SET age = 5 WHERE id = 1; UPDATE people SET age = 31 WHERE id = 2").await;
+    assert_eq!(lab.round("b").await.unwrap().quarantined.len(), 1);
+    lab.sync.deadletter = true;
+    lab.renew();
+    let report = lab.round("b").await.unwrap();
+    assert!(report.quarantined.is_empty(), "{report:?}");
+    assert_eq!(lab.on("b").rows(LETTERS).await, ["1 23514 1"]);
+    assert_eq!(lab.on("b").value("SELECT age FROM people WHERE id = 2").await, "31");
+}
+
 /// As an operator sees it: what waits is listed with the reason, and is sent again when it is asked for.
 #[tokio::test]
 async fn dead_letters_are_listed_and_sent_again_on_demand() {

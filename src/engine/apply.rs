@@ -71,7 +71,7 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
             return Ok(Ended::Changed(table.label.clone()));
         }
     }
-    tell(round, batch, &changes).await?;
+    tell(round, &batch.tables, &changes).await?;
     round.at_first_change().await?;
     applied.truncates = truncate(round, &batch.tables, &batch.look.truncated).await?;
     for (place, changes) in batch.tables.iter().zip(&changes) {
@@ -107,8 +107,7 @@ pub(super) async fn bring(round: &Round<'_>, table: &Table, ready: &Ready, chang
 /// The changed keys of every table, all asked for at once.
 async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> {
     let source = &round.session.source;
-    let limit = round.hooks.as_ref().map_or(FEW, |hooks| hooks.keys_max(FEW)) + 1;
-    let limit = &limit;
+    let limit = &keys_limit(round);
     try_join_all(batch.tables.iter().filter_map(|place| {
         let table = &round.session.tables[*place];
         let ready = table.ready.as_ref()?;
@@ -121,12 +120,17 @@ async fn keys(round: &Round<'_>, batch: &Batch) -> Result<Vec<Row>, RoundError> 
     .await
 }
 
-/// Tells codes which keys were changed.
-async fn tell(round: &mut Round<'_>, batch: &Batch, changes: &[Row]) -> Result<(), RoundError> {
+/// So many changed keys of a table are asked for.
+pub(super) fn keys_limit(round: &Round<'_>) -> i64 {
+    round.hooks.as_ref().map_or(FEW, |hooks| hooks.keys_max(FEW)) + 1
+}
+
+/// Tells codes which keys of the tables in these places were changed.
+pub(super) async fn tell(round: &mut Round<'_>, places: &[usize], changes: &[Row]) -> Result<(), RoundError> {
     let Some(hooks) = round.hooks.as_mut().filter(|hooks| hooks.hear_of_changes()) else { return Ok(()) };
     let source = &round.session.source;
     let limit = hooks.keys_max(FEW);
-    for (place, changes) in batch.tables.iter().zip(changes) {
+    for (place, changes) in places.iter().zip(changes) {
         let table = &round.session.tables[*place];
         let mut count: i64 = changes.get("changes");
         if count > limit {

@@ -1,7 +1,8 @@
 //! Rows that a target refuses: which keys they have, what custom codes do about it (hook `exception`), and where those keys
 //! wait that nobody could help (`deadletter`), so that the rest of the table goes on.
 //!
-//! Only tables with such codes, or of a sync that allows dead letters, pay for the savepoint. A key that waits keeps the
+//! Only tables with such codes, or of a sync that allows dead letters, pay for the savepoint; and those of which rows were
+//! refused before, in this round or when they were put aside: then at the least the keys have names. A key that waits keeps the
 //! row that the target has. It is written in the target's transaction that takes the position past it, and goes again in
 //! the one that delivers it: only the key is needed, as what is sent is always the present row.
 
@@ -16,7 +17,7 @@ use super::error::RoundError;
 use super::hooks::Scene;
 use super::intake::Intake;
 use super::refused::{
-    Key, PASSES_MAX, REFUSED_MAX, Refusals, Refused, TRIES_MAX, as_json, name_keys, named, names, refusal, rows,
+    Key, PASSES_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json, name_keys, named, names, refusal, rows, undo,
 };
 use super::round::Round;
 use super::site::{Site, pour};
@@ -41,7 +42,9 @@ struct Bench<'a> {
 
 /// Whether what is refused of this table is looked into.
 pub(super) fn is_guarded(round: &Round<'_>, goat: &Goat) -> bool {
-    round.sync.deadletter || round.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(goat)))
+    round.sync.deadletter
+        || round.doubted.contains(&goat.label())
+        || round.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(goat)))
 }
 
 /// Brings the changes of a table of which rows may be refused.
@@ -61,21 +64,23 @@ pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) 
         Err(error) => error,
     };
     let is_clash = matches!(error.sqlstate(), Some("23505" | "23P01"));
-    if bench.refusal(&error).is_none() || (round.is_cut && is_clash) {
+    if bench.refusal(&error).is_none() || (round.is_cut && is_clash) || !undo(bench.target).await {
         return Err(error);
     }
-    bench.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
     let all = bench.all_keys().await?;
     let keys = distinct(&all, bench.table);
-    let mut tries = 0;
+    let (mut patience, mut doubted) = (Patience::default(), Vec::new());
     loop {
         let Some(bench) = self::bench(round, place) else { return Err(error) };
-        let Some(refused) = bench.find(&keys).await? else { return Err(error) };
-        if !refused.is_empty() && tries < TRIES_MAX {
-            tries += 1;
-            if ask(round, place, &refused, tries).await? {
-                continue;
-            }
+        let (refused, is_all) = bench.find(&keys, &doubted).await?;
+        if !is_all {
+            return Err(named(error, &bench.table.goat, &refused));
+        }
+        if let Some(tries) = patience.next(refused.len())
+            && ask(round, place, &refused, tries).await?
+        {
+            doubted = refused.into_iter().map(|it| it.key).collect();
+            continue;
         }
         let Some(bench) = self::bench(round, place) else { return Err(error) };
         if !refused.is_empty() && !round.sync.deadletter {
@@ -133,32 +138,35 @@ impl Bench<'_> {
         self.source.conn.query_one(&self.ready.keys, &[&i64::MAX]).await.map_err(failed)
     }
 
-    /// The keys that the target does not take, however the others are delivered; `None`: too many.
-    async fn find(&self, keys: &[Key]) -> Result<Option<Vec<Refused>>, RoundError> {
+    /// The keys that the target does not take, however the others are delivered, and whether these are all of them.
+    /// `doubted` were refused before.
+    async fn find(&self, keys: &[Key], doubted: &[Key]) -> Result<(Vec<Refused>, bool), RoundError> {
+        let doubted: BTreeSet<&Key> = doubted.iter().collect();
         let mut refused: Vec<Refused> = Vec::new();
         for _ in 0..PASSES_MAX {
             let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).collect();
             let good: Vec<Key> = keys.iter().filter(|key| !bad.contains(key)).cloned().collect();
             self.savepoint("SAVEPOINT bucardo_table").await?;
             self.delete(&good).await?;
-            let found = self.halve(&good).await?;
+            let (sure, single): (Vec<Key>, Vec<Key>) = good.into_iter().partition(|key| !doubted.contains(key));
+            let found = self.halve(&sure, &single).await?;
             self.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
             let is_done = found.is_empty();
             refused.extend(found);
             if refused.len() > REFUSED_MAX {
-                return Ok(None);
+                return Ok((refused, false));
             }
             if is_done {
-                return Ok(Some(refused));
+                return Ok((refused, true));
             }
         }
-        Ok(None)
+        Ok((refused, false))
     }
 
-    /// Halves what is refused until single keys are left. Their old rows are gone.
-    async fn halve(&self, keys: &[Key]) -> Result<Vec<Refused>, RoundError> {
+    /// Halves what is refused until single keys are left. Their old rows are gone. `single`: one by one from the start.
+    async fn halve(&self, keys: &[Key], single: &[Key]) -> Result<Vec<Refused>, RoundError> {
         let mut refused = Vec::new();
-        let mut pieces = vec![keys];
+        let mut pieces: Vec<&[Key]> = single.chunks(1).rev().chain([keys]).collect();
         while let Some(piece) = pieces.pop().filter(|_| refused.len() <= REFUSED_MAX) {
             self.round.watch.moved(1);
             self.savepoint("SAVEPOINT bucardo_piece").await?;

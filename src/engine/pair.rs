@@ -128,6 +128,7 @@ impl PairSession {
                 copy_only,
                 is_copying,
                 without: without_now,
+                doubted: &doubted,
                 others,
                 began,
             };

@@ -14,8 +14,8 @@ use crate::pg::{Sql, SqlFile};
 
 const NAME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/name_keys.sql"));
 
-/// So often codes may ask for a table to be tried again, in one round.
-pub(super) const TRIES_MAX: u32 = 3;
+/// So often in a row codes may ask for a table to be tried again without fewer keys being refused, in one round.
+const TRIES_MAX: u32 = 3;
 /// More refused keys of a table in one round are no exceptions: the table is put aside.
 pub(super) const REFUSED_MAX: usize = 1000;
 /// What was not refused may clash with rows that a refused key keeps; so often it is looked again.
@@ -53,6 +53,36 @@ impl Refused {
     }
 }
 
+/// How long codes are asked about what one database refuses of one table, in one round: as long as it gets less, and a
+/// few times more. One that mends a key at a time comes to its end; one that does not help is asked [`TRIES_MAX`] times.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    asked: u32,
+    in_vain: u32,
+    fewest: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { asked: 0, in_vain: 0, fewest: usize::MAX }
+    }
+}
+
+impl Patience {
+    /// For which time codes are asked, about so many refused keys; `None`: not any more.
+    pub(super) fn next(&mut self, refused: usize) -> Option<u32> {
+        if refused < self.fewest {
+            (self.fewest, self.in_vain) = (refused, 0);
+        }
+        if refused == 0 || self.in_vain >= TRIES_MAX {
+            return None;
+        }
+        self.in_vain += 1;
+        self.asked += 1;
+        Some(self.asked)
+    }
+}
+
 /// What a server says that refuses rows.
 pub(super) fn refusal(error: &RoundError) -> Option<&DbError> {
     match error {
@@ -63,6 +93,15 @@ pub(super) fn refusal(error: &RoundError) -> Option<&DbError> {
         }
         _ => None,
     }
+}
+
+/// Undoes what was done of a table since its savepoint, after rows were refused. `false`: the session is of no use.
+///
+/// A server that refuses before it takes the first row (a trigger for each statement does) is one answer ahead of the
+/// driver. It would take the answer to this for that to the next statement: what the next one has to answer tells.
+pub(super) async fn undo(site: &Site) -> bool {
+    const BACK: &str = "ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table";
+    site.conn.batch_execute(BACK).await.is_ok() && site.conn.prepare("SELECT 1").await.is_ok()
 }
 
 /// A key as people read it.
@@ -185,4 +224,21 @@ pub(super) async fn rows(
 pub(super) fn row(columns: &[String], line: &[u8]) -> Row {
     let values = fields(line.strip_suffix(b"\n").unwrap_or(line));
     columns.iter().zip(values).map(|(column, value)| (column.clone(), value.unwrap_or_default())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_asked_as_long_as_less_is_refused_and_a_few_times_more() {
+        let asked = |refused: &[usize]| {
+            let mut patience = Patience::default();
+            refused.iter().map(|refused| patience.next(*refused)).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&[5, 4, 3, 2, 1, 0]), [Some(1), Some(2), Some(3), Some(4), Some(5), None]);
+        assert_eq!(asked(&[2, 2, 2, 2]), [Some(1), Some(2), Some(3), None]);
+        assert_eq!(asked(&[3, 2, 3, 3, 3]), [Some(1), Some(2), Some(3), Some(4), None]);
+        assert_eq!(asked(&[0]), [None]);
+    }
 }

@@ -1,4 +1,7 @@
 //! Tables that come back from quarantine: is their difference gone, and what did they miss?
+//!
+//! Rows may have been refused, so what they missed is always looked into as it comes (see [`super::guard`]): codes of
+//! exceptions are asked, dead letters are put aside, and at the least the keys have names.
 
 use std::time::Instant;
 
@@ -9,6 +12,7 @@ use super::batch::Truncated;
 use super::check::{recapture, uncaptured};
 use super::drift::Drift;
 use super::error::RoundError;
+use super::guard;
 use super::intake::Intake;
 use super::onward;
 use super::position::Position;
@@ -17,7 +21,7 @@ use super::round::{Round, step, truncate};
 use super::session::Session;
 use super::site::pour;
 use super::step::Step;
-use super::table::{FEW, Ready, Table};
+use super::table::{Ready, Table};
 use crate::catalog::SyncDetail;
 
 /// Looks at the tables that are due: those that fit by now return with this round. Both sides are in no transaction.
@@ -65,10 +69,12 @@ pub(super) async fn deliver(round: &mut Round<'_>, applied: &mut Applied) -> Res
     for place in 0..round.session.tables.len() {
         let table = &round.session.tables[place];
         let Some(missed) = round.quarantine.missed(&table.label, table.captured) else { continue };
-        let Some(ready) = &table.ready else { continue };
-        let done = bring(round, (place, table, ready), &missed, applied).await;
-        let done = done.map_err(|error| error.of_table(&table.label))?;
+        if table.ready.is_none() {
+            continue;
+        }
         let label = table.label.clone();
+        let done = bring(round, place, &missed, applied).await;
+        let done = done.map_err(|error| error.of_table(&label))?;
         if !done {
             round.session.tables[place].ready = None;
             return Ok(Err(label));
@@ -84,28 +90,32 @@ pub(super) async fn deliver(round: &mut Round<'_>, applied: &mut Applied) -> Res
 }
 
 async fn bring(
-    round: &Round<'_>,
-    (place, table, ready): (usize, &Table, &Ready),
+    round: &mut Round<'_>,
+    place: usize,
     missed: &Missed,
     applied: &mut Applied,
 ) -> Result<bool, RoundError> {
-    let (source, label) = (&round.session.source, &table.label);
-    let failed = || source.failed(format!("reading what table \"{label}\" missed in quarantine"));
     if let Missed::Since(position) = missed {
         since(round, position).await?;
     }
-    let changes = source.conn.query_one(&ready.keys, &[&(FEW + 1)]).await.map_err(failed())?;
+    let (table, limit) = (&round.session.tables[place], apply::keys_limit(round));
+    let Some(ready) = &table.ready else { return Ok(false) };
+    let (source, label) = (&round.session.source, &table.label);
+    let failed = || source.failed(format!("reading what table \"{label}\" missed in quarantine"));
+    let changes = source.conn.query_one(&ready.keys, &[&limit]).await.map_err(failed())?;
     if !ready.is_current(&changes) {
         return Ok(false);
     }
-    match missed {
+    let (deletes, inserts) = match missed {
         Missed::Since(_) => {
             let events = source.conn.query(&round.session.statements.truncated, &[]).await.map_err(failed())?;
             let events = events.iter().filter(|row| row.get("news"));
             let events: Vec<Truncated> = events.map(truncate).filter(|it| it.captured == table.captured).collect();
             applied.truncates += apply::truncate(round, &[place], &events).await?;
-            let moved = apply::bring(round, table, ready, &changes).await?;
-            applied.add(table, &moved, &changes);
+            apply::tell(round, &[place], std::slice::from_ref(&changes)).await?;
+            let moved = guard::bring(round, place, &changes).await?;
+            applied.add(&round.session.tables[place], &moved, &changes);
+            (moved.deletes, moved.inserts)
         }
         Missed::All => {
             let (deletes, inserts) = all(round, table, ready).await?;
@@ -113,8 +123,10 @@ async fn bring(
             onward::whole(&round.session.target, round.sync, &round.id.source, copied).await?;
             applied.deletes += deletes;
             applied.inserts += inserts;
+            (deletes, inserts)
         }
-    }
+    };
+    round.written(place, deletes, inserts);
     Ok(true)
 }
 

@@ -1,5 +1,6 @@
 //! One round of a source-target pair, step by step (see [`super::pair`] for what starts it over).
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -107,6 +108,8 @@ pub(super) struct Round<'a> {
     pub(super) is_copying: bool,
     /// Tables (`schema.table`) that a copy passes over.
     pub(super) without: &'a [String],
+    /// Tables of which the server refused a statement before, in this round.
+    pub(super) doubted: &'a HashSet<String>,
     pub(super) others: Others,
     pub(super) began: Instant,
 }

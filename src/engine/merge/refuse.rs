@@ -6,7 +6,7 @@
 //! not got, and its log does not say that it has: the version stays with those who have the row. So whoever brings the key
 //! again, or is back after a while, finds a source that lacks it. Meanwhile the databases differ in that key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use crate::engine::error::RoundError;
 use crate::engine::guard::{LETTERS_ADD, LETTERS_ANY};
 use crate::engine::intake::Intake;
 use crate::engine::refused::{
-    Key, PASSES_MAX, REFUSED_MAX, Refusals, Refused, TRIES_MAX, as_json, named, names, refusal, row, rows,
+    Key, PASSES_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json, named, names, refusal, row, rows, undo,
 };
 
 /// Rows of one receiver are kept in memory while they are few.
@@ -36,12 +36,22 @@ const MEMORY_MAX: usize = 512 * 1024;
 pub(super) struct Cautions {
     /// Places of tables that are merged with care.
     tables: BTreeSet<usize>,
-    /// How often codes were asked.
-    asked: u32,
-    /// Places of tables that codes could not help.
-    helpless: BTreeSet<usize>,
-    /// Why this try fails, for the codes of the table in this place.
-    open: Option<(usize, Map<String, Value>)>,
+    /// How often codes were asked about what a source refuses of a table.
+    patience: BTreeMap<At, Patience>,
+    /// Where codes could not help.
+    helpless: BTreeSet<At>,
+    /// Why this try fails, for codes.
+    open: Option<Told>,
+}
+
+/// A table and a source that refuses rows of it: their places.
+type At = (usize, u16);
+
+/// What codes are to be told, once the transactions are over.
+pub(super) struct Told {
+    at: At,
+    patience: Patience,
+    input: Map<String, Value>,
 }
 
 impl Cautions {
@@ -50,16 +60,16 @@ impl Cautions {
         self.tables.insert(table)
     }
 
-    /// What the codes of a table are to be told, and for which time.
-    pub(super) fn take_open(&mut self) -> Option<(usize, Map<String, Value>)> {
-        let open = self.open.take()?;
-        self.asked += 1;
-        Some(open)
+    /// What the codes of a table are to be told, where it was refused.
+    pub(super) fn take_open(&mut self) -> Option<(At, Map<String, Value>)> {
+        let Told { at, patience, input } = self.open.take()?;
+        self.patience.insert(at, patience);
+        Some((at, input))
     }
 
     /// The codes of a table have not helped.
-    pub(super) fn give_up(&mut self, table: usize) {
-        self.helpless.insert(table);
+    pub(super) fn give_up(&mut self, at: At) {
+        self.helpless.insert(at);
     }
 }
 
@@ -113,8 +123,8 @@ impl Merge<'_> {
     }
 
     /// Keeps what the codes of a table are to be told, once the transactions are over.
-    pub(super) fn is_open(&mut self, place: usize, told: Map<String, Value>) {
-        self.cautions.open = Some((place, told));
+    pub(super) fn is_open(&mut self, told: Told) {
+        self.cautions.open = Some(told);
     }
 }
 
@@ -133,7 +143,7 @@ struct Bench<'a> {
 pub(super) struct Refusal {
     pub(super) error: RoundError,
     /// What codes are to be told first.
-    pub(super) told: Option<Map<String, Value>>,
+    pub(super) told: Option<Told>,
 }
 
 impl From<RoundError> for Refusal {
@@ -142,23 +152,40 @@ impl From<RoundError> for Refusal {
     }
 }
 
+/// What one source got.
+enum Brought {
+    Rows(u64, u64),
+    /// Nothing: it refuses rows, and nobody can help.
+    Refused(RoundError),
+}
+
 /// Writes the winners' rows of a table to each source, but for those that it refuses. Returns how many were deleted and
-/// written at each.
+/// written at each. Codes are told what each source refuses before anything waits, or is given up.
 pub(super) async fn bring(work: &Work<'_>, place: usize) -> Result<Vec<(u64, u64)>, Refusal> {
     let merge = work.merge;
     let mut counts = vec![(0, 0); merge.arms.len()];
     let Some(goat) = merge.sync.tables().nth(place) else { return Ok(counts) };
     let lines = gather(merge, work.goat, work.given).await?;
+    let mut refused = None;
     for (arm, lines) in lines.into_iter().enumerate() {
         let mut bench = Bench { work, goat, place, arm, lines };
         if work.taken[arm] > 0 {
-            counts[arm] = bench.bring().await?;
+            match bench.bring().await? {
+                Brought::Rows(deleted, written) => counts[arm] = (deleted, written),
+                Brought::Refused(error) => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+            }
         }
         if merge.sync.deadletter && merge.muted & merge.arms[arm].bit() == 0 {
             bench.lift().await?;
         }
     }
-    Ok(counts)
+    match refused {
+        Some(error) => Err(error.into()),
+        None => Ok(counts),
+    }
 }
 
 /// Reads the winners' rows, for each receiver.
@@ -188,20 +215,20 @@ impl Bench<'_> {
         self.work.merge.arms[self.arm].site.run(&what, sql).await
     }
 
-    async fn bring(&mut self) -> Result<(u64, u64), Refusal> {
+    async fn bring(&mut self) -> Result<Brought, Refusal> {
         let all: Vec<usize> = (0..self.lines.ends.len()).collect();
         self.savepoint("SAVEPOINT bucardo_table").await?;
         let error = match self.replace(&all).await {
-            Ok(counts) => {
+            Ok((deleted, written)) => {
                 self.savepoint("RELEASE SAVEPOINT bucardo_table").await?;
-                return Ok(counts);
+                return Ok(Brought::Rows(deleted, written));
             }
             Err(error) => error,
         };
-        if refusal(&error).is_none() || error.db() != Some(&self.work.merge.arms[self.arm].site.db) {
+        let site = &self.work.merge.arms[self.arm].site;
+        if refusal(&error).is_none() || error.db() != Some(&site.db) || !undo(site).await {
             return Err(error.into());
         }
-        self.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
         let mut bad: Vec<Bad> = Vec::new();
         let mut passes = 0;
         loop {
@@ -217,28 +244,29 @@ impl Bench<'_> {
             self.keep_rows(&found).await?;
             bad.extend(found);
             if bad.len() > REFUSED_MAX || passes > PASSES_MAX {
-                return Err(error.into());
+                let refused: Vec<Refused> = bad.into_iter().map(|it| it.refused).collect();
+                return Ok(Brought::Refused(named(error, self.goat, &refused)));
             }
         }
         let merge = self.work.merge;
         let winners: Vec<usize> = bad.iter().map(|it| self.lines.ends[it.at].1).collect();
-        if !bad.is_empty() && self.asks() {
-            let told = Some(self.told(&bad, &winners).await?);
-            return Err(Refusal { error, told });
+        if let Some((tries, patience)) = self.asks(bad.len()) {
+            let input = self.told(&bad, &winners, tries).await?;
+            return Err(Refusal { error, told: Some(Told { at: self.at(), patience, input }) });
         }
         let good = self.good(&bad);
         let refused: Vec<Refused> = bad.into_iter().map(|it| it.refused).collect();
         if !refused.is_empty() && !merge.sync.deadletter {
-            return Err(named(error, self.goat, &refused).into());
+            return Ok(Brought::Refused(named(error, self.goat, &refused)));
         }
-        let counts = self.replace(&good).await?;
+        let (deleted, written) = self.replace(&good).await?;
         if !refused.is_empty() {
             self.park(&refused, &winners).await?;
             let (sync, db) = (&merge.sync.name, &merge.arms[self.arm].site.db);
             let (table, keys, why) = (&self.work.goat.label, names(self.goat, &refused), &refused[0].message);
             tracing::warn!(%sync, %db, table, keys, why, "rows were refused and wait as dead letters, the others go on");
         }
-        Ok(counts)
+        Ok(Brought::Rows(deleted, written))
     }
 
     fn good(&self, bad: &[Bad]) -> Vec<usize> {
@@ -300,14 +328,22 @@ impl Bench<'_> {
         Ok(self.work.goat.key.iter().map(value).collect())
     }
 
-    /// Whether codes are to be asked first.
-    fn asks(&self) -> bool {
-        let merge = self.work.merge;
-        let has_codes = merge.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(self.goat)));
-        has_codes && merge.cautions.asked < TRIES_MAX && !merge.cautions.helpless.contains(&self.place)
+    fn at(&self) -> At {
+        (self.place, self.work.merge.arms[self.arm].place)
     }
 
-    async fn told(&mut self, bad: &[Bad], winners: &[usize]) -> Result<Map<String, Value>, RoundError> {
+    /// Whether codes are to be asked first, about so many lines: for which time, and what that leaves of patience.
+    fn asks(&self, bad: usize) -> Option<(u32, Patience)> {
+        let Merge { hooks, cautions, .. } = self.work.merge;
+        let has_codes = hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(self.goat)));
+        if !has_codes || cautions.helpless.contains(&self.at()) {
+            return None;
+        }
+        let mut patience = cautions.patience.get(&self.at()).copied().unwrap_or_default();
+        Some((patience.next(bad)?, patience))
+    }
+
+    async fn told(&mut self, bad: &[Bad], winners: &[usize], tries: u32) -> Result<Map<String, Value>, RoundError> {
         let sent = bad.iter().map(|it| self.row(it.at)).collect::<Result<Vec<Row>, _>>()?;
         let (merge, goat) = (self.work.merge, self.work.goat);
         let sources: Vec<&str> = winners.iter().map(|arm| merge.arms[*arm].site.db.as_str()).collect();
@@ -324,7 +360,7 @@ impl Bench<'_> {
             sources: &sources,
             rows: &sent,
             present: &present,
-            tries: merge.cautions.asked + 1,
+            tries,
         };
         Ok(told.told())
     }

@@ -320,7 +320,7 @@ impl Merge<'_> {
         let care = self.takes_care(place).await?.then_some(place);
         if let Err(Refusal { error, told }) = spread::table(self, &goat, looks, ruled, tally.rows, care).await {
             if let Some(told) = told {
-                self.is_open(place, told);
+                self.is_open(told);
             }
             return Err(error);
         }

@@ -186,20 +186,19 @@ impl MergeSession {
         cautions: &mut Cautions,
         watch: &Watch,
     ) -> Result<bool, RoundError> {
-        if let Some((table, told)) = cautions.take_open() {
-            let (Some(goat), Some(hooks)) = (self.sync.tables().nth(table), self.hooks.as_deref_mut()) else {
+        if let Some((at, told)) = cautions.take_open() {
+            let (Some(goat), Some(hooks)) = (self.sync.tables().nth(at.0), self.hooks.as_deref_mut()) else {
                 return Ok(false);
             };
             if !hooks.exception_outside(goat, told, watch).await? {
-                cautions.give_up(table);
+                cautions.give_up(at);
             }
             return Ok(true);
         }
         let (RoundError::OfTable { table, .. }, Some(_)) = (error, refusal(error)) else { return Ok(false) };
         let Some(place) = self.sync.tables().position(|goat| goat.label() == *table) else { return Ok(false) };
-        let has_codes =
-            self.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, self.sync.tables().nth(place)));
-        Ok((self.sync.deadletter || has_codes) && cautions.add(place))
+        // Even where nobody can help, the keys have names.
+        Ok(cautions.add(place))
     }
 
     /// Whether the next try can do without the table of which this one failed: it is put aside at the source at fault.
