@@ -340,6 +340,41 @@ async fn inputs_of_one_call_share_what_they_have_in_common() {
     db.run("ROLLBACK").await;
 }
 
+/// A function that changes the search path is found by the statement that calls it, once and for many inputs.
+#[tokio::test]
+async fn functions_that_change_the_search_path_do_not_break_their_own_call() {
+    let db = fresh_database("codes").await;
+    db.run(
+        "CREATE SCHEMA app; CREATE TABLE said (n int, what text);
+        CREATE FUNCTION turn(n int) RETURNS int LANGUAGE plpgsql AS $$
+            BEGIN PERFORM set_config('search_path', 'app', true); INSERT INTO public.said VALUES (n, 'it''s \\'); RETURN n + 1; END $$",
+    )
+    .await;
+    let lua = "input.n = input.dbh.A:value('SELECT turn($1)', input.n)";
+    let perl = "my $i = shift; $i->{n} = $i->{dbh}{A}->selectrow_array('SELECT turn(?)', undef, $i->{n})";
+    let sql = "SELECT jsonb_build_object('n', turn(($1->>'n')::int)::text)";
+    for (language, source) in [(Language::Lua, lua), (Language::Perl, perl), (Language::Sql, sql)] {
+        db.run("BEGIN").await;
+        let mut dbs = Asked { client: &db.client, is_strict: true };
+        let outputs = host(language).call(&code(language, source), vec![json!({"n": 1})], &mut dbs).await.unwrap();
+        assert_eq!(outputs[0]["n"], json!("2"), "{language:?}");
+        db.run("ROLLBACK").await;
+    }
+    db.run("BEGIN").await;
+    let mut dbs = Sturdy { client: &db.client, calls: 0 };
+    let inputs = (1..=3).map(|n| json!({"n": n})).collect();
+    let outputs = host(Language::Sql).call(&code(Language::Sql, sql), inputs, &mut dbs).await.unwrap();
+    assert_eq!(outputs.iter().map(|it| it["n"].clone()).collect::<Vec<_>>(), [json!("2"), json!("3"), json!("4")]);
+    assert_eq!(db.rows("SELECT n FROM public.said ORDER BY n").await, ["1", "2", "3"], "each is run once");
+    db.run("ROLLBACK").await;
+    db.run("BEGIN").await;
+    let values = ["7", "8"].map(|value| Some(value.to_owned())).to_vec();
+    let sql = "INSERT INTO said VALUES ($1, $2::text || '?') RETURNING turn(n) -- $3".to_owned();
+    let found = ask(&db.client, true, &Statement { sql, values }).await.unwrap();
+    assert_eq!((found.rows, found.columns[0].kind.as_str()), (vec![vec![Some("8".to_owned())]], "int4"));
+    db.run("ROLLBACK").await;
+}
+
 /// Outside of rounds a code may end the transaction itself, and what it refused leaves the next one open.
 #[tokio::test]
 async fn codes_outside_of_rounds_may_commit() {

@@ -1,6 +1,7 @@
 //! Runs what a code asks of a database, inside the transaction that is open there.
 
 use futures_util::TryStreamExt;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::statement::{Piece, Sort, pieces, sort};
@@ -13,6 +14,9 @@ const FOUND_BYTES_MAX: usize = 16 << 20;
 const MESSAGE_BYTES: usize = 1 << 20;
 /// The names that a code may not use for its own.
 const SAVEPOINT: &str = "bucardo_custom_code";
+const EACH: &str = "bucardo_custom_codes";
+/// SQLSTATE: a name of a statement is not known, among others.
+const NAMES: &str = "42";
 
 /// Runs one statement. A transaction has to be open; where the statement fails it goes on as if it had not been tried.
 /// Values go in and come out as text, in the output forms of their types.
@@ -94,7 +98,7 @@ async fn savepoint(client: &Client, sql: &str) -> Result<Found, Refused> {
 }
 
 /// That it is one statement the extended protocol sees to, and hardly anything but what reads or changes rows can be
-/// prepared by `PREPARE`. `EXECUTE` then answers in text, whatever the types.
+/// prepared by `PREPARE`.
 async fn rows(client: &Client, sql: &str, calls: &[Vec<Option<String>>]) -> Result<Vec<Found>, Refused> {
     let prepared = client.prepare(sql).await.map_err(refused)?;
     let wanted = prepared.params().len();
@@ -107,6 +111,33 @@ async fn rows(client: &Client, sql: &str, calls: &[Vec<Option<String>>]) -> Resu
         kind: column.type_().name().to_owned(),
     };
     let columns: Vec<Column> = prepared.columns().iter().map(column).collect();
+    if let [values] = calls {
+        client
+            .batch_execute(&format!("PREPARE {SAVEPOINT} AS {sql}\n; DEALLOCATE {SAVEPOINT}"))
+            .await
+            .map_err(refused)?;
+        return Ok(vec![run(client, &filled(sql, prepared.params(), values), columns).await?]);
+    }
+    client.batch_execute(&format!("SAVEPOINT {EACH}")).await.map_err(refused)?;
+    let all = match many(client, sql, &columns, calls).await {
+        Err(Refused { sqlstate: Some(state), .. }) if state.starts_with(NAMES) => {
+            client.batch_execute(&format!("ROLLBACK TO SAVEPOINT {EACH}")).await.map_err(refused)?;
+            one_by_one(client, (sql, prepared.params()), &columns, calls).await?
+        }
+        all => all?,
+    };
+    client.batch_execute(&format!("RELEASE SAVEPOINT {EACH}")).await.map_err(refused)?;
+    Ok(all)
+}
+
+/// `EXECUTE` answers in text, whatever the types, and needs no new plan for each. But it looks the names of a statement up
+/// once more before it answers: what changes the search path must not be run by it.
+async fn many(
+    client: &Client,
+    sql: &str,
+    columns: &[Column],
+    calls: &[Vec<Option<String>>],
+) -> Result<Vec<Found>, Refused> {
     client.batch_execute(&format!("PREPARE {SAVEPOINT} AS {sql}")).await.map_err(refused)?;
     let mut found = Vec::with_capacity(calls.len());
     let mut calls = calls.iter().peekable();
@@ -117,21 +148,56 @@ async fn rows(client: &Client, sql: &str, calls: &[Vec<Option<String>>]) -> Resu
         while message.len() < MESSAGE_BYTES
             && let Some(values) = calls.next()
         {
-            let values = values.iter().map(|value| match value {
-                Some(value) => Sql::literal(value),
-                None => Sql::trusted("NULL"),
-            });
-            let list = if wanted == 0 { String::new() } else { format!("({})", Sql::join(values, ", ")) };
+            let list = if values.is_empty() {
+                String::new()
+            } else {
+                format!("({})", Sql::join(values.iter().map(literal), ", "))
+            };
             message.push_str(&format!("EXECUTE {SAVEPOINT}{list};"));
         }
-        all = run_all(client, &message, &columns, &mut room).await.map(|more| found.extend(more));
+        all = run_all(client, &message, columns, &mut room).await.map(|more| found.extend(more));
     }
     // What is prepared outlives a savepoint, and nothing can be said to a transaction that has failed.
     if all.is_err() {
-        client.batch_execute(&format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}")).await.map_err(refused)?;
+        client.batch_execute(&format!("ROLLBACK TO SAVEPOINT {EACH}")).await.map_err(refused)?;
     }
     client.batch_execute(&format!("DEALLOCATE {SAVEPOINT}")).await.map_err(refused)?;
     all.map(|()| found)
+}
+
+/// The same where the functions of a statement change the search path: each call begins with the one of now.
+async fn one_by_one(
+    client: &Client,
+    (sql, kinds): (&str, &[Type]),
+    columns: &[Column],
+    calls: &[Vec<Option<String>>],
+) -> Result<Vec<Found>, Refused> {
+    let path = run(client, "SELECT pg_catalog.current_setting('search_path')", Vec::new()).await?;
+    let path = path.rows.into_iter().flatten().next().flatten().unwrap_or_default();
+    let path = format!("SELECT pg_catalog.set_config('search_path', {}, true)", Sql::literal(&path));
+    let mut room = FOUND_BYTES_MAX;
+    let mut all = Vec::with_capacity(calls.len());
+    for values in calls {
+        client.batch_execute(&path).await.map_err(refused)?;
+        all.extend(run_all(client, &filled(sql, kinds, values), columns, &mut room).await?);
+    }
+    Ok(all)
+}
+
+fn literal(value: &Option<String>) -> Sql {
+    value.as_ref().map_or_else(|| Sql::trusted("NULL"), |value| Sql::literal(value))
+}
+
+/// A statement with its values in their places.
+fn filled(sql: &str, kinds: &[Type], values: &[Option<String>]) -> String {
+    let mut filled = sql.to_owned();
+    for (piece, place) in pieces(sql).into_iter().rev() {
+        let Piece::Number(number) = piece else { continue };
+        let Some(at) = number.checked_sub(1).filter(|at| *at < values.len()) else { continue };
+        let kind = Sql::qualified(kinds[at].schema(), kinds[at].name());
+        filled.replace_range(place, &format!("({}::{kind})", literal(&values[at])));
+    }
+    filled
 }
 
 async fn run(client: &Client, sql: &str, columns: Vec<Column>) -> Result<Found, Refused> {
