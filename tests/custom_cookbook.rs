@@ -3,15 +3,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bucardo::custom::{Code, Hook, Language, open};
+
+use crate::support::codes::code;
 use crate::support::smtp::{Mail, MailServer};
-use crate::support::{Town, wait};
+use crate::support::{SyncLab, Town, wait};
 
 const WITHIN: Duration = Duration::from_secs(60);
 const LANGUAGES: [&str; 3] = ["lua", "pl", "sql"];
 
-fn example(name: &str, language: &str) -> String {
+fn file(name: &str, language: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/custom_code");
-    format!("src_code={}", folder.join(format!("{name}.{language}")).display())
+    folder.join(format!("{name}.{language}"))
+}
+
+fn example(name: &str, language: &str) -> String {
+    format!("src_code={}", file(name, language).display())
 }
 
 /// Two masters change the same keys, unknown to each other; codes of each language decide, and all databases agree.
@@ -38,13 +45,14 @@ async fn examples_that_decide_conflicts() {
         }
         town.a
             .run(&format!(
-                "INSERT INTO counters_{language} VALUES (1, 10, 2), (2, 1, 1); INSERT INTO notes_{language} VALUES (1, 'short'), (2, 'as long'), (3, NULL);
+                "INSERT INTO counters_{language} VALUES (1, 10, 2), (2, 1, 1); INSERT INTO notes_{language} VALUES (1, 'short'), (2, 'as long'), (3, NULL), (4, 'x'), (5, 'x');
+                DELETE FROM notes_{language} WHERE id > 3;
                 INSERT INTO customers_{language} VALUES (1, 'B', 'of A'), (2, 'A', 'of A')"
             ))
             .await;
         town.b
             .run(&format!(
-                "INSERT INTO counters_{language} VALUES (1, 9, 11); INSERT INTO notes_{language} VALUES (1, 'a longer text'), (2, 'as_long'), (3, '');
+                "INSERT INTO counters_{language} VALUES (1, 9, 11); INSERT INTO notes_{language} VALUES (1, 'a longer text'), (2, 'as_long'), (3, ''), (4, NULL), (5, '');
                 INSERT INTO customers_{language} VALUES (1, 'B', 'of B'), (2, 'A', 'of B')"
             ))
             .await;
@@ -57,8 +65,10 @@ async fn examples_that_decide_conflicts() {
             town.b.rows(&format!("SELECT * FROM counters_{language} ORDER BY id")).await
         })
         .await;
-        let notes = town.c.rows(&format!("SELECT * FROM notes_{language} ORDER BY id")).await;
-        assert_eq!(notes[..2], ["1|a longer text", "2|as long"], "{language}");
+        // No text is as long as an empty one, and longer than a row that is gone.
+        let notes = format!("SELECT id, coalesce(note, 'none') FROM notes_{language} ORDER BY id");
+        let wanted = ["1|a longer text", "2|as long", "3|none", "4|none", "5|"];
+        assert_eq!(town.c.rows(&notes).await, wanted, "{language}");
         let customers = town.c.rows(&format!("SELECT id, name FROM customers_{language} ORDER BY id")).await;
         assert_eq!(customers, ["1|of B", "2|of A"], "{language}");
     }
@@ -136,5 +146,26 @@ async fn examples_that_mend_refused_rows() {
         town.caught_up(&["B", "C"], WITHIN).await;
         daemon.stop().await;
         town.bucardo.run(&format!("remove customcode {language}"));
+    }
+}
+
+/// Two masters give the same address to different rows: whichever of them refuses the other's, its row gets another one,
+/// and both have all rows.
+#[tokio::test]
+async fn examples_that_mend_refused_rows_of_merges() {
+    let ddl = "CREATE TABLE users (id int PRIMARY KEY, email text UNIQUE)";
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ddl, &["users:id"]).await;
+    lab.hosts = Some(open());
+    for (language, id) in LANGUAGES.into_iter().zip(1..) {
+        let source = std::fs::read_to_string(file("unique_email", language)).unwrap();
+        let spoken = Language::parse(if language == "pl" { "perl" } else { language }).unwrap();
+        lab.sync.codes = vec![Code { language: spoken, ..code(Hook::Exception, &source) }];
+        lab.renew();
+        lab.on("a").run(&format!("INSERT INTO users VALUES ({id}, '{id}@example.org')")).await;
+        lab.on("b").run(&format!("INSERT INTO users VALUES ({id}0, '{id}@example.org')")).await;
+        lab.settle().await;
+        let taken = format!("SELECT count(*) FROM users WHERE email LIKE 'taken.{id}%.{id}@example.org'");
+        assert_eq!(lab.on("a").number(&taken).await, 1, "{language}");
+        lab.assert_same().await;
     }
 }

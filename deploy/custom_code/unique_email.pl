@@ -2,7 +2,7 @@
 #   whenrun=exception relation=users
 my ($input) = @_;
 return if $input->{sqlstate} ne '23505';
-my $mend = $input->{targetdbh}->prepare(q{UPDATE users SET email = 'taken.' || id || '.' || email WHERE email = ? AND id <> ?});
+my $mend = $input->{dbh}{ $input->{database} }->prepare(q{UPDATE users SET email = 'taken.' || id || '.' || email WHERE email = ? AND id <> ?});
 $mend->execute($_->{email}, $_->{id}) for @{ $input->{rows} };
 $input->{warning} = 'an e-mail address was taken';
 $input->{runagain} = 1;

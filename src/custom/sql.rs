@@ -1,14 +1,14 @@
 //! Statements as codes. The inputs are one jsonb value, `$1`; a result of type `json` or `jsonb` is an object whose
 //! keys are put into the input.
 //!
-//! A statement runs on the database that its first line names (`-- db: NAME`), else on the target of the round, else on
-//! the first source.
+//! A statement runs on the database that its first line names (`-- db: NAME`), else, about refused rows, on the one that
+//! refused them, else on the target of the round, else on the first source.
 
 use serde_json::{Map, Value};
 
 use super::host::Runner;
 use super::statement::{Piece, pieces, quoted, sort};
-use super::{Code, CodeError, Databases, Found, Statement};
+use super::{Code, CodeError, Databases, Found, Hook, Statement};
 
 /// Runs codes that are statements.
 pub(super) struct SqlHost;
@@ -137,7 +137,8 @@ fn place(
     (input, common): (&Value, &Map<String, Value>),
     names: &[String],
 ) -> Result<String, CodeError> {
-    let target = input.get("targetname").or_else(|| common.get("targetname"));
+    let side = if code.hook == Hook::Exception { "database" } else { "targetname" };
+    let target = input.get(side).or_else(|| common.get(side));
     let target = target.and_then(Value::as_str).filter(|name| names.iter().any(|it| it == name));
     let died = |why: String| Err(CodeError::Died { code: code.name.clone(), why });
     match named.or(target).or(names.first().map(String::as_str)) {
