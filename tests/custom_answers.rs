@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use bucardo::catalog::{Goat, GoatKind, SyncDetail};
 use bucardo::custom::conflict::{Asking, Dispute, Field, Side, Winners, answer};
-use bucardo::custom::{Code, Decision, Hook, Language, Limits, Row};
+use bucardo::custom::{Code, Decision, Forms, Hook, Language, Limits, Row};
 
 use crate::support::sync_lab::empty_sync;
 
@@ -57,6 +57,7 @@ struct Bench {
     goat: Goat,
     columns: [String; 2],
     types: [String; 1],
+    forms: Forms,
 }
 
 impl Bench {
@@ -66,11 +67,12 @@ impl Bench {
             goat: goat(&["id"]),
             columns: ["id".to_owned(), "hits".to_owned()],
             types: ["integer".to_owned()],
+            forms: Forms::default(),
         }
     }
 
     fn field(&self) -> Field<'_> {
-        Field { sync: &self.sync, goat: &self.goat, columns: &self.columns, key_types: &self.types }
+        Field { sync: &self.sync, goat: &self.goat, columns: &self.columns, key_types: &self.types, forms: &self.forms }
     }
 
     /// What a code comes to that changes its input so.
@@ -103,7 +105,7 @@ fn a_code_is_told_what_it_names() {
     let info = &told("shift->{rowinfo}{action} = 1")["rowinfo"];
     assert_eq!(info["sourcerow"], json!({"id": "1", "hits": "5"}));
     assert_eq!((&info["pkeyname"], &info["pkeytype"], &info["pkey"]), (&json!("id"), &json!("integer"), &json!("1")));
-    assert_eq!(info.get("action"), None, "nothing is decided");
+    assert_eq!(info["action"], Value::Null, "nothing is decided");
     let all = told("My::Module::decide(shift)");
     assert!(["rows", "rowinfo", "conflicts", "syncname", "dbinfo"].iter().all(|key| all.get(key).is_some()), "{all}");
 }
@@ -179,4 +181,28 @@ fn a_winner_for_always_outlives_the_merge() {
     hear(&mut winners, "tablewinner_always", "B A");
     winners.begin();
     assert_eq!((winners.of(7), winners.of(8), winners.is_settled(7)), (Some("B A"), None, true));
+}
+
+#[test]
+fn statements_decide_in_the_words_of_every_version() {
+    let bench = Bench::new();
+    let sql = |source: &str| Asking::new(&code(Language::Sql, source), bench.field(), &Map::new());
+    let told = |source: &str| sql(source).about(&dispute());
+    for source in ["SELECT decide($1)", "SELECT jsonb_build_object('conflicts', $1->'conflicts', 'rowinfo', 1)"] {
+        let told = told(source);
+        assert_eq!(told["conflicts"], json!({"1": {"A": 1, "B": 1}}), "{source}");
+        assert_eq!(told["rowinfo"]["pkey"], json!("1"), "{source}");
+    }
+    assert!(sql("SELECT $1->'rows', $1->'dbinfo'").common().contains_key("dbinfo"));
+    let few = told("SELECT $1->'rows'");
+    assert_eq!((few.get("conflicts"), few.get("rowinfo")), (None, None), "each conflict costs what is told of it");
+    assert!(few.get("key").is_some() && few.get("dbs").is_some());
+
+    let by = |change: fn(&mut Value)| bench.decides(Language::Sql, change);
+    assert_eq!(by(|it| it["rowinfo"] = json!({"action": 1})), Ok(Decision::Winner("A".to_owned())));
+    assert_eq!(by(|it| it["rowinfo"] = json!({"action": 2})), Ok(Decision::Winner("B".to_owned())));
+    assert_eq!(by(|it| it["conflicts"]["1"] = json!("B")), Ok(Decision::Winner("B".to_owned())));
+    let pair = Dispute { key: vec!["1".to_owned(), "x".to_owned()], ..dispute() };
+    let said = Map::from_iter([("conflicts".to_owned(), json!({"1\u{1f}x": "A"}))]);
+    assert_eq!(answer(Language::Sql, &bench.field(), &pair, &said), Ok(Decision::Winner("A".to_owned())));
 }

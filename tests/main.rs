@@ -42,6 +42,7 @@ mod copy_pieces;
 mod custom_answers;
 mod custom_cookbook;
 mod custom_daemon;
+mod custom_forms;
 mod custom_hosts;
 mod custom_limits;
 mod custom_merges;

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::SyncMap;
 use crate::catalog::SyncDetail;
 use crate::custom::input;
-use crate::custom::{CodeError, Codes, Hook, Hosts, Post};
+use crate::custom::{CodeError, Codes, Forms, Hook, Hosts, Post};
 use crate::engine::hooks::{counts, outside};
 
 /// What custom codes need from the daemon.
@@ -96,7 +96,7 @@ async fn run(sync: &SyncDetail, codes: &mut Codes, point: Point, brought: &Round
     };
     let source = sync.sources().next().map(|db| &db.name);
     let base = input::base(sync, source, None);
-    let outcome = outside(codes, hook, None, &base, &counts(sync, brought)).await?;
+    let outcome = outside(codes, hook, None, (&base, &Forms::default()), &counts(sync, brought)).await?;
     if !outcome.endsync || point == Point::AfterSync {
         return Ok(Go::On);
     }

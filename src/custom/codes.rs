@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::conflict::Winners;
 use super::input::Counts;
 use super::outcome::is_true;
-use super::{Code, CodeError, Databases, Found, Hook, Host, Language, Outcome, Refused, Statement};
+use super::{Code, CodeError, Databases, Forms, Found, Hook, Host, Language, Outcome, Refused, Statement};
 use crate::catalog::{Goat, SyncDetail};
 
 mod settle;
@@ -116,8 +116,9 @@ impl Codes {
         self.sync.codes.iter().any(Code::wants_rows)
     }
 
-    /// Runs the codes of a hook, one after the other, each with `input` anew and with what `counts` knows; logs their
-    /// messages and warnings, and sends their mails. At the hooks of a table those of the table and those of the sync;
+    /// Runs the codes of a hook, one after the other, each with `input` anew and with what `counts` knows; `forms`:
+    /// columns of rows in it whose values Perl codes do not get as texts. Logs their messages and warnings, and sends
+    /// their mails. At the hooks of a table those of the table and those of the sync;
     /// at others, where `goat` is `None`, all.
     ///
     /// # Errors
@@ -127,18 +128,21 @@ impl Codes {
         &mut self,
         hook: Hook,
         goat: Option<&Goat>,
-        input: &Map<String, Value>,
+        (input, forms): (&Map<String, Value>, &Forms),
         counts: &Counts,
         dbs: &mut dyn Databases,
     ) -> Result<Outcome, CodeError> {
         let mut outcome = Outcome::default();
         let sync = Arc::clone(&self.sync);
         for code in here(&sync, hook, goat.map(|goat| goat.id)) {
-            let input = self.input(code, goat, input, counts, dbs);
+            let mut input = self.input(code, goat, input, counts, dbs);
+            if code.language == Language::Perl {
+                forms.tell(&mut input);
+            }
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
             let bounded = self.spent.call(code)?;
-            let found = self.host(code.language).call(&bounded, vec![input], dbs).await;
+            let found = self.host(code.language).call(&bounded, vec![Value::Object(input)], dbs).await;
             let found = self.spent.ended(code, found)?;
             put_back(code, dbs).await?;
             let Some(Value::Object(mut output)) = found.into_iter().next() else { continue };
@@ -159,7 +163,7 @@ impl Codes {
         base: &Map<String, Value>,
         counts: &Counts,
         dbs: &dyn Databases,
-    ) -> Value {
+    ) -> Map<String, Value> {
         let mut input = base.clone();
         counts.fill(&mut input);
         input.insert("shared".to_owned(), self.shared.clone());
@@ -179,7 +183,7 @@ impl Codes {
         if code.getdbh {
             input.extend(handles(base, dbs));
         }
-        Value::Object(input)
+        input
     }
 
     /// Takes over what a code says; returns whether it is the last one (`lastcode`).

@@ -297,6 +297,7 @@ async fn ask(round: &mut Round<'_>, place: usize, refused: &[Refused], tries: u3
     let told = Refusals {
         goat: &goat,
         key_types: &bench.ready.key_types,
+        forms: &bench.ready.forms,
         target: bench.target.db.as_str(),
         first: source,
         refused,

@@ -19,13 +19,14 @@ use serde_json::{Map, Value, json};
 
 use super::error::RoundError;
 use super::lent::Inside;
+use super::refused::Exception;
 use super::round::{Round, step};
 use super::site::Site;
 use super::step::Step;
 use crate::catalog::{Goat, SyncDetail};
 use crate::custom::conflict::{Dispute, Field, Verdict};
 use crate::custom::input::{self, Counts, ROWS_MAX, Side};
-use crate::custom::{CodeError, Codes, Databases, Found, Hook, Outcome, Refused, Statement, ask};
+use crate::custom::{CodeError, Codes, Databases, Forms, Found, Hook, Outcome, Refused, Statement, ask};
 use crate::pg::{Connection, causes, connect};
 
 /// Whether triggers fire for what codes write here, in transactions that have switched them off.
@@ -159,7 +160,7 @@ impl Hooks {
         step(scene.watch, Step::Code(hook.word())).await?;
         let firing: &[&Site] = if has_triggers(hook) { scene.written } else { &[] };
         let mut dbs = Inside::new(scene.sites, firing, self.codes.longest(hook, goat.map(|goat| goat.id)));
-        let outcome = self.codes.run(hook, goat, &self.base, &self.counts, &mut dbs).await;
+        let outcome = self.codes.run(hook, goat, (&self.base, &Forms::default()), &self.counts, &mut dbs).await;
         self.heed(&outcome.map_err(RoundError::Code)?)
     }
 
@@ -173,7 +174,9 @@ impl Hooks {
             return Ok(());
         }
         step(watch, Step::Code(hook.word())).await?;
-        let outcome = outside(&mut self.codes, hook, None, &self.base, &self.counts).await.map_err(RoundError::Code)?;
+        let outcome = outside(&mut self.codes, hook, None, (&self.base, &Forms::default()), &self.counts)
+            .await
+            .map_err(RoundError::Code)?;
         self.heed(&outcome)
     }
 
@@ -186,13 +189,14 @@ impl Hooks {
     pub(super) async fn exception_outside(
         &mut self,
         goat: &Goat,
-        told: Map<String, Value>,
+        exception: Exception,
         watch: &Watch,
     ) -> Result<bool, RoundError> {
         let mut base = self.base.clone();
-        base.extend(told);
+        base.extend(exception.told);
         step(watch, Step::Code(Hook::Exception.word())).await?;
-        let outcome = outside(&mut self.codes, Hook::Exception, Some(goat), &base, &self.counts).await;
+        let outcome =
+            outside(&mut self.codes, Hook::Exception, Some(goat), (&base, &exception.forms), &self.counts).await;
         let outcome = outcome.map_err(RoundError::Code)?;
         if outcome.endsync { Err(RoundError::Left) } else { Ok(outcome.runagain) }
     }
@@ -223,14 +227,15 @@ impl Hooks {
     pub(super) async fn exception(
         &mut self,
         goat: &Goat,
-        told: Map<String, Value>,
+        exception: Exception,
         scene: Scene<'_>,
     ) -> Result<bool, RoundError> {
         let mut base = self.base.clone();
-        base.extend(told);
+        base.extend(exception.told);
         step(scene.watch, Step::Code(Hook::Exception.word())).await?;
         let mut dbs = Inside::new(scene.sites, &[], self.codes.longest(Hook::Exception, Some(goat.id)));
-        let outcome = self.codes.run(Hook::Exception, Some(goat), &base, &self.counts, &mut dbs).await;
+        let outcome =
+            self.codes.run(Hook::Exception, Some(goat), (&base, &exception.forms), &self.counts, &mut dbs).await;
         let outcome = outcome.map_err(RoundError::Code)?;
         if outcome.endsync { Err(RoundError::Left) } else { Ok(outcome.runagain) }
     }
@@ -276,7 +281,8 @@ pub fn counts(sync: &SyncDetail, brought: &RoundReport) -> Counts {
     counts
 }
 
-/// Runs codes with connections of their own.
+/// Runs codes with connections of their own. `told`: what each is told, and the columns of it whose values Perl codes do
+/// not get as texts.
 ///
 /// # Errors
 ///
@@ -285,12 +291,12 @@ pub async fn outside(
     codes: &mut Codes,
     hook: Hook,
     goat: Option<&Goat>,
-    base: &Map<String, Value>,
+    told: (&Map<String, Value>, &Forms),
     counts: &Counts,
 ) -> Result<Outcome, CodeError> {
     let longest = codes.longest(hook, goat.map(|goat| goat.id));
     let mut dbs = Outside { sync: Arc::clone(codes.sync()), longest, open: BTreeMap::new() };
-    let outcome = codes.run(hook, goat, base, counts, &mut dbs).await?;
+    let outcome = codes.run(hook, goat, told, counts, &mut dbs).await?;
     dbs.commit().await.map_err(|why| CodeError::Died { code: hook.word().to_owned(), why })?;
     Ok(outcome)
 }

@@ -8,8 +8,8 @@ use super::error::RoundError;
 use super::merge::fields;
 use super::site::Site;
 use crate::catalog::Goat;
-use crate::custom::Row;
 use crate::custom::conflict::{TO_SOURCE, TO_TARGET, one_or_all};
+use crate::custom::{Forms, Row};
 use crate::pg::{Sql, SqlFile};
 
 const NAME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/name_keys.sql"));
@@ -133,11 +133,20 @@ pub(super) fn as_json(goat: &Goat, key: &[String]) -> Value {
     goat.key.iter().zip(key).map(|(column, value)| (column.clone(), json!(value))).collect()
 }
 
+/// What codes are told of refused rows.
+#[derive(Default)]
+pub(super) struct Exception {
+    pub(super) told: Map<String, Value>,
+    /// Columns whose values Perl codes do not get as texts.
+    pub(super) forms: Forms,
+}
+
 /// What a database refused of a table.
 pub(super) struct Refusals<'a> {
     pub(super) goat: &'a Goat,
     /// Types of the key's columns.
     pub(super) key_types: &'a [String],
+    pub(super) forms: &'a Forms,
     /// Who refused.
     pub(super) target: &'a str,
     /// The database that is the source to codes; in a merge it may be who refused.
@@ -163,9 +172,9 @@ impl Refusals<'_> {
     }
 
     /// In the words of versions 3, 4 and 5 and in plain ones.
-    pub(super) fn told(&self) -> Map<String, Value> {
+    pub(super) fn told(&self) -> Exception {
         let Self { goat, target, refused, .. } = self;
-        let Some(first) = refused.first() else { return Map::new() };
+        let Some(first) = refused.first() else { return Exception::default() };
         let rows = |rows: &[Row]| refused.iter().map(|it| self.row(rows, it)).collect::<Vec<_>>();
         let mut joined: Map<String, Value> = Map::new();
         for (source, it) in self.sources.iter().zip(*refused) {
@@ -193,8 +202,8 @@ impl Refusals<'_> {
             "errors": refused.iter().map(|it| it.message.as_str()).collect::<Vec<_>>(),
         });
         match told {
-            Value::Object(told) => told,
-            _ => Map::new(),
+            Value::Object(told) => Exception { told, forms: self.forms.clone() },
+            _ => Exception::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::error::RoundError;
 use super::onward::{Onward, Pieces, Questions};
 use super::site::Site;
 use crate::catalog::{Goat, Mapping};
+use crate::custom::Forms;
 use crate::pg::{Sql, SqlFile};
 use crate::source::clause::{ClauseError, check_filter, list_columns};
 use crate::source::{Column, Relation, delta_column, delta_columns, relations};
@@ -67,6 +68,7 @@ pub(super) struct Ready {
     pub(super) columns: Vec<String>,
     /// Types of the key's columns.
     pub(super) key_types: Vec<String>,
+    pub(super) forms: Forms,
     pub(super) rows_out: String,
     /// On the target.
     pub(super) delete_few: Statement,
@@ -126,6 +128,7 @@ impl Table {
         let columns = self.columns(&offered, &to, target)?;
         let type_of = |key: &String| from.column(key).map(|column| column.type_name.clone()).unwrap_or_default();
         let key_types = self.goat.key.iter().map(type_of).collect();
+        let forms = to.forms(&columns);
         let text = self.texts(&from, &to, &columns, &signature_sql);
         // The first error is the cause; the others only say that the transaction is over.
         let (keys, rows_few, delete_few, rows_in) = tokio::join!(
@@ -145,6 +148,7 @@ impl Table {
             rows_some: text.rows_some,
             columns,
             key_types,
+            forms,
             rows_out: text.rows_out,
             delete_few: delete_few?,
             rows_in: rows_in?,

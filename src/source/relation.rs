@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use postgres_types::Oid;
 
 use crate::catalog::Goat;
+use crate::custom::Forms;
 use crate::pg::SqlFile;
 
 const RELATIONS: SqlFile = SqlFile::new(include_str!("../../sql/source/relations.sql"));
@@ -113,6 +114,12 @@ impl Relation {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// How Perl codes are told the values of some columns.
+    pub(crate) fn forms(&self, columns: &[String]) -> Forms {
+        let known = columns.iter().filter_map(|name| self.column(name));
+        Forms::of(known.map(|it| (it.name.as_str(), it.base_type.as_deref().unwrap_or(&it.bare_type))))
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::input::joined;
 use super::{Dispute, Field};
+use crate::custom::forms::PLAIN;
 use crate::custom::outcome::is_true;
 use crate::custom::{Decision, Language, Row};
 
@@ -29,6 +30,8 @@ pub fn answer(
     dispute: &Dispute,
     output: &Map<String, Value>,
 ) -> Result<Decision, String> {
+    // Only Perl codes are told other things than texts.
+    let field = &Field { forms: if language == Language::Perl { field.forms } else { &PLAIN }, ..*field };
     if let Some(abort) = output.get("abort").filter(|value| is_true(value)) {
         return Ok(Decision::Abort(abort.as_str().unwrap_or("a custom code says so").to_owned()));
     }
@@ -45,12 +48,16 @@ pub fn answer(
     if let Some(winner) = output.get("winner").and_then(name) {
         return won(field, dispute, winner, output);
     }
-    let conflicts = output.get("conflicts").and_then(|conflicts| conflicts.get(joined(&dispute.key)));
-    if let Some(winner) = conflicts.and_then(name) {
+    let key = joined(&dispute.key);
+    // The server's jsonb holds no zero byte.
+    let of_key =
+        |conflicts: &'_ Value| conflicts.get(&key).or_else(|| conflicts.get(key.replace('\0', "\u{1f}"))).cloned();
+    let conflicts = output.get("conflicts").and_then(of_key);
+    if let Some(winner) = conflicts.as_ref().and_then(name) {
         return Ok(Decision::Winner(winner.to_owned()));
     }
     match output.get("rowinfo") {
-        Some(Value::Object(info)) => acted(field, dispute, info),
+        Some(Value::Object(info)) => acted(language, field, dispute, info),
         _ => Ok(Decision::Open),
     }
 }
@@ -74,7 +81,12 @@ fn won(field: &Field<'_>, dispute: &Dispute, winner: &str, output: &Map<String, 
 }
 
 /// In the words of versions 3 and 4. What would leave source and target different is refused.
-fn acted(field: &Field<'_>, dispute: &Dispute, info: &Map<String, Value>) -> Result<Decision, String> {
+fn acted(
+    language: Language,
+    field: &Field<'_>,
+    dispute: &Dispute,
+    info: &Map<String, Value>,
+) -> Result<Decision, String> {
     let action = match info.get("action") {
         None | Some(Value::Null) => return Ok(Decision::Open),
         Some(Value::Number(number)) => number.as_i64().or_else(|| whole(number.as_f64()?)),
@@ -93,6 +105,8 @@ fn acted(field: &Field<'_>, dispute: &Dispute, info: &Map<String, Value>) -> Res
                 let is_same = side.row.as_ref() == Some(&row);
                 Ok(if is_same { Decision::Winner(side.db.clone()) } else { Decision::Edited(row) })
             }
+            // What a statement does not return is as it was.
+            None if language == Language::Sql => Ok(Decision::Winner(side.db.clone())),
             None if side.row.is_some() => Err(format!("rowinfo.{key} is gone")),
             _ if side.row.is_none() => Ok(Decision::Winner(side.db.clone())),
             _ => Ok(Decision::Delete),
@@ -135,7 +149,11 @@ fn complete(field: &Field<'_>, dispute: &Dispute, row: &Map<String, Value>, of: 
     let mut complete = Row::new();
     for column in field.columns {
         let Some(value) = row.get(column) else { return Err(format!("{of}: column \"{column}\" is missing")) };
-        let text = text(value).ok_or_else(|| format!("{of}: column \"{column}\" is no plain value"))?;
+        let known = dispute.sides.iter().filter_map(|side| side.row.as_ref()?.get(column)?.as_deref());
+        let formed = field.forms.text(column, value, known).map(|text| text.map(Some));
+        let text = formed
+            .unwrap_or_else(|| text(value))
+            .ok_or_else(|| format!("{of}: column \"{column}\" is no plain value"))?;
         complete.insert(column.clone(), text);
     }
     for (column, value) in field.goat.key.iter().zip(&dispute.key) {

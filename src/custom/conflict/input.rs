@@ -22,18 +22,19 @@ pub struct Asking<'a> {
     dbs: bool,
     conflicts: bool,
     rowinfo: bool,
+    is_perl: bool,
 }
 
 impl<'a> Asking<'a> {
     /// `base`: what every code of the sync is told.
     #[must_use]
     pub fn new(code: &Code, field: Field<'a>, base: &Map<String, Value>) -> Self {
-        // The function that a statement calls names things elsewhere; and what is for other versions holds what its
-        // server cannot take.
         let is_sql = code.language == Language::Sql;
-        let names = |word: &str| is_sql || names(&code.source, word);
-        let tells_nothing = !TELLING.iter().any(|word| names(word));
-        let named = |word: &str| names(word) || tells_nothing;
+        let has_word = |word: &str| names(&code.source, word);
+        let tells_nothing = !TELLING.iter().any(|word| has_word(word));
+        // For other versions: it says what else is said once more, so that statements are not told it unasked, either.
+        let asked = |word: &str| has_word(word) || tells_nothing;
+        let named = |word: &str| is_sql || asked(word);
         let mut common: Map<String, Value> =
             base.iter().filter(|(key, _)| named(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
         let mut tell = |key: &str, value: &dyn Fn() -> Value| {
@@ -44,7 +45,7 @@ impl<'a> Asking<'a> {
         tell("whenrun", &|| json!(code.hook.word()));
         tell("schemaname", &|| json!(field.goat.schema));
         tell("tablename", &|| json!(field.goat.name));
-        if !is_sql {
+        if asked("dbinfo") {
             tell("dbinfo", &|| dbinfo(&field));
         }
         Self {
@@ -55,8 +56,9 @@ impl<'a> Asking<'a> {
             row: named("row"),
             changed: named("changed"),
             dbs: named("dbs"),
-            conflicts: !is_sql && named("conflicts"),
-            rowinfo: !is_sql && named("rowinfo"),
+            conflicts: asked("conflicts"),
+            rowinfo: asked("rowinfo"),
+            is_perl: code.language == Language::Perl,
         }
     }
 
@@ -100,6 +102,9 @@ impl<'a> Asking<'a> {
         }
         if self.rowinfo {
             put("rowinfo", self.rowinfo(dispute));
+        }
+        if self.is_perl {
+            self.field.forms.tell(&mut input);
         }
         Value::Object(input)
     }

@@ -9,7 +9,7 @@ mod input;
 pub use answer::{TO_SOURCE, TO_TARGET, answer};
 pub use input::{Asking, one_or_all};
 
-use super::{Decision, Row};
+use super::{Decision, Forms, Row};
 use crate::catalog::{Goat, SyncDetail};
 
 /// The table that conflicts are of.
@@ -23,6 +23,8 @@ pub struct Field<'a> {
     pub columns: &'a [String],
     /// Types of the key's columns, in their order.
     pub key_types: &'a [String],
+    /// Columns whose values Perl codes do not get as texts.
+    pub forms: &'a Forms,
 }
 
 /// One key that several sources changed, unknown to each other.

@@ -7,6 +7,7 @@ use tokio_postgres::Statement;
 use super::arm::{Arm, Place, micros, readable};
 use super::log::INTEGERS_MAX;
 use crate::catalog::SyncDetail;
+use crate::custom::Forms;
 use crate::engine::error::RoundError;
 use crate::engine::table::{ROWS_OUT as SOME_ROWS, SIGNATURE, moved, named_keys, unfit};
 use crate::pg::{Sql, SqlFile};
@@ -47,6 +48,7 @@ pub(super) struct Goat {
     pub(super) key: Vec<String>,
     /// Their types.
     pub(super) key_types: Vec<String>,
+    pub(super) forms: Forms,
     /// All columns that are copied.
     pub(super) columns: Vec<String>,
     /// How its keys are compared.
@@ -159,6 +161,7 @@ impl Goat {
         };
         let type_of = |name: &String| definitions[0].1.column(name).map(|column| column.type_name.clone());
         let key_types = key.iter().map(|name| type_of(name).unwrap_or_default()).collect();
+        let forms = definitions[0].1.forms(&columns);
         let at = arms.iter().zip(definitions);
         let at = try_join_all(at.map(|(arm, (signature, relation))| {
             let texts = Texts { sync, arm, place, relation, columns: &columns, order };
@@ -166,7 +169,7 @@ impl Goat {
         }));
         let sources = arms.iter().map(|arm| arm.place).collect();
         let at = at.await?;
-        Ok(Self { label, sources, key, key_types, columns, order, at })
+        Ok(Self { label, sources, key, key_types, forms, columns, order, at })
     }
 }
 

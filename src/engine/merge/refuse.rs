@@ -13,7 +13,6 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use futures_util::{TryStreamExt, pin_mut};
 use postgres_types::ToSql;
-use serde_json::{Map, Value};
 use tempfile::SpooledTempFile;
 
 use super::goat::Goat;
@@ -25,7 +24,8 @@ use crate::engine::error::RoundError;
 use crate::engine::guard::{LETTERS_ADD, LETTERS_ANY};
 use crate::engine::intake::Intake;
 use crate::engine::refused::{
-    Key, PASSES_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json, named, names, refusal, row, rows, undo,
+    Exception, Key, PASSES_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json, named, names, refusal, row, rows,
+    undo,
 };
 
 /// Rows of one receiver are kept in memory while they are few.
@@ -51,7 +51,7 @@ type At = (usize, u16);
 pub(super) struct Told {
     at: At,
     patience: Patience,
-    input: Map<String, Value>,
+    input: Exception,
 }
 
 impl Cautions {
@@ -61,7 +61,7 @@ impl Cautions {
     }
 
     /// What the codes of a table are to be told, where it was refused.
-    pub(super) fn take_open(&mut self) -> Option<(At, Map<String, Value>)> {
+    pub(super) fn take_open(&mut self) -> Option<(At, Exception)> {
         let Told { at, patience, input } = self.open.take()?;
         self.patience.insert(at, patience);
         Some((at, input))
@@ -343,7 +343,7 @@ impl Bench<'_> {
         Some((patience.next(bad)?, patience))
     }
 
-    async fn told(&mut self, bad: &[Bad], winners: &[usize], tries: u32) -> Result<Map<String, Value>, RoundError> {
+    async fn told(&mut self, bad: &[Bad], winners: &[usize], tries: u32) -> Result<Exception, RoundError> {
         let sent = bad.iter().map(|it| self.row(it.at)).collect::<Result<Vec<Row>, _>>()?;
         let (merge, goat) = (self.work.merge, self.work.goat);
         let sources: Vec<&str> = winners.iter().map(|arm| merge.arms[*arm].site.db.as_str()).collect();
@@ -354,6 +354,7 @@ impl Bench<'_> {
         let told = Refusals {
             goat: self.goat,
             key_types: &goat.key_types,
+            forms: &goat.forms,
             target: site.db.as_str(),
             first: merge.names[0].as_str(),
             refused: &refused,

@@ -84,7 +84,13 @@ impl Bench<'_> {
         try_join_all(merge.arms.iter().map(|arm| arm.site.run(&what, PLAN_DISPUTES.text()))).await?;
         let sites: Vec<&Site> =
             merge.arms.iter().filter(|arm| merge.muted & arm.bit() == 0).map(|arm| &arm.site).collect();
-        let field = Field { sync: merge.sync, goat, columns: &self.goat.columns, key_types: &self.goat.key_types };
+        let field = Field {
+            sync: merge.sync,
+            goat,
+            columns: &self.goat.columns,
+            key_types: &self.goat.key_types,
+            forms: &self.goat.forms,
+        };
         let asks = hooks.asks(Hook::Conflict, Some(goat));
         disputes.rewind()?;
         ruled.take.iter_mut().chain(&mut ruled.give).for_each(Spool::begin_anew);
