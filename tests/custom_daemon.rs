@@ -55,7 +55,9 @@ async fn codes_of_every_language_run_at_every_hook_and_are_told_the_same() {
             add(&town, &format!("{hook} in {language}"), hook, language, &diarist(language, hook, "B")).await;
         }
     }
-    let daemon = town.daemon().await;
+    add(&town, "speaker", "after_txn", "perl", "print STDERR qq{spoken\\n}; $_->{message} = 'seen'").await;
+    let mut daemon = town.daemon().await;
+    daemon.announce("spoken");
     town.bucardo.run("kick s 60");
     diary(&town).await;
     town.bucardo.run("kick s 60");
@@ -69,8 +71,10 @@ async fn codes_of_every_language_run_at_every_hook_and_are_told_the_same() {
     town.a.run("INSERT INTO orders VALUES (1, 'x'), (2, 'y')").await;
     town.bucardo.run("kick s 60");
     for language in LANGUAGES {
-        daemon.logs(&format!("{language} has seen it"), WITHIN).await;
+        daemon.logs(&format!("CTL (s) {language} has seen it"), WITHIN).await;
     }
+    daemon.logs("KID (s) seen sync=s code=speaker", WITHIN).await;
+    daemon.logs("KID (s) Warning: spoken sync=s code=speaker", WITHIN).await;
     let seen = [
         ("before_trigger_disable", "2|0|0"),
         ("after_trigger_disable", "2|0|0"),

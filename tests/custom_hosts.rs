@@ -464,6 +464,8 @@ async fn codes_that_go_wrong_are_stopped_and_told_and_the_host_goes_on() {
         (Perl, "die { a => 1 }", "failed: HASH(0x"),
         (Perl, "die", "failed: Died at it's 'one' line 1."),
         (Perl, "\nwhile (1) {}", "it took longer than 1s (customcode_timeout); it was at it's 'one' line 2"),
+        (Perl, "my $x = 1;\nsleep 30", "(customcode_timeout); it was at it's 'one' line 2"),
+        (Perl, "my $x = 1;\nreturn sleep 30", "(customcode_timeout); it was at it's 'one' line 2"),
         (Perl, "$SIG{TERM} = 'IGNORE'; while (1) { eval { sleep 9 } }", late),
         (Perl, "my @x; while (1) { push @x, 'x' x 1000 . @x }", "it wanted more than 32 MB (customcode_memory_mb)"),
         (Perl, "exit 3", "exit was called at it's 'one' line 1"),

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bucardo::catalog::{DeleteMethod, Role};
-use bucardo::custom::{Code, Hook};
+use bucardo::custom::{Code, Hook, open};
+use bucardo::engine::hooks::counts;
 use bucardo_actors::model::{Failure, Reason};
 use bucardo_actors::ports::{Rounds, StepHook, Watch};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-
-use bucardo::engine::hooks::counts;
 
 use crate::support::codes::{Diary, code};
 use crate::support::{Accident, SyncLab};
@@ -330,6 +329,51 @@ async fn codes_around_the_round_have_transactions_of_their_own() {
     lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
     lab.round("b").await.unwrap();
     assert_eq!(lab.on("b").number("SELECT total FROM sums").await, 12);
+}
+
+/// A database that refuses at the commit what codes wrote: it is named with what it said and with who wrote there, and
+/// nobody else is.
+#[tokio::test]
+async fn a_commit_that_is_refused_names_who_wrote_there() {
+    let (mut lab, _) = lab(Vec::new()).await;
+    lab.on("b")
+        .run("CREATE TABLE late (id int PRIMARY KEY, parent int REFERENCES late DEFERRABLE INITIALLY DEFERRED)")
+        .await;
+    let named = |name: &str, lines: &str| Code { name: name.to_owned(), ..code(Hook::BeforeTxn, lines) };
+    lab.sync.codes = vec![
+        named("adds", "a: UPDATE sums SET total = 7"),
+        named("breaks", "b: INSERT INTO late VALUES (1, 2)"),
+        named("looks", "b: SELECT 1"),
+    ];
+    let fault = lab.round("b").await.unwrap_err();
+    let told = "what custom codes did at before_txn cannot be committed on database \"b\": ";
+    assert!(fault.message.starts_with(told) && fault.message.contains("\"late_parent_fkey\""), "{fault}");
+    assert!(fault.message.ends_with("; codes that used it: breaks, looks; committed before: a"), "{fault}");
+    assert_eq!(fault.failure, Failure::Transient);
+    assert!(fault.hint.unwrap().contains("status=inactive"));
+    assert_eq!(lab.on("a").number("SELECT total FROM sums").await, 7);
+}
+
+/// A code that ends the session that it works in, even if it hides that it has failed, is named, and so is what happened.
+#[tokio::test]
+async fn a_code_that_ends_its_own_session_is_named() {
+    let plain = "input.dbh.b:run('SELECT pg_terminate_backend(pg_backend_pid())')";
+    let hidden = format!("pcall(function() {plain} end)");
+    for hook in [Hook::BeforeTxn, Hook::BeforeCheckRows, Hook::AfterTableSync, Hook::AfterTxn] {
+        for source in [plain, &hidden] {
+            let (mut lab, _) = lab(vec![code(hook, source)]).await;
+            lab.hosts = Some(open());
+            lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+            let fault = lab.round("b").await.unwrap_err();
+            let name = format!("at {}", hook.word());
+            assert!(fault.message.contains(&name) && fault.message.contains("terminating connection"), "{fault}");
+        }
+    }
+    let (mut lab, _) = masters(vec![code(Hook::BeforeTriggerDisable, &hidden)]).await;
+    lab.hosts = Some(open());
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'x')").await;
+    let fault = lab.merge().await.unwrap_err();
+    assert!(fault.message.contains("\"at before_trigger_disable\""), "{fault}");
 }
 
 /// `error` fails the round, with the code's name, and nothing of it is done; `endsync` leaves it and is no failure.

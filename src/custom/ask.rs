@@ -72,7 +72,8 @@ async fn within<T>(client: &Client, run: impl Future<Output = Result<T, Refused>
         Ok(_) => format!("RELEASE SAVEPOINT {SAVEPOINT}"),
         Err(_) => format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}"),
     };
-    client.batch_execute(&end).await.map_err(refused)?;
+    // Of a session that has ended the first error tells why.
+    client.batch_execute(&end).await.or_else(|error| if found.is_ok() { Err(refused(error)) } else { Ok(()) })?;
     found
 }
 
@@ -158,11 +159,12 @@ async fn many(
         all = run_all(client, &message, columns, &mut room).await.map(|more| found.extend(more));
     }
     // What is prepared outlives a savepoint, and nothing can be said to a transaction that has failed.
-    if all.is_err() {
-        client.batch_execute(&format!("ROLLBACK TO SAVEPOINT {EACH}")).await.map_err(refused)?;
-    }
-    client.batch_execute(&format!("DEALLOCATE {SAVEPOINT}")).await.map_err(refused)?;
-    all.map(|()| found)
+    let back = if all.is_err() { format!("ROLLBACK TO SAVEPOINT {EACH}; ") } else { String::new() };
+    let ended = client.batch_execute(&format!("{back}DEALLOCATE {SAVEPOINT}")).await;
+    // Of a session that has ended the first error tells why.
+    all?;
+    ended.map_err(refused)?;
+    Ok(found)
 }
 
 /// The same where the functions of a statement change the search path: each call begins with the one of now.

@@ -141,6 +141,7 @@ impl Codes {
             }
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
+            dbs.begins(&code.name);
             let bounded = self.spent.call(code)?;
             let found = self.host(code.language).call(&bounded, vec![Value::Object(input)], dbs).await;
             let found = self.spent.ended(code, found)?;
@@ -190,12 +191,12 @@ impl Codes {
     fn heed(&self, code: &Code, output: &Map<String, Value>, outcome: &mut Outcome) -> Result<bool, CodeError> {
         let said = |key: &str| output.get(key).and_then(text).filter(|text| !text.is_empty()).map(shortened);
         let is_set = |key: &str| output.get(key).is_some_and(is_true);
-        let (sync, name) = (self.sync.name.as_str(), code.name.as_str());
+        let (sync, name, whenrun) = (self.sync.name.as_str(), code.name.as_str(), code.hook.word());
         if let Some(message) = said("message") {
-            tracing::info!(sync, code = name, "{message}");
+            tracing::info!(sync, code = name, whenrun, "{message}");
         }
         if let Some(warning) = said("warning") {
-            tracing::warn!(sync, code = name, "{warning}");
+            tracing::warn!(sync, code = name, whenrun, "{warning}");
         }
         for mail in mails(output.get("sendmail")) {
             self.send(Mail { sync: sync.to_owned(), code: name.to_owned(), ..mail });
@@ -219,7 +220,11 @@ impl Codes {
     }
 
     fn host(&mut self, language: Language) -> &mut Box<dyn Host> {
-        let host = self.hosts.entry(language.word()).or_insert_with(|| Mutex::new((self.open)(language)));
+        let host = self.hosts.entry(language.word()).or_insert_with(|| {
+            let mut host = (self.open)(language);
+            host.serves(self.sync.name.as_str());
+            Mutex::new(host)
+        });
         host.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }

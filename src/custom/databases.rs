@@ -42,6 +42,14 @@ pub struct Refused {
     pub sqlstate: Option<String>,
 }
 
+impl Refused {
+    /// Whether the server ended the session with that.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        self.sqlstate.as_deref().is_some_and(|state| state.starts_with("57P") || state == "25P03")
+    }
+}
+
 /// The databases that a code can reach where it runs. They are asked by the engine, inside the transaction under way
 /// on each; what they answer, and what is written, is as much part of the round as its own rows.
 pub trait Databases: Send {
@@ -66,6 +74,11 @@ pub trait Databases: Send {
             Ok(found)
         }
         .boxed()
+    }
+
+    /// From here on it is this code that asks.
+    fn begins(&mut self, code: &str) {
+        let _ = code;
     }
 
     /// A code has ended that may have asked: what it has set is put back.

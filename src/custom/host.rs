@@ -50,6 +50,18 @@ pub enum CodeError {
         /// What.
         why: String,
     },
+    /// A database did not commit what codes did, outside of the transactions of a round.
+    #[error("what custom codes did at {hook} cannot be committed on database \"{db}\": {why}")]
+    Commit {
+        /// The word of the hook.
+        hook: &'static str,
+        /// The database.
+        db: String,
+        /// What it said, which codes used it, and where what they did is committed.
+        why: String,
+        /// Those codes.
+        codes: Vec<String>,
+    },
     /// It asked for an end (`error`).
     #[error("custom code \"{code}\" asked to end: {message}")]
     Asked {
@@ -61,10 +73,11 @@ pub enum CodeError {
 }
 
 impl CodeError {
-    /// The name of the code.
+    /// The name of the code, of the first one where there are several.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
+            Self::Commit { codes, .. } => codes.first().map_or("", String::as_str),
             Self::NoHost { code, .. }
             | Self::Compile { code, .. }
             | Self::Died { code, .. }
@@ -79,7 +92,11 @@ impl CodeError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::NoHost { .. } | Self::Compile { .. } => Failure::Permanent,
-            Self::Died { .. } | Self::Stopped { .. } | Self::Garbage { .. } | Self::Asked { .. } => Failure::Transient,
+            Self::Commit { .. }
+            | Self::Died { .. }
+            | Self::Stopped { .. }
+            | Self::Garbage { .. }
+            | Self::Asked { .. } => Failure::Transient,
         }
     }
 
@@ -92,6 +109,9 @@ impl CodeError {
             Self::Asked { .. } => format!(
                 "the code itself wants it; to run without it: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
             ),
+            Self::Commit { .. } => format!(
+                "mend what the database does not take; to run without a code: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
+            ),
             _ => format!(
                 "try it outside of the sync: bucardo test customcode {code}; to run without it: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
             ),
@@ -102,6 +122,11 @@ impl CodeError {
 /// Runs the codes of one language. Keeps what it compiled; after [`CodeError::Stopped`] it starts anew by itself.
 /// Dropped, it ends whatever it runs.
 pub trait Host: Send {
+    /// The sync whose codes it runs from here on, for what it logs.
+    fn serves(&mut self, sync: &str) {
+        let _ = sync;
+    }
+
     /// Compiles a code without running it.
     fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>>;
 
@@ -132,6 +157,11 @@ pub trait Host: Send {
 
 /// What is particular to a language.
 pub(super) trait Runner: Send {
+    /// See [`Host::serves`].
+    fn serves(&mut self, sync: &str) {
+        let _ = sync;
+    }
+
     /// See [`Host::check`].
     fn check(&mut self, code: &Code) -> impl Future<Output = Result<(), CodeError>> + Send;
 
@@ -149,6 +179,10 @@ pub(super) trait Runner: Send {
 pub(super) struct Hosting<T>(pub(super) T);
 
 impl<T: Runner> Host for Hosting<T> {
+    fn serves(&mut self, sync: &str) {
+        self.0.serves(sync);
+    }
+
     fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
         self.0.check(code).boxed()
     }

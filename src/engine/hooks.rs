@@ -7,7 +7,7 @@
 //! A round writes with triggers and rules switched off. For what codes write they are on up to `before_trigger_disable`
 //! and again at `after_trigger_enable`; in between they are off for codes, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use super::step::Step;
 use crate::catalog::{Goat, SyncDetail};
 use crate::custom::conflict::{Dispute, Field, Verdict};
 use crate::custom::input::{self, Counts, ROWS_MAX, Side};
-use crate::custom::{CodeError, Codes, Databases, Forms, Found, Hook, Outcome, Refused, Statement, ask};
+use crate::custom::{CodeError, Codes, Databases, Forms, Found, Hook, Outcome, Refused, Statement, ask, commits};
 use crate::pg::{Connection, causes, connect};
 
 /// Whether triggers fire for what codes write here, in transactions that have switched them off.
@@ -295,9 +295,11 @@ pub async fn outside(
     counts: &Counts,
 ) -> Result<Outcome, CodeError> {
     let longest = codes.longest(hook, goat.map(|goat| goat.id));
-    let mut dbs = Outside { sync: Arc::clone(codes.sync()), longest, open: BTreeMap::new() };
+    let sync = Arc::clone(codes.sync());
+    let (open, used, lost) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut dbs = Outside { sync, longest, open, code: String::new(), used, lost };
     let outcome = codes.run(hook, goat, told, counts, &mut dbs).await?;
-    dbs.commit().await.map_err(|why| CodeError::Died { code: hook.word().to_owned(), why })?;
+    dbs.commit(hook).await?;
     Ok(outcome)
 }
 
@@ -312,6 +314,12 @@ struct Outside {
     /// No statement takes longer.
     longest: Duration,
     open: BTreeMap<String, Connection>,
+    /// Who asks.
+    code: String,
+    /// Who has asked each database since it committed.
+    used: BTreeMap<String, BTreeSet<String>>,
+    /// What ended the session there.
+    lost: BTreeMap<String, String>,
 }
 
 impl Outside {
@@ -332,10 +340,20 @@ impl Outside {
         self.open.get(db).ok_or_else(|| unknown(db, &[]))
     }
 
-    async fn commit(self) -> Result<(), String> {
+    async fn commit(self, hook: Hook) -> Result<(), CodeError> {
+        let mut committed: Vec<String> = Vec::new();
         for (db, conn) in self.open {
-            let failed = |error| format!("committing on database \"{db}\" failed: {}", causes(&error));
-            conn.batch_execute("COMMIT").await.map_err(failed)?;
+            if let Err(error) = conn.batch_execute("COMMIT").await {
+                let codes: Vec<String> = self.used.get(&db).into_iter().flatten().cloned().collect();
+                let cause = self.lost.get(&db).cloned().unwrap_or_else(|| causes(&error));
+                let mut why = format!("{cause}; codes that used it: {}", codes.join(", "));
+                if !committed.is_empty() {
+                    why.push_str("; committed before: ");
+                    why.push_str(&committed.join(", "));
+                }
+                return Err(CodeError::Commit { hook: hook.word(), db, why, codes });
+            }
+            committed.push(db);
         }
         Ok(())
     }
@@ -346,8 +364,26 @@ impl Databases for Outside {
         self.sync.members.iter().map(|member| &member.db).filter(|db| db.active).map(|db| db.name.to_string()).collect()
     }
 
+    fn begins(&mut self, code: &str) {
+        code.clone_into(&mut self.code);
+    }
+
     fn run<'a>(&'a mut self, db: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
-        async move { ask(self.session(db).await?, false, &statement).await }.boxed()
+        async move {
+            let found = ask(self.session(db).await?, false, &statement).await;
+            if let Err(refused) = &found
+                && refused.ends_session()
+            {
+                self.lost.entry(db.to_owned()).or_insert_with(|| refused.message.clone());
+            }
+            if commits(&statement.sql) && found.is_ok() {
+                self.used.remove(db);
+            } else {
+                self.used.entry(db.to_owned()).or_default().insert(self.code.clone());
+            }
+            found
+        }
+        .boxed()
     }
 }
 

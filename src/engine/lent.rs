@@ -28,11 +28,21 @@ pub(super) struct Inside<'a> {
     longest: Duration,
     /// For each of the sites the settings that the round has there; `None`: the present code has not asked it.
     lent: Vec<Option<String>>,
+    /// What ended a session in which the present code asked.
+    lost: Option<String>,
 }
 
 impl<'a> Inside<'a> {
     pub(super) fn new(sites: &'a [&'a Site], firing: &'a [&'a Site], longest: Duration) -> Self {
-        Self { sites, firing, longest, lent: vec![None; sites.len()] }
+        Self { sites, firing, longest, lent: vec![None; sites.len()], lost: None }
+    }
+
+    fn note<T>(&mut self, found: &Result<T, Refused>) {
+        if let Err(refused) = found
+            && refused.ends_session()
+        {
+            self.lost = Some(refused.message.clone());
+        }
     }
 
     /// A database, for a code that asks it.
@@ -78,7 +88,13 @@ impl Databases for Inside<'_> {
     }
 
     fn run<'a>(&'a mut self, db: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
-        async move { ask(&self.lend(db).await?.conn, true, &statement).await }.boxed()
+        async move {
+            let site = self.lend(db).await?;
+            let found = ask(&site.conn, true, &statement).await;
+            self.note(&found);
+            found
+        }
+        .boxed()
     }
 
     fn run_each<'a>(
@@ -87,11 +103,18 @@ impl Databases for Inside<'_> {
         sql: &'a str,
         calls: Vec<Vec<Option<String>>>,
     ) -> BoxFuture<'a, Result<Vec<Found>, Refused>> {
-        async move { ask_each(&self.lend(db).await?.conn, true, sql, &calls).await }.boxed()
+        async move {
+            let site = self.lend(db).await?;
+            let found = ask_each(&site.conn, true, sql, &calls).await;
+            self.note(&found);
+            found
+        }
+        .boxed()
     }
 
     fn put_back(&mut self) -> BoxFuture<'_, Result<(), Refused>> {
         async {
+            let lost = self.lost.take();
             let lent = self.sites.iter().zip(&mut self.lent);
             let taken = lent.filter_map(|(site, settings)| Some((site, settings.take()?)));
             let back = taken.map(|(site, settings)| async move {
@@ -102,7 +125,11 @@ impl Databases for Inside<'_> {
                 let what = format!("putting the settings back that it changed on database \"{}\"", site.db);
                 site.conn.batch_execute(&sql).await.map_err(|error| refused(&what, &error))
             });
-            try_join_all(back).await.map(drop)
+            let back = try_join_all(back).await.map(drop);
+            back.map_err(|refused| match lost {
+                Some(message) => Refused { message, ..refused },
+                None => refused,
+            })
         }
         .boxed()
     }

@@ -10,6 +10,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::AbortHandle;
 
+use crate::custom::Code;
+
 const DRIVER: &str = include_str!("host.pl");
 /// Reads the driver, so that it does not stand in the list of processes.
 const BEGINNING: &str = "my ($left, $driver) = (shift, ''); \
@@ -50,8 +52,10 @@ pub(super) enum Lost {
 /// What it wrote to standard error.
 #[derive(Debug, Default)]
 struct Noise {
-    /// The code that runs.
+    /// The code that runs, where it does, and its sync.
     code: String,
+    whenrun: &'static str,
+    sync: Option<String>,
     last: VecDeque<String>,
     bytes: usize,
     lines: usize,
@@ -101,9 +105,12 @@ impl PerlChild {
         Ok(child)
     }
 
-    /// The code that runs from now on.
-    pub(super) fn names(&self, code: &str) {
-        code.clone_into(&mut self.noise.lock().unwrap_or_else(PoisonError::into_inner).code);
+    /// The code that runs from now on, and its sync.
+    pub(super) fn runs(&self, code: &Code, sync: Option<&str>) {
+        let mut noise = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
+        code.name.clone_into(&mut noise.code);
+        noise.whenrun = code.hook.word();
+        noise.sync = sync.map(str::to_owned);
     }
 
     /// Sends one line.
@@ -191,11 +198,14 @@ async fn listen(stderr: ChildStderr, noise: Arc<Mutex<Noise>>, group: Pid) {
         let mut noise = noise.lock().unwrap_or_else(PoisonError::into_inner);
         noise.bytes += line.len();
         noise.lines += 1;
+        let (sync, code, whenrun) = (noise.sync.as_deref(), &noise.code, noise.whenrun);
         if noise.lines <= NOISE_LINES_MAX {
-            tracing::warn!(code = noise.code, "{text}");
+            tracing::warn!(sync, code, whenrun, "{text}");
         } else if noise.lines == NOISE_LINES_MAX + 1 {
             tracing::warn!(
-                code = noise.code,
+                sync,
+                code,
+                whenrun,
                 "the code writes more than {NOISE_LINES_MAX} lines; no more of them are logged"
             );
         }

@@ -10,7 +10,7 @@ package BucardoHost;
 use strict;
 use warnings;
 
-our ($running, %subs, %shared);
+our ($running, $left, %subs, %shared);
 my ($in, $out);
 # The process that speaks to the daemon; what it is asked; the statements that were sent.
 my ($own_pid, $number, $asks) = ($$, 0, 0);
@@ -124,10 +124,13 @@ sub exit_now { CORE::exit(0) }
 sub place {
     my $level = 0;
     while (my ($package, $file, $line) = caller $level++) {
-        return "$file line $line" if $package !~ /\ABucardo(?:Host|Db|Statement|Handle)\z/;
+        return "$file line $line" if $package !~ /\ABucardo(?:Host|Db|Statement|Handle)\z/ && $file ne '-e';
     }
-    return 'an unknown line';
+    return 'its end';
 }
+
+# Goes when a code is left, while its last statement is the present one: a signal that came meanwhile is heard there.
+sub BucardoHost::Left::DESTROY { return 1 }
 
 # Codes
 
@@ -139,7 +142,7 @@ sub compile {
     local $@;
     local $SIG{__DIE__} = 'DEFAULT';
     delete $subs{$id};
-    my $sub = evaluate("package BucardoCode$id; sub {\n#line 1 \"$name\"\n$code->{source}\n}");
+    my $sub = evaluate("package BucardoCode$id; sub { local \$BucardoHost::left = bless [], 'BucardoHost::Left';\n#line 1 \"$name\"\n$code->{source}\n}");
     return error_text($@) if ref $sub ne 'CODE';
     $subs{$id} = $sub;
     return undef;

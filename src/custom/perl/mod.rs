@@ -57,6 +57,7 @@ enum Values {
 /// Runs codes in Perl.
 pub(super) struct PerlHost {
     program: String,
+    sync: Option<String>,
     child: Option<PerlChild>,
     /// What the child was started with.
     memory_mb: u32,
@@ -68,7 +69,14 @@ pub(super) struct PerlHost {
 
 impl Default for PerlHost {
     fn default() -> Self {
-        Self { program: PROGRAM.to_owned(), child: None, memory_mb: 0, compiled: BTreeMap::new(), number: 0 }
+        Self {
+            program: PROGRAM.to_owned(),
+            sync: None,
+            child: None,
+            memory_mb: 0,
+            compiled: BTreeMap::new(),
+            number: 0,
+        }
     }
 }
 
@@ -84,7 +92,7 @@ impl PerlHost {
                 PerlChild::start(&self.program, memory_mb).await.map_err(|error| self.missing(code, &error))?
             }
         };
-        child.names(&code.name);
+        child.runs(code, self.sync.as_deref());
         if self.compiled.get(&code.id) == Some(code) {
             return Ok(child);
         }
@@ -119,6 +127,10 @@ impl PerlHost {
 }
 
 impl Runner for PerlHost {
+    fn serves(&mut self, sync: &str) {
+        self.sync = Some(sync.to_owned());
+    }
+
     async fn check(&mut self, code: &Code) -> Result<(), CodeError> {
         match tokio::time::timeout(code.limits.timeout, self.ready(code)).await {
             Ok(ready) => {

@@ -28,8 +28,11 @@ impl Role {
     /// All of them.
     pub(super) const ALL: [Self; 4] = [Self::Mcp, Self::Ctl, Self::Kid, Self::Vac];
 
-    /// By the module that an event comes from.
-    fn of(target: &str) -> Self {
+    /// By the module that an event comes from; custom codes by who runs them.
+    fn of(target: &str, words: &Words) -> Self {
+        if let Some(whenrun) = words.field("whenrun") {
+            return if matches!(whenrun, "before_sync" | "after_sync") { Self::Ctl } else { Self::Kid };
+        }
         match target.rsplit("::").next() {
             Some("ctl" | "plan") => Self::Ctl,
             Some("kid" | "pair" | "replicator") => Self::Kid,
@@ -76,7 +79,7 @@ impl Entry {
         event.record(&mut words);
         Self {
             level: *about.level(),
-            role: Role::of(about.target()),
+            role: Role::of(about.target(), &words),
             time: Local::now(),
             pid: std::process::id(),
             words,

@@ -63,6 +63,25 @@ fn lines_have_the_format_that_operators_know() {
     );
 }
 
+/// Codes run where a kid or a controller runs, and their lines say which.
+#[test]
+fn lines_of_custom_codes_are_those_of_who_runs_them() {
+    let settings = LogSettings { show_pid: false, show_time: ShowTime::None, ..LogSettings::default() };
+    let lines = lines(&settings, || {
+        tracing::info!(target: "bucardo::custom::codes", sync = "s", code = "c", whenrun = "after_txn", "one");
+        tracing::info!(target: "bucardo::custom::codes", sync = "s", code = "c", whenrun = "before_sync", "two");
+        tracing::warn!(target: "bucardo::custom::perl::child", code = "c", "three");
+    });
+    assert_eq!(
+        lines,
+        [
+            "KID (s) one sync=s code=c whenrun=after_txn\n",
+            "CTL (s) two sync=s code=c whenrun=before_sync\n",
+            "WARN MCP Warning: three code=c\n",
+        ]
+    );
+}
+
 #[test]
 fn parts_can_be_switched() {
     let purged = || tracing::info!(target: "bucardo_actors::vac", "purged");

@@ -17,6 +17,11 @@ pub(super) struct Words {
 }
 
 impl Words {
+    /// A field that is a text.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| *field == name)?.1.as_str()
+    }
+
     fn add(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message.push_str(&text),
