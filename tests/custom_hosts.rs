@@ -427,6 +427,64 @@ async fn codes_that_do_not_compile_are_told_with_their_line() {
     }
 }
 
+/// A source may end before its text does, as in a file of its own; where these words are part of a text it does not.
+#[tokio::test]
+async fn a_perl_source_ends_where_it_says_so() {
+    for (source, expected) in [
+        ("$_->{x} = 1;\n__END__\nan old { version\n", json!(1)),
+        ("$_->{x} = 2\n__DATA__", json!(2)),
+        ("$_->{x} = <<'TEXT';\n__END__\nTEXT\n$_->{x} .= 3;", json!("__END__\n3")),
+        ("$_->{x} = 4 # the last line is a remark", json!(4)),
+    ] {
+        assert_eq!(run(Language::Perl, source, json!({})).await, Ok(json!({"x": expected})), "{source}");
+    }
+    let source = "my $x = ;\n__END__\n}";
+    let error = host(Language::Perl).check(&code(Language::Perl, source)).await.unwrap_err();
+    assert!(error.to_string().contains("syntax error at it's 'one' line 1"), "{error}");
+}
+
+/// What codes of earlier versions read of their handles is there. What is not there is said, once for each place.
+#[tokio::test]
+async fn perl_codes_find_the_attributes_of_their_handles() {
+    let db = fresh_database("codes").await;
+    db.run("BEGIN").await;
+    let source = r#"my ($input) = @_;
+        my ($dbh, @warned) = ($input->{dbh}{A});
+        local $SIG{__WARN__} = sub { push @warned, @_ };
+        for (1, 2) { die 'attribute' if defined $dbh->{NoSuch} }
+        $dbh->{NoSuch2} = 1;
+        $dbh->{private_of_mine} = $dbh->{private_other} || 5;
+        die 'private' if $dbh->{private_of_mine} != 5 || !exists $dbh->{AutoCommit} || exists $dbh->{private_other};
+        my $found = $dbh->selectrow_hashref('SELECT current_database() AS db, session_user AS me,
+            pg_backend_pid() AS pid, current_setting($$server_version_num$$) AS version');
+        die 'version' if $dbh->{pg_server_version} != $found->{version};
+        die 'names' if $dbh->{Username} ne $found->{me} || $dbh->{pg_user} ne $found->{me} || $dbh->{Name} ne 'A'
+            || $dbh->{pg_db} ne $found->{db} || $dbh->{pg_pid} != $found->{pid} || $dbh->{Driver}{Name} ne 'Pg';
+        my $sth = $dbh->prepare('SELECT 1 AS "One", 2 AS two WHERE ? = 1');
+        die 'statement' if $sth->{Statement} !~ /One/ || $sth->{Database} != $dbh;
+        $sth->execute(1);
+        die 'columns' if $sth->{NUM_OF_FIELDS} != 2 || "@{ $sth->{NAME} }" ne 'One two' || $sth->{NAME_uc}[0] ne 'ONE'
+            || $sth->{NAME_lc}[0] ne 'one' || $sth->{NAME_hash}{One} != 0 || $sth->{NAME_lc_hash}{two} != 1
+            || $sth->{NAME_uc_hash}{TWO} != 1;
+        die 'key' if $sth->fetchrow_hashref('NAME_lc')->{one} != 1;
+        eval { $dbh->do('SELECT 1/0') };
+        die 'errors' if $DBI::err != 7 || $DBI::errstr !~ /division by zero/ || $DBI::state ne '22012'
+            || $DBI::errstr ne $dbh->errstr;
+        $dbh->do('SELECT 1');
+        die 'no errors' if defined $DBI::err || defined $DBI::errstr || $DBI::state ne '';
+        { local $dbh->{RaiseError} = 0; die 'raised' if defined $dbh->do('SELECT 1/0') }
+        eval { $dbh->do('SELECT 1/0'); 1 } and die 'not raised';
+        $input->{warned} = \@warned"#;
+    let mut dbs = Asked { client: &db.client, is_strict: true };
+    let outputs = host(Language::Perl).call(&code(Language::Perl, source), vec![json!({})], &mut dbs).await.unwrap();
+    let place = |line: u32| format!("at it's 'one' line {line}.\n");
+    let unknown = [
+        format!("Attribute \"NoSuch\" of database handles is not there for custom code {}", place(4)),
+        format!("Attribute \"NoSuch2\" of database handles cannot be set by custom code {}", place(5)),
+    ];
+    assert_eq!(outputs[0]["warned"], json!(unknown));
+}
+
 /// Codes that loop, eat memory, die, print garbage or flood are stopped and told with their line; the next call works.
 #[tokio::test]
 async fn codes_that_go_wrong_are_stopped_and_told_and_the_host_goes_on() {

@@ -134,6 +134,11 @@ sub BucardoHost::Left::DESTROY { return 1 }
 
 # Codes
 
+sub sub_of {
+    my ($id, $name, $source) = @_;
+    return evaluate("package BucardoCode$id; sub { local \$BucardoHost::left = bless [], 'BucardoHost::Left';\n#line 1 \"$name\"\n$source\n}");
+}
+
 sub compile {
     my ($code) = @_;
     my $name = $code->{name};
@@ -142,7 +147,11 @@ sub compile {
     local $@;
     local $SIG{__DIE__} = 'DEFAULT';
     delete $subs{$id};
-    my $sub = evaluate("package BucardoCode$id; sub { local \$BucardoHost::left = bless [], 'BucardoHost::Left';\n#line 1 \"$name\"\n$code->{source}\n}");
+    my $sub = sub_of($id, $name, $code->{source});
+    # Where its text goes on after its end, the end of the sub is lost there.
+    if (ref $sub ne 'CODE' && (my $source = $code->{source}) =~ s/^__(?:END|DATA)__\b.*//ms) {
+        $sub = sub_of($id, $name, $source);
+    }
     return error_text($@) if ref $sub ne 'CODE';
     $subs{$id} = $sub;
     return undef;
@@ -255,18 +264,87 @@ sub ask {
     }
 }
 
-# What both kinds of handles do.
+# What both kinds of handles do. Codes see the attributes of a handle through a tie, so that none that is not there is
+# undefined in silence; methods go to what is behind it. Attributes of our own begin with an underscore.
 package BucardoHandle;
 
-sub err { $_[0]{_error} ? 7 : undef }
-sub errstr { $_[0]{_error} && "ERROR:  $_[0]{_error}{message}" }
-sub state { $_[0]{_error} ? ($_[0]{_error}{sqlstate} || 'S1000') : '' }
+# Those that codes may set; most have no effect here.
+my %settable = map { $_ => 1 } qw(
+    RaiseError PrintError FetchHashKeyName PrintWarn Warn ShowErrorStatement InactiveDestroy AutoInactiveDestroy
+    RowCacheSize LongReadLen LongTruncOk TraceLevel pg_enable_utf8 pg_server_prepare pg_switch_prepared pg_prepare_now
+);
+# Those that the server is asked for when a code wants to know.
+my %asked = (
+    pg_server_version => q{current_setting('server_version_num')},
+    pg_db => 'current_database()',
+    pg_pid => 'pg_backend_pid()',
+    pg_standard_conforming_strings => q{current_setting('standard_conforming_strings')},
+    map { $_ => 'session_user' } qw(Username User pg_user),
+);
+my %complained;
+
+sub _handle {
+    my ($class, %attributes) = @_;
+    tie my %handle, 'BucardoHandle', bless {%attributes}, $class;
+    return bless \%handle, $class;
+}
+
+sub _behind { return tied(%{ $_[0] }) || $_[0] }
+
+sub TIEHASH { return $_[1] }
+sub EXISTS { return $_[1] !~ /\A_/ && exists $_[0]{ $_[1] } }
+sub DELETE { return delete $_[0]{ $_[1] } }
+sub CLEAR { }
+sub SCALAR { return 1 }
+sub FIRSTKEY { keys %{ $_[0] }; return NEXTKEY(@_) }
+
+sub NEXTKEY {
+    while (defined(my $key = each %{ $_[0] })) { return $key if $key !~ /\A_/ }
+    return undef;
+}
+
+sub FETCH {
+    my ($self, $key) = @_;
+    return $self->{$key} if exists $self->{$key};
+    return undef if $key =~ /\Aprivate_/;
+    if ($asked{$key} && !$self->{_db}) {
+        my $answer = BucardoHost::ask($self->{Name}, "SELECT $asked{$key}", []);
+        return $self->{$key} = $answer->{found}{rows}[0][0] if $answer->{found};
+    }
+    return $self->_complain($key, 'is not there for');
+}
+
+sub STORE {
+    my ($self, $key, $value) = @_;
+    return $self->_complain($key, 'cannot be set by') if !$settable{$key} && $key !~ /\Aprivate_/;
+    return $self->{$key} = $value;
+}
+
+sub _complain {
+    my ($self, $key, $how) = @_;
+    my ($kind, $place) = ($self->{_db} ? 'statement' : 'database', BucardoHost::place());
+    warn qq{Attribute "$key" of $kind handles $how custom code at $place.\n} if !$complained{"$key $place"}++;
+    return undef;
+}
+
+sub err { return _behind($_[0])->{_error} ? 7 : undef }
+sub errstr { my $self = _behind($_[0]); return $self->{_error} && "ERROR:  $self->{_error}{message}" }
+sub state { my $self = _behind($_[0]); return $self->{_error} ? ($self->{_error}{sqlstate} || 'S1000') : '' }
+
+# What became of the last statement, of this handle and of its database, and for codes that look at the variables of DBI.
+sub _became {
+    my ($self, $refused) = @_;
+    $_->{_error} = $refused for $self, $self->{_db} || $self;
+    # A code that has loaded DBI itself has variables that cannot be set.
+    no warnings 'once';
+    ($DBI::err, $DBI::errstr, $DBI::state) = ($self->err, $self->errstr, $self->state) if !tied $DBI::err;
+}
 
 # Sends a statement and waits for its answer. A refusal dies, warns or returns nothing, as the attributes say.
 sub _ask {
     my ($self, $method, $sql, $values) = @_;
+    $self->_became(undef);
     my $db = $self->{_db} || $self;
-    delete $_->{_error} for $self, $db;
     my $answer = BucardoHost::ask("$db->{Name}", "$sql", $values);
     return $self->_refuse($method, $answer->{refused}) if $answer->{refused};
     return $answer->{found};
@@ -274,7 +352,7 @@ sub _ask {
 
 sub _refuse {
     my ($self, $method, $refused) = @_;
-    $_->{_error} = $refused for $self, $self->{_db} || $self;
+    $self->_became($refused);
     my $kind = $self->{_db} && !$self->{_as} ? 'st' : 'db';
     my $text = "DBD::Pg::$kind $method failed: ERROR:  $refused->{message} at " . BucardoHost::place() . ".\n";
     die $text if $self->{RaiseError};
@@ -345,25 +423,28 @@ our @ISA = ('BucardoHandle');
 
 sub new {
     my ($class, $name) = @_;
-    return bless {
+    return $class->_handle(
         Name => $name, Active => 1, AutoCommit => '', RaiseError => 1, PrintError => '', FetchHashKeyName => 'NAME',
-        Driver => { Name => 'Pg' }, pg_db => $name, pg_enable_utf8 => 1, Type => 'db', _error => undef,
-    }, $class;
+        Driver => { Name => 'Pg' }, Type => 'db', pg_enable_utf8 => 1, pg_expand_array => 1, pg_bool_tf => '',
+        ReadOnly => '', Statement => undef, _error => undef,
+    );
 }
 
 sub prepare {
     my ($self, $sql) = @_;
-    return bless {
-        Database => $self, Statement => $sql, Type => 'st', NUM_OF_PARAMS => undef, _db => $self, _bound => {}, _error => undef,
-        map { $_ => $self->{$_} } qw(RaiseError PrintError FetchHashKeyName),
-    }, 'BucardoStatement';
+    my $db = BucardoHandle::_behind($self);
+    return BucardoStatement->_handle(
+        Database => $self, Statement => $sql, Type => 'st', Active => '', _db => $db, _bound => {}, _error => undef,
+        (map { $_ => undef } qw(NAME NAME_lc NAME_uc NAME_hash NAME_lc_hash NAME_uc_hash NUM_OF_FIELDS pg_type)),
+        map { $_ => $db->{$_} } qw(RaiseError PrintError FetchHashKeyName),
+    );
 }
 
 sub prepare_cached { my ($self, $sql) = @_; return $self->prepare($sql) }
 
 sub _run {
     my ($self, $method, $statement, @values) = @_;
-    my $st = ref $statement ? $statement : $self->prepare($statement);
+    my $st = BucardoHandle::_behind(ref $statement ? $statement : $self->prepare($statement));
     local $st->{_as} = $method;
     return undef if !defined $st->execute(@values);
     return $st;
@@ -425,8 +506,8 @@ sub quote_identifier {
 sub ping { return 1 }
 sub commit { return $_[0]->do('COMMIT') }
 sub rollback { return $_[0]->do('ROLLBACK') }
-sub begin_work { return $_[0]->_refuse('begin_work', { message => 'custom code may not begin a transaction: one is open' }) }
-sub disconnect { return $_[0]->_refuse('disconnect', { message => 'custom code may not disconnect' }) }
+sub begin_work { return BucardoHandle::_behind($_[0])->_refuse('begin_work', { message => 'custom code may not begin a transaction: one is open' }) }
+sub disconnect { return BucardoHandle::_behind($_[0])->_refuse('disconnect', { message => 'custom code may not disconnect' }) }
 sub pg_savepoint { my ($self, $name) = @_; return $self->do('SAVEPOINT ' . $self->quote_identifier($name)) }
 sub pg_rollback_to { my ($self, $name) = @_; return $self->do('ROLLBACK TO SAVEPOINT ' . $self->quote_identifier($name)) }
 sub pg_release { my ($self, $name) = @_; return $self->do('RELEASE SAVEPOINT ' . $self->quote_identifier($name)) }
@@ -436,7 +517,7 @@ package BucardoStatement;
 our @ISA = ('BucardoHandle');
 
 sub bind_param {
-    my ($self, $place, $value, $kind) = @_;
+    my ($self, $place, $value, $kind) = (BucardoHandle::_behind(shift), @_);
     my $is_bytes = ref $kind eq 'HASH' && ($kind->{pg_type} || 0) == 17;
     $self->{_bound}{$place} = defined $value && $is_bytes ? '\\x' . unpack('H*', $value) : BucardoHandle::_text($value);
     return 1;
@@ -445,7 +526,8 @@ sub bind_param {
 sub bind_param_inout { my ($self, $place, $value, undef, $kind) = @_; return $self->bind_param($place, $$value, $kind) }
 
 sub execute {
-    my ($self, @values) = @_;
+    my ($self, @values) = (BucardoHandle::_behind(shift), @_);
+    $self->{_db}{Statement} = $self->{Statement};
     my $bound = $self->{_bound};
     if (@values) { $bound = [map { BucardoHandle::_text($_) } @values] }
     elsif (!grep { !/\A\$?[0-9]+\z/ } keys %$bound) {
@@ -456,21 +538,23 @@ sub execute {
     my $found = $self->_ask($self->{_as} || 'execute', $self->{Statement}, $bound);
     return undef if !defined $found;
     BucardoHandle::_decode($found);
-    $self->{NAME} = [map { $_->{name} } @{ $found->{columns} }];
-    $self->{NAME_lc} = [map { lc } @{ $self->{NAME} }];
-    $self->{NAME_uc} = [map { uc } @{ $self->{NAME} }];
-    $self->{NAME_hash} = { map { $self->{NAME}[$_] => $_ } 0 .. $#{ $self->{NAME} } };
+    my $names = $self->{NAME} = [map { $_->{name} } @{ $found->{columns} }];
+    $self->{NAME_lc} = [map { lc } @$names];
+    $self->{NAME_uc} = [map { uc } @$names];
+    for my $kind (qw(NAME NAME_lc NAME_uc)) {
+        $self->{"${kind}_hash"} = { map { $self->{$kind}[$_] => $_ } 0 .. $#$names };
+    }
     $self->{pg_type} = [map { $_->{kind} } @{ $found->{columns} }];
     $self->{NUM_OF_FIELDS} = @{ $self->{NAME} };
     @$self{qw(_rows _next _count)} = ($found->{rows}, 0, $found->{count});
     return $found->{count} || '0E0';
 }
 
-sub rows { my ($self) = @_; return defined $self->{_count} ? $self->{_count} : -1 }
-sub finish { my ($self) = @_; delete @$self{qw(_rows _next)}; return 1 }
+sub rows { my $self = BucardoHandle::_behind($_[0]); return defined $self->{_count} ? $self->{_count} : -1 }
+sub finish { my $self = BucardoHandle::_behind($_[0]); delete @$self{qw(_rows _next)}; return 1 }
 
 sub fetchrow_arrayref {
-    my ($self) = @_;
+    my $self = BucardoHandle::_behind($_[0]);
     return undef if !$self->{_rows} || $self->{_next} >= @{ $self->{_rows} };
     my $row = $self->{_rows}[ $self->{_next}++ ];
     if (my $columns = $self->{_into}) { ${ $columns->[$_] } = $row->[$_] for grep { $columns->[$_] } 0 .. $#$columns }
@@ -480,13 +564,13 @@ sub fetchrow_arrayref {
 sub fetch { return $_[0]->fetchrow_arrayref }
 
 sub fetchrow_array {
-    my ($self) = @_;
+    my $self = BucardoHandle::_behind($_[0]);
     my $row = $self->fetchrow_arrayref or return;
     return wantarray ? @$row : $row->[0];
 }
 
 sub fetchrow_hashref {
-    my ($self, $names) = @_;
+    my ($self, $names) = (BucardoHandle::_behind($_[0]), $_[1]);
     my $row = $self->fetchrow_arrayref or return undef;
     my %row;
     @row{ @{ $self->{ $names || $self->{FetchHashKeyName} } } } = @$row;
@@ -494,7 +578,7 @@ sub fetchrow_hashref {
 }
 
 sub fetchall_arrayref {
-    my ($self, $slice, $max) = @_;
+    my ($self, $slice, $max) = (BucardoHandle::_behind($_[0]), @_[1, 2]);
     my @rows;
     while (!defined $max || @rows < $max) {
         my $row = $self->fetchrow_arrayref or last;
@@ -511,7 +595,7 @@ sub fetchall_arrayref {
 }
 
 sub fetchall_hashref {
-    my ($self, $key) = @_;
+    my ($self, $key) = (BucardoHandle::_behind($_[0]), $_[1]);
     my @keys = ref $key ? @$key : ($key);
     my $names = $self->{ $self->{FetchHashKeyName} };
     my $all = {};
@@ -530,10 +614,10 @@ sub fetchall_hashref {
     return $all;
 }
 
-sub bind_col { my ($self, $number, $into) = @_; $self->{_into}[$number - 1] = $into; return 1 }
+sub bind_col { my ($self, $number, $into) = (BucardoHandle::_behind($_[0]), @_[1, 2]); $self->{_into}[$number - 1] = $into; return 1 }
 
 sub bind_columns {
-    my ($self, @into) = @_;
+    my ($self, @into) = (BucardoHandle::_behind(shift), @_);
     shift @into if @into && !defined $into[0];
     $self->{_into} = [@into];
     return 1;
