@@ -19,6 +19,7 @@ async fn filled() -> (CliLab, Vec<crate::support::Database>) {
         "dbs=east:source,west:target",
         "checktime=90 seconds",
         "conflict_strategy=latest",
+        "deadletter=on",
     ]);
     run(&["update", "table", "public.orders", "conflict_strategy=source", "ghost=true"]);
     run(&["set", "vac_sleep=77"]);
@@ -27,6 +28,9 @@ async fn filled() -> (CliLab, Vec<crate::support::Database>) {
     let code = lab.bucardo.home().join("code.pl");
     std::fs::write(&code, "# line 1\n'\"\\\\';\n").unwrap();
     run(&["add", "customcode", "mine", "whenrun=before_sync", &format!("src_code={}", code.display()), "sync=s"]);
+    std::fs::write(&code, "input.message = 'done'\n").unwrap();
+    let src_code = format!("src_code={}", code.display());
+    run(&["add", "customcode", "other", "whenrun=after_txn", "language=lua", &src_code, "relation=public.orders"]);
     (lab, dbs)
 }
 
@@ -66,6 +70,13 @@ async fn a_catalog_goes_round_through_a_file() {
     let before = other.catalog().await;
     assert!(other.call(&["apply", &file]).ok().contains("No changes"));
     assert_eq!(other.catalog().await, before, "applied twice it changes nothing");
+    for sql in
+        ["SELECT deadletter FROM bucardo.sync", "SELECT name, language, src_code FROM bucardo.customcode ORDER BY name"]
+    {
+        assert_eq!(other.control.rows(sql).await, lab.control.rows(sql).await);
+    }
+    assert_eq!(other.control.rows("SELECT language FROM bucardo.customcode ORDER BY name").await, ["perl", "lua"]);
+    assert_eq!(other.control.value("SELECT deadletter FROM bucardo.sync").await, "t");
     for column in
         ["pkey, pkeytype, key_columns", "schemaname, tablename, reltype, conflict_strategy, standard_conflict, ghost"]
     {

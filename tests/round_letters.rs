@@ -61,6 +61,27 @@ async fn refused_rows_wait_alone_and_go_when_they_are_delivered() {
     }
 }
 
+/// A key that waits for a value that another row has goes when that row has changed, and not before a while is over.
+#[tokio::test]
+async fn a_clash_is_tried_again_when_the_table_changes() {
+    let mut lab = lab().await;
+    lab.sync.deadletter = true;
+    lab.on("b").run("INSERT INTO people VALUES (9, 'x', 30)").await;
+    lab.on("a").run("INSERT INTO people VALUES (1, 'x', 30), (2, 'y', 3)").await;
+    lab.drain("b").await;
+    assert_eq!(lab.on("b").rows(LETTERS).await, ["1 23505 1", "2 23514 1"]);
+    lab.on("a").run("INSERT INTO people VALUES (9, 'z', 30)").await;
+    lab.drain("b").await;
+    assert_eq!(lab.on("b").rows(LETTERS).await, ["1 23505 1", "2 23514 1"], "it was tried just now");
+    lab.on("b").run("UPDATE bucardo.deadletter SET tried = tried - interval '21 seconds'").await;
+    lab.on("a").run("UPDATE people SET age = 31 WHERE id = 9").await;
+    let report = lab.round("b").await.unwrap();
+    assert_eq!((report.keys, report.more), (1, true));
+    lab.drain("b").await;
+    assert_eq!(lab.on("b").rows(LETTERS).await, ["2 23514 1"], "nothing but the row itself mends the other one");
+    assert_eq!(lab.on("b").rows("SELECT id || email FROM people ORDER BY id").await, ["1x", "9z"]);
+}
+
 /// A code is told what was refused and why, mends it inside the round, and the table is brought whole.
 #[tokio::test]
 async fn a_code_mends_what_the_target_refuses() {
@@ -173,6 +194,15 @@ async fn dead_letters_are_listed_and_sent_again_on_demand() {
     assert!(listed.contains("one_mail") && listed.contains("SQLSTATE 23505"), "{listed}");
     let json: Value = serde_json::from_str(&town.bucardo.run("list deadletters --json")).unwrap();
     assert_eq!(json[0]["key"], json!({"id": "1"}));
+    let status = town.bucardo.run("status s");
+    assert!(status.contains("Dead letters") && status.contains(": 1 key waits at B since "), "{status}");
+    assert!(status.contains("1 key waits at C since ") && status.contains("bucardo list deadletters s"), "{status}");
+    let json: Value = serde_json::from_str(&town.bucardo.run("status s --json")).unwrap();
+    let told = &json["syncs"][0]["deadletters"];
+    assert_eq!((&told[0]["db"], &told[0]["keys"], &told[1]["db"]), (&json!("B"), &json!(1), &json!("C")), "{told}");
+    assert!(told[0]["oldest"].is_string() && told[0]["problem"].is_null(), "{told}");
+    let doctor = town.bucardo.call(&["doctor", "s"]).stdout;
+    assert!(doctor.contains("Warning: dead letters: 1 key waits at B since "), "{doctor}");
     assert!(town.bucardo.fails("list deadletters nosuch").contains("No such sync: nosuch"));
     for database in [&town.b, &town.c] {
         database.run("DELETE FROM people WHERE id = 99").await;
@@ -193,5 +223,6 @@ async fn dead_letters_are_listed_and_sent_again_on_demand() {
         .await;
     }
     assert_eq!(town.bucardo.run("retry").trim(), "There are no dead letters");
+    assert!(!town.bucardo.run("status s").contains("Dead letters"));
     daemon.stop().await;
 }

@@ -1,21 +1,28 @@
 //! `list deadletters` and `retry`: keys whose rows a target refused, and how they are sent again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Local, Utc};
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::ear::Ear;
 use super::relations::Term;
+use super::status::when;
 use super::words::{self, Key, Kind, Parsed};
 use super::{CliError, Context, Outcome, choose};
-use crate::catalog::{SyncDetail, load_syncs};
+use crate::catalog::{Db, SyncDetail, load_syncs};
 use crate::pg::{Connection, SqlFile, causes, connect};
 use crate::source::exists;
-use crate::source::letters::{Waiting, send_again};
+use crate::source::letters::{self, Waiting, send_again};
 
 const LETTERS: SqlFile = SqlFile::new(include_str!("../../sql/source/letters.sql"));
+
+/// What one database may take to tell how much waits there.
+const WITHIN: Duration = Duration::from_secs(3);
 
 const KEYS: [Key; 1] = [Key::new("table", &["tables"], Kind::Text)];
 
@@ -36,6 +43,55 @@ struct Letter {
     tries: i32,
     since: DateTime<Utc>,
     tried: DateTime<Utc>,
+}
+
+/// What waits at one database.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Total {
+    db: String,
+    /// How many keys; `None`: the database does not tell, see `problem`.
+    keys: Option<i64>,
+    /// Since when the one waits that waits longest.
+    oldest: Option<DateTime<Local>>,
+    problem: Option<String>,
+}
+
+impl Total {
+    /// What waits at the databases of a sync: those where something does, and those that do not tell.
+    pub(super) async fn of(sync: &SyncDetail) -> Vec<Self> {
+        let dbs = sync.members.iter().map(|member| &member.db).filter(|db| db.active && db.kind == "postgres");
+        let asked = dbs.map(|db| async move {
+            let asked = timeout(WITHIN, Box::pin(total(db, sync.name.as_str()))).await;
+            let blank = Self { db: db.name.to_string(), keys: None, oldest: None, problem: None };
+            match asked.unwrap_or_else(|_| Err("no answer".to_owned())) {
+                Ok(found) => {
+                    found.map(|(keys, oldest)| Self { keys: Some(keys), oldest: Some(oldest.into()), ..blank })
+                }
+                Err(problem) => Some(Self { problem: Some(problem), ..blank }),
+            }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// `3 keys wait at B, the oldest since 12:01:07`; `None`: it is not known.
+    pub(super) fn waiting(&self) -> Option<String> {
+        let (db, since) = (&self.db, when(self.oldest?));
+        match self.keys? {
+            1 => Some(format!("1 key waits at {db} since {since}")),
+            keys => Some(format!("{keys} keys wait at {db}, the oldest since {since}")),
+        }
+    }
+
+    /// One line for people.
+    pub(super) fn line(&self) -> String {
+        let problem = self.problem.as_deref().unwrap_or_default();
+        self.waiting().unwrap_or_else(|| format!("{} does not tell: {problem}", self.db))
+    }
+}
+
+async fn total(db: &Db, sync: &str) -> Result<Option<(i64, DateTime<Utc>)>, String> {
+    let conn = connect(&db.access, "bucardo CLI").await.map_err(|error| causes(&error))?;
+    letters::total(&conn, sync).await.map_err(|error| causes(&error))
 }
 
 /// What the words of an operator mean.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::deadletter::Total;
 use super::targets::targets;
 use super::{CliError, Context, Outcome, words};
 use crate::catalog::dbs::{self, DbRow};
@@ -98,6 +99,12 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
                 }
                 Err(error) => findings.push(Finding::problem(error.told(), error.hint())),
             }
+            let name = &sync.name;
+            let remedy =
+                format!("bucardo list deadletters {name}   -- says why; bucardo retry {name} sends them again");
+            let waiting = Box::pin(Total::of(sync)).await;
+            let waiting = waiting.iter().filter_map(Total::waiting).map(|it| format!("dead letters: {it}"));
+            findings.extend(waiting.map(|what| Finding::warning(what, Some(remedy.clone()))));
         }
         if sync.status != "active" {
             let remedy = format!("bucardo update sync {} status=active && bucardo reload", sync.name);

@@ -12,13 +12,13 @@ use super::process::Process;
 use super::status_merge::Merge;
 use super::targets::{Target, size, targets};
 use super::{CliError, Context, Outcome};
-use super::{status_classic, status_detail, sync};
+use super::{deadletter, status_classic, status_detail, sync};
 use crate::catalog::conflict_history::{self, Total};
 use crate::catalog::queue::{self, OverBudget};
 use crate::catalog::runs::{self, GoatTotal, Run};
 use crate::catalog::states::{self, State, States};
 use crate::catalog::syncs::{self, SyncListing};
-use crate::catalog::{load_sync, trouble};
+use crate::catalog::{SyncDetail, load_sync, trouble};
 use crate::daemon::pidfile::Presence;
 
 /// All that is told of one sync.
@@ -39,6 +39,8 @@ pub(super) struct SyncStatus {
     pub(super) tables: Vec<GoatTotal>,
     /// Tables that stay behind while the others go on.
     pub(super) quarantined: Vec<Quarantined>,
+    /// What databases refused and waits there.
+    pub(super) deadletters: Vec<deadletter::Total>,
     /// Sources that keep more for a target than their budget allows.
     pub(super) over_budget: Vec<OverBudget>,
     pub(super) sync: SyncListing,
@@ -179,9 +181,11 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         let is_copied = sync.columns.get("onetimecopy").and_then(serde_json::Value::as_i64) > Some(0);
         let with_targets = detailed || ctx.out.is_json() || ctx.out.verbosity() > 0 || is_copied;
         let detail = load_sync(control.client(), &sync.name.as_str().into()).await?.filter(|_| with_targets);
-        let (targets, merge) = match &detail {
-            Some(detail) => tokio::join!(targets(detail, &troubles), Merge::of(detail, &troubles)),
-            None => (Vec::new(), None),
+        let (targets, merge, deadletters) = match &detail {
+            Some(detail) => {
+                tokio::join!(targets(detail, &troubles), Merge::of(detail, &troubles), waiting(detail))
+            }
+            None => (Vec::new(), None, Vec::new()),
         };
         let in_trouble = troubles.iter().any(|trouble| trouble.sync == sync.name && !trouble.is_away());
         let conflicts = Conflicts::of(&sync.name, &totals);
@@ -189,7 +193,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         let over_budget = queues.iter().filter(|queue| queue.sync == sync.name).cloned().collect();
         let told = status(sync, &history, in_trouble, conflicts, &states);
         let quarantined = states.quarantined(&told.name).map(Quarantined::of).collect();
-        let mut told = SyncStatus { targets, merge, tables, over_budget, quarantined, ..told };
+        let mut told = SyncStatus { targets, merge, tables, over_budget, quarantined, deadletters, ..told };
         for target in &mut told.targets {
             target.live = states.of_target(&told.name, &target.target).cloned();
         }
@@ -253,6 +257,11 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// What waits as dead letters, where the sync allows it.
+async fn waiting(sync: &SyncDetail) -> Vec<deadletter::Total> {
+    if sync.deadletter { deadletter::Total::of(sync).await } else { Vec::new() }
 }
 
 /// How old runs may be that `bucardo_ctl` shows, in days.
@@ -323,6 +332,7 @@ fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Confl
         tables,
         over_budget,
         quarantined: Vec::new(),
+        deadletters: Vec::new(),
         sync,
     }
 }

@@ -71,6 +71,9 @@ pub(super) fn text(status: &SyncStatus, pid_file: &Path, with_tables: bool, styl
     for table in &status.quarantined {
         row("Quarantined", table.line());
     }
+    for total in &status.deadletters {
+        row("Dead letters", format!("{} (\"bucardo list deadletters {}\")", total.line(), status.name));
+    }
     for queue in &status.over_budget {
         row("Queue", super::status::status_queue(queue));
     }

@@ -2,6 +2,7 @@
 //!
 //! The order of a round is its safety: fence, then snapshot, then rows, then position, one commit, then the track.
 
+mod again;
 mod apply;
 mod batch;
 mod begin;

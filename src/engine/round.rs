@@ -19,7 +19,7 @@ use super::quarantine::Quarantine;
 use super::session::Session;
 use super::site::Site;
 use super::step::Step;
-use super::{apply, copy, returning};
+use super::{again, apply, copy, returning};
 use crate::catalog::SyncDetail;
 use crate::custom::Hook;
 use crate::source::given_up::{self, GivenUp};
@@ -175,13 +175,15 @@ impl Round<'_> {
         let extent = if self.is_cut { Extent::Part } else { Extent::Whole };
         let rows = (applied.deletes, applied.inserts);
         self.commit(&held, &batch.position, rows, held.copy_request, extent).await?;
+        let (source, target) = (&self.session.source, &self.session.target);
+        let is_again = again::send(self.sync, target, &applied.goats, |_| Some(source)).await?;
         let lag = applied.oldest.map(|oldest| age(oldest, now) + looked.elapsed());
         Ok(Ended::Done(RoundReport {
             deletes: applied.deletes,
             inserts: applied.inserts,
             truncates: applied.truncates,
             keys: applied.keys,
-            more: self.is_cut,
+            more: self.is_cut || is_again,
             goats: applied.goats,
             lag,
             took: self.began.elapsed(),

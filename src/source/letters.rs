@@ -5,9 +5,11 @@ use chrono::{DateTime, Utc};
 use crate::catalog::SyncDetail;
 use crate::pg::{Connection, Sql, SqlFile};
 
+use super::exists;
 use super::names::{delta_column, delta_columns};
 
 const DELTA: SqlFile = SqlFile::new(include_str!("../../sql/source/letters_delta.sql"));
+const TOTAL: SqlFile = SqlFile::new(include_str!("../../sql/source/letters_total.sql"));
 const RETRY: SqlFile = SqlFile::new(include_str!("../../sql/source/letters_retry.sql"));
 
 /// Keys of a table that wait at one database.
@@ -23,6 +25,19 @@ pub struct Waiting<'a> {
     pub table: &'a str,
     /// As JSON, column and text, and since when they wait.
     pub keys: &'a [(String, DateTime<Utc>)],
+}
+
+/// How many keys of a sync wait at a database, and since when the oldest one does; `None`: no key.
+///
+/// # Errors
+///
+/// The server refused the question.
+pub async fn total(conn: &Connection, sync: &str) -> Result<Option<(i64, DateTime<Utc>)>, tokio_postgres::Error> {
+    if !exists(conn, "bucardo.deadletter").await? {
+        return Ok(None);
+    }
+    let row = conn.query_one(TOTAL.text(), &[&sync]).await?;
+    Ok(row.get::<_, Option<DateTime<Utc>>>("oldest").map(|oldest| (row.get("keys"), oldest)))
 }
 
 /// Notes keys at their source for the database that refused them, so that the sync sends it their present rows. In merges

@@ -29,6 +29,7 @@ use super::strategy::Strategy;
 use super::{judge, sequences, spread};
 use crate::catalog::SyncDetail;
 use crate::custom::Hook;
+use crate::engine::again;
 use crate::engine::error::RoundError;
 use crate::engine::hooks::Hooks;
 use crate::engine::onward;
@@ -223,6 +224,11 @@ impl Merge<'_> {
             let sources: Vec<u16> =
                 arms.iter().filter(|arm| committed.contains(arm)).map(|arm| self.arms[*arm].place).collect();
             self.asides.merged(&sync.name, table, &sources);
+        }
+        for arm in committed.iter().map(|arm| &*self.arms[*arm]) {
+            let up = || committed.iter().map(|arm| &self.arms[*arm].site);
+            let of = |name: &str| up().find(|site| site.db.as_str() == name);
+            report.more |= again::send(sync, &arm.site, &report.goats, of).await?;
         }
         report.lag = oldest.map(|micros: i64| lag(micros, &looks));
         report.took = began.elapsed();

@@ -301,7 +301,7 @@ impl MergeSession {
         if report.conflicts > 0 {
             self.undelivered.extend(self.seats.iter().map(|seat| seat.db.clone()));
         }
-        report.more = !refused.is_empty();
+        report.more |= !refused.is_empty();
         if !refused.is_empty() {
             self.release().await;
         }
