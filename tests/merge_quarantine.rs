@@ -353,6 +353,46 @@ async fn a_partition_attached_later_is_merged() {
     }
 }
 
+/// The rows of a partition that is captured late have no time: what they are told as may be newer than a change of them that
+/// was captured in time elsewhere, and none of that may be lost. What only one source has arrives, and equal rows are no
+/// conflict.
+#[tokio::test]
+async fn rows_of_a_partition_captured_late_are_older_than_any_change() {
+    if !all_know(11, "keys of partitioned tables") {
+        return;
+    }
+    let ddl = "CREATE TABLE p (id int, k text, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+               CREATE TABLE p_a PARTITION OF p FOR VALUES IN ('a');
+               CREATE TABLE p_b PARTITION OF p FOR VALUES IN ('b')";
+    let mut lab = SyncLab::masters(&["a", "b", "c"], &[], ddl, &["p:id,k"]).await;
+    lab.on("b").run("INSERT INTO p SELECT n, 'b', 'first' FROM generate_series(1, 50) n").await;
+    lab.settle().await;
+    // As if it had been attached meanwhile: only statements on the parent are captured.
+    for db in ["a", "b", "c"] {
+        let triggers = "SELECT string_agg(format('DROP TRIGGER %I ON p_b', tgname), ';') FROM pg_trigger
+                        WHERE tgrelid = 'p_b'::regclass AND tgname LIKE 'bucardo%'";
+        let drops = lab.on(db).value(triggers).await;
+        lab.on(db).run(&drops).await;
+    }
+    lab.on("b").run("UPDATE p SET v = 'captured' WHERE id <= 20; DELETE FROM p WHERE id = 50").await;
+    lab.on("a").run("UPDATE p_b SET v = 'direct' WHERE id = 30; INSERT INTO p_b VALUES (60, 'b', 'only a')").await;
+    lab.on("a").run("INSERT INTO p_b VALUES (70, 'b', 'of a')").await;
+    lab.on("c").run("INSERT INTO p_b VALUES (70, 'b', 'of c')").await;
+    lab.settle().await;
+    lab.assert_same().await;
+    let found = lab.on("c").rows("SELECT v, count(*) FROM p WHERE id < 50 AND id <> 30 GROUP BY v ORDER BY v").await;
+    assert_eq!(found, ["captured|20", "first|28"]);
+    // Where nobody captured a change, one of the rows is taken: the one told as a conflict is the only one.
+    assert_eq!(lab.on("b").value("SELECT v FROM p WHERE id = 60").await, "only a");
+    let told = lab.conflicts.all();
+    assert!(told.iter().all(|it| ["30", "70"].contains(&it.key["id"].as_str().unwrap())), "{told:?}");
+    assert_eq!(lab.on("a").number("SELECT count(*) FROM p WHERE id IN (50, 70)").await, 1, "the deletion was captured");
+    lab.on("c").run("UPDATE p_b SET v = 'later' WHERE id IN (1, 30, 60, 70)").await;
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("a").number("SELECT count(*) FROM p WHERE v = 'later'").await, 4);
+}
+
 /// The first source is copied to the others, and a table does not fit at one of them: the rest is copied and merged. The
 /// table stays aside there, also when it fits, until it has its old rows, too: with the next copy that somebody asks for.
 #[tokio::test]

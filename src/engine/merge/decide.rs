@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::strategy::Strategy;
-use super::version::{DECIDED_MAX, NOBODY, SKIPPED, Version};
+use super::version::{BEFORE, DECIDED_MAX, NOBODY, SKIPPED, Version};
 
 /// Sources that a sync may have: outcomes are bits of a word.
 pub const SOURCES_MAX: usize = 64;
@@ -44,6 +44,10 @@ pub struct Entry {
     /// Some of the fresh changes are of this transaction, the merge's own there: custom code made them, and nobody has
     /// them if it does not commit.
     pub made_in: Option<u64>,
+    /// What the row was before its changes were captured: the serials of such versions, and who has not read them.
+    pub before: Vec<i64>,
+    /// A bit for each source that has not read some of these.
+    pub before_unread_by: u64,
 }
 
 impl Entry {
@@ -59,6 +63,20 @@ impl Entry {
         // Only ever grows while changes are added: compared by time alone.
         let time = base.map_or(fresh.newest, |base| fresh.newest.max(base.time + 1));
         Some(Version { time, db: place, serial: fresh.count - 1 })
+    }
+
+    /// Whether some source has not read all that it says.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        (self.unread_by | self.before_unread_by) != 0
+    }
+
+    /// Takes it for nothing but what the row was before its changes were captured.
+    fn only_before(&mut self) {
+        let before = std::mem::take(&mut self.before);
+        let recorded = before.into_iter().map(|serial| Version { time: 0, db: BEFORE, serial }).collect();
+        let unread_by = std::mem::take(&mut self.before_unread_by);
+        *self = Self { unread_by, recorded, ..Self::default() };
     }
 
     /// The version once a merge that records nothing has committed there.
@@ -141,7 +159,7 @@ impl Candidate<'_> {
         let (own, others) = (self.version, other.version);
         let has_read = other.entry.unread_by & bit(self.place) == 0;
         // The changes of one database came one after the other.
-        let same_author = own.db == others.db && !own.is_decision() && !others.is_decision();
+        let same_author = own.db == others.db && !own.is_decision() && !others.is_decision() && !own.is_before();
         self.has(others) || own > others && (has_read || same_author)
     }
 
@@ -154,6 +172,20 @@ impl Candidate<'_> {
 fn bit(place: u16) -> u64 {
     // The place of a source that has left the sync has none.
     1u64.checked_shl(u32::from(place)).unwrap_or(0)
+}
+
+/// Sets aside what rows were before their changes were captured wherever a change that was captured is unread: it wins,
+/// and no strategy is asked. Where none is, all have those that there were, and differ only by changes that nobody
+/// captured; these are then all that counts.
+pub fn prefer_captured(present: &mut Vec<(u16, Entry)>) {
+    if present.iter().all(|(_, entry)| entry.before_unread_by == 0) {
+        return;
+    }
+    if present.iter().any(|(_, entry)| entry.unread_by != 0) {
+        present.retain(|(_, entry)| entry.unread_by != 0);
+    } else {
+        present.iter_mut().for_each(|(_, entry)| entry.only_before());
+    }
 }
 
 /// Decides what becomes of a key.

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 
 use super::arm::{FEW, Look, News, Unread};
 use super::conflict::{By, Clash, describe};
-use super::decide::{Entry, Ruling, Take, Terms, decide};
+use super::decide::{Entry, Ruling, Take, Terms, decide, prefer_captured};
 use super::dispute::{Disputes, Waiting};
 use super::extent::{Extent, log, meet};
 use super::goat::{Goat, Order};
@@ -54,11 +54,13 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn new(names: &Names<'_>, version: Version, passed: String) -> Self {
+    /// `now`: the time of a version that has none.
+    fn new(names: &Names<'_>, version: Version, passed: String, now: i64) -> Self {
         let db = names.name(version.db);
+        let time = if version.is_before() { now } else { version.time };
         let text = |is_shared| {
             let origin = Origin { sync: names.sync, db, passed: &passed, serial: version.serial, is_shared };
-            format!("\t{}\t{}", timestamp(version.time), Escaped(&origin.to_string())).into_bytes()
+            format!("\t{}\t{}", timestamp(time), Escaped(&origin.to_string())).into_bytes()
         };
         let (own, shared) = (text(false), text(true));
         Self { version, passed, own, shared }
@@ -289,10 +291,11 @@ impl Bench<'_> {
                     note(entry, change, readers, &self.names);
                 }
                 let entry = std::mem::take(entry);
-                if entry.unread_by != 0 {
+                if entry.is_unread() {
                     present.push((readers.place, entry));
                 }
             }
+            prefer_captured(&mut present);
             let Some(ruling) = decide(&present, &self.terms, &keys.keys) else { continue };
             if let Some(disputes) = disputes.as_mut().filter(|_| ruling.rivals() != 0) {
                 let passed = match &ruling {
@@ -361,7 +364,7 @@ impl Bench<'_> {
         // The changes of a transaction have one version.
         let stamp = match ruled.stamp.take() {
             Some(stamp) if stamp.version == take.version && stamp.passed == passed => stamp,
-            _ => Stamp::new(&self.names, take.version, passed),
+            _ => Stamp::new(&self.names, take.version, passed, self.terms.now),
         };
         for (arm, readers) in self.readers.iter().enumerate() {
             let bit = 1 << readers.place;
@@ -402,9 +405,10 @@ impl Bench<'_> {
             let arm = self.readers.iter().position(|readers| readers.place == place);
             arm.map_or(0, |arm| self.looks[arm].ahead)
         };
-        let times = present.iter().filter(|(place, _)| take.rivals & (1 << place) != 0);
-        let mut times: Vec<(i64, i64)> =
-            times.filter_map(|(place, entry)| Some((entry.version(*place)?.time, ahead(*place)))).collect();
+        let rivals = present.iter().filter(|(place, _)| take.rivals & (1 << place) != 0);
+        let versions = rivals.filter_map(|(place, entry)| Some((entry.version(*place)?, ahead(*place))));
+        let times = versions.filter(|(version, _)| !version.is_before()).map(|(version, ahead)| (version.time, ahead));
+        let mut times: Vec<(i64, i64)> = times.collect();
         times.sort_unstable();
         times.windows(2).last().is_some_and(|pair| (pair[1].0 - pair[0].0) < (pair[1].1 - pair[0].1).abs())
     }

@@ -7,7 +7,7 @@ use futures_util::stream::BoxStream;
 use super::arm::Look;
 use super::decide::{Entry, Fresh, SOURCES_MAX};
 use super::goat::Order;
-use super::version::{NOBODY, NOBODYS_NAME, Origin, Version};
+use super::version::{BEFORE, BEFORES_NAME, NOBODY, NOBODYS_NAME, Origin, Version};
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 
@@ -71,11 +71,17 @@ pub(super) struct Names<'a> {
 impl Names<'_> {
     /// Name of the source at a place.
     pub(super) fn name(&self, place: u16) -> &str {
+        if place == BEFORE {
+            return BEFORES_NAME;
+        }
         self.sources.get(usize::from(place)).map_or(NOBODYS_NAME, String::as_str)
     }
 
     /// Place of a source; one that has left the sync is none.
     fn place(&self, db: &str) -> u16 {
+        if db == BEFORES_NAME {
+            return BEFORE;
+        }
         let place = self.sources.iter().position(|source| source == db);
         place.and_then(|place| u16::try_from(place).ok()).unwrap_or(NOBODY)
     }
@@ -101,9 +107,12 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
                 let Some(bit) = 1u64.checked_shl(u32::from(names.place(addressee))) else { return };
                 unread &= bit;
             }
+            if db == BEFORE {
+                note_before(entry, origin.serial, unread);
+                return;
+            }
             entry.unread_by |= unread;
-            let version = Version { time: change.micros, db, serial: origin.serial };
-            entry.recorded.push(version);
+            entry.recorded.push(Version { time: change.micros, db, serial: origin.serial });
             return;
         }
         if !origin.is_shared {
@@ -112,6 +121,10 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
         // Another sync's row does not go back to where it has been.
         for place in origin.dbs().map(|db| usize::from(names.place(db))).filter(|place| *place < SOURCES_MAX) {
             unread &= !(1 << place);
+        }
+        if origin.db == BEFORES_NAME {
+            note_before(entry, origin.serial_before(), unread);
+            return;
         }
     }
     entry.unread_by |= unread;
@@ -124,6 +137,13 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
         if change.txid == readers.own {
             entry.made_in = Some(change.txid);
         }
+    }
+}
+
+fn note_before(entry: &mut Entry, serial: i64, unread: u64) {
+    entry.before_unread_by |= unread;
+    if !entry.before.contains(&serial) {
+        entry.before.push(serial);
     }
 }
 
@@ -188,13 +208,22 @@ pub(super) fn passed(roads: &Roads, version: Version, readers: &Readers, names: 
     for (place, change) in changes() {
         let origin = change.parsed();
         if let Some(origin) = origin.filter(|origin| origin.sync == names.sync) {
-            let recorded = Version { time: change.micros, db: names.place(origin.db), serial: origin.serial };
+            let db = names.place(origin.db);
+            let time = if db == BEFORE { 0 } else { change.micros };
+            let recorded = Version { time, db, serial: origin.serial };
             if recorded == version && origin.addressee().is_none() {
                 return origin.passed.to_owned();
             }
             continue;
         }
-        let counts = if is_fresh { is_unsettled(change) } else { change.micros == version.time };
+        let is_before = origin.is_some_and(|origin| origin.db == BEFORES_NAME);
+        let counts = if version.is_before() {
+            is_before
+        } else if is_fresh {
+            is_unsettled(change)
+        } else {
+            change.micros == version.time
+        };
         if *place != readers.place || !counts || origin.is_some_and(|origin| !origin.is_shared) {
             continue;
         }
@@ -206,7 +235,9 @@ pub(super) fn passed(roads: &Roads, version: Version, readers: &Readers, names: 
     }
     let own = names.sources.get(usize::from(readers.place)).map(String::as_str);
     let mut passed = common.unwrap_or_default();
-    passed.retain(|db| Some(*db) != own);
+    passed.retain(|db| Some(*db) != own && *db != BEFORES_NAME);
+    // The version does not name it.
+    passed.extend(own.filter(|_| version.is_before()));
     passed.join(",")
 }
 

@@ -18,6 +18,13 @@ pub const NOBODY: u16 = u16::MAX;
 /// What stands for it in an origin. No database has such a name.
 pub const NOBODYS_NAME: &str = "*";
 
+/// The place of what a partition had before its changes were captured: nobody knows whose change it was and when.
+pub const BEFORE: u16 = u16::MAX - 1;
+
+/// What stands for it in an origin, as the sync that wrote it and as the database: `sql/source/adopt_rows.sql`. Nothing has
+/// such a name.
+pub const BEFORES_NAME: &str = "-";
+
 /// Which change a row state came from. Totally ordered, newest last: by time, then by the order of the databases, in
 /// which the first is the newest, then by serial.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -36,6 +43,12 @@ impl Version {
     #[must_use]
     pub fn is_decision(&self) -> bool {
         self.serial < 0
+    }
+
+    /// Whether it is older than any change that was captured. Rows that were equal have the same one.
+    #[must_use]
+    pub fn is_before(&self) -> bool {
+        self.db == BEFORE
     }
 
     /// Whether it says that every source keeps its row.
@@ -120,6 +133,14 @@ impl<'a> Origin<'a> {
     #[must_use]
     pub fn addressee(&self) -> Option<&'a str> {
         self.passed.split(',').find_map(|name| name.strip_prefix('!'))
+    }
+
+    /// The serial of a row as it was before its changes were captured. Who hands it on does not keep that: such rows are
+    /// told apart by the way that they came.
+    #[must_use]
+    pub fn serial_before(&self) -> i64 {
+        let way = self.passed.bytes().fold(0, |hash: u32, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        if self.sync == BEFORES_NAME { self.serial } else { i64::from(way) }
     }
 
     /// All databases that the change has been to.

@@ -204,3 +204,42 @@ fn what_codes_wrote_in_the_merge_has_a_version_of_nobody() {
     let skipped = take(&[written(0, 200), made(7)], &Strategy::Skip);
     assert_eq!((skipped.version.is_skip(), skipped.write, skipped.record), (true, 0, ALL));
 }
+
+/// A row that was told when its partition was captured late, unread by the others.
+fn before(place: u16, serial: i64) -> (u16, Entry) {
+    (place, Entry { before: vec![serial], before_unread_by: ALL & !bit(place), ..Entry::default() })
+}
+
+fn captured_first(mut present: Vec<(u16, Entry)>) -> Vec<(u16, Entry)> {
+    prefer_captured(&mut present);
+    present
+}
+
+/// A change that was captured wins over what a source had before it captured any, whatever the strategy, and also where that
+/// has an older version of the row beneath; of such rows alone, equal ones are no rivals, and others get what they lack.
+#[test]
+fn what_was_there_before_it_was_captured_is_older_than_any_change() {
+    for strategy in [Strategy::First, Strategy::Last, Strategy::Abort, Strategy::Latest, Strategy::Skip] {
+        for place in 0..3 {
+            let mut present: Vec<_> = (0..3).map(|at| before(at, i64::from(at))).collect();
+            present[0].1.recorded.push(version(900, 2, 0));
+            present[usize::from(place)].1.fresh = Some(Fresh { count: 1, newest: 100 });
+            present[usize::from(place)].1.unread_by = ALL & !bit(place);
+            let take = take(&captured_first(present), &strategy);
+            assert_eq!((take.winner, take.rivals, take.write), (place, 0, ALL & !bit(place)), "{strategy:?}");
+        }
+        let take = take(&captured_first((0..3).map(|at| before(at, 7)).collect()), &strategy);
+        assert_eq!((take.rivals, take.write, take.record), (0, 0, 0), "{strategy:?}: all are equal");
+        let one = self::take(&captured_first(vec![before(1, 7)]), &strategy);
+        assert_eq!((one.winner, one.rivals, one.write, one.version.is_before()), (1, 0, 0b101, true), "{strategy:?}");
+    }
+    let differing = || captured_first(vec![before(0, 7), before(1, 9), before(2, 7)]);
+    let won = take(&differing(), &Strategy::Latest);
+    assert_eq!((won.winner, won.rivals, won.write), (1, ALL, 0b101), "the same in every merge");
+    assert_eq!(take(&differing(), &Strategy::First).winner, 0);
+    // The first has what was decided, though it had something else.
+    let mut present = vec![before(0, 7), before(1, 9)];
+    present[0].1.before.push(9);
+    let after = take(&captured_first(present), &Strategy::Abort);
+    assert_eq!((after.rivals, after.write, after.version), (0, 0b100, won.version));
+}
