@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bucardo::source::purge::{PurgeLimits, purge};
+use bucardo::source::validate_sync;
 use bucardo_actors::model::Fault;
 use bucardo_actors::ports::{StepHook, Watch};
 use futures_util::FutureExt;
@@ -161,6 +162,34 @@ async fn a_table_made_anew_comes_back_by_a_copy() {
     assert_eq!(told(&mut lab).await, "");
     lab.assert_same().await;
     assert_eq!(lab.on("b").number("SELECT count(*) FROM t").await, 1200);
+}
+
+/// A table is made anew and captured again before anybody looked, and perhaps made anew once more: what was read of it
+/// before is gone, and nothing of that is passed over in silence.
+#[tokio::test]
+async fn a_table_captured_anew_under_a_session_is_noticed() {
+    let anew = "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text)";
+    let mut lab = two().await;
+    lab.on("a").run("INSERT INTO t VALUES (1, 'old'), (2, 'old'); INSERT INTO u VALUES (1, 'x')").await;
+    lab.drain("b").await;
+    for (again, id) in [(anew, 7), ("", 8)] {
+        lab.on("a").run(anew).await;
+        // The KID does not hear of it.
+        validate_sync(&lab.sync).await.unwrap();
+        lab.on("a").run(again).await;
+        lab.on("a").run(&format!("INSERT INTO t VALUES ({id}, 'new'); UPDATE u SET v = 'y{id}'")).await;
+        says(&mut lab, "made anew on database \"a\"").await;
+        assert_eq!(lab.on("b").value("SELECT v FROM u").await, format!("y{id}"), "the others go on");
+        if !again.is_empty() {
+            says(&mut lab, "bucardo validate").await;
+            validate_sync(&lab.sync).await.unwrap();
+        }
+        assert_eq!(told(&mut lab).await, "");
+        assert_eq!(lab.on("b").rows("SELECT id FROM t").await, [id.to_string()]);
+        lab.on("a").run("UPDATE t SET v = 'newer'").await;
+        lab.drain("b").await;
+        lab.assert_same().await;
+    }
 }
 
 /// A large backlog, and a truncation, wait with the table.

@@ -1,4 +1,4 @@
--- Tables whose changes are not captured, or not all of them, one row each:
+-- Tables whose changes are not captured, or not all of them, or not where they are looked for, one row each:
 --   gone      there is no such table any more
 --   anew      another table has its name
 --   renamed   it has another name; its changes are captured
@@ -6,6 +6,7 @@
 --   key       only the one that sees keys change is not there
 --   joined    it belongs to another table by now, whose statements change its rows and do not fire its triggers, unless
 --             these are for each row
+--   number    it is registered under another number by now, or not at all; nothing else is said of it
 -- and, with its name, the first partition that came later: not captured when it is written to directly, or captured
 -- since, but its earlier rows have to be told.
 --   $1 int[] captured tables
@@ -49,5 +50,9 @@ CROSS JOIN LATERAL (
     ORDER BY partition NULLS FIRST, weight
     LIMIT 1
 ) AS p
-WHERE c.id = ANY ($1)
-ORDER BY c.id
+WHERE c.id = ANY ($1::int[])
+UNION ALL
+SELECT w.id, NULL, NULL, NULL, 'number'
+FROM unnest($1::int[]) AS w (id)
+WHERE NOT EXISTS (SELECT FROM bucardo.captured AS c WHERE c.id = w.id)
+ORDER BY id

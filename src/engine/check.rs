@@ -52,7 +52,8 @@ impl Session {
         }
         self.forget_outdated().await?;
         self.checked = Some(Instant::now());
-        Ok(drifts.into_iter().map(|(_, drift)| drift).collect())
+        let named = drifts.into_iter().map(|(place, drift)| Drift { table: self.tables[place].label.clone(), ..drift });
+        Ok(named.collect())
     }
 
     /// The source tells with every round whether a table changed there. The target is asked now and then: statements
@@ -75,7 +76,7 @@ impl Session {
     }
 }
 
-/// Asks a source about tables, by its numbers of them; what it says has the places of these.
+/// Asks a source about tables, by its numbers of them; what it says has the places of these, and names of its own.
 pub(super) async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Uncaptured, RoundError> {
     let db = &source.db;
     let rows = source.conn.query(UNCAPTURED.text(), &[&captured]).await.map_err(|error| match error.code() {
@@ -105,6 +106,12 @@ pub(super) async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Uncapt
                 ),
                 true,
             ),
+            "number" => (
+                format!(
+                    "it was made anew on database \"{db}\", and its changes are captured anew since: what it has is copied"
+                ),
+                true,
+            ),
             "joined" => {
                 found.joined.push(place);
                 let why =
@@ -116,7 +123,9 @@ pub(super) async fn uncaptured(source: &Site, captured: &[i32]) -> Result<Uncapt
                 true,
             ),
         };
-        let table = RelationName::of(row.get("schemaname"), row.get("tablename")).to_string();
+        let names: [Option<&str>; 2] = [row.get("schemaname"), row.get("tablename")];
+        let table = names.map(Option::unwrap_or_default);
+        let table = RelationName::of(table[0], table[1]).to_string();
         found.drifts.push((place, Drift { table, why, whole, by_statement: false }));
     }
     Ok(found)

@@ -50,7 +50,7 @@ async fn fits(session: &mut Session, sync: &SyncDetail, place: usize) -> Result<
     if let Some((_, drift)) = found.drifts.pop() {
         let is_mended = !found.joined.is_empty() && recapture(&mut session.source, sync, goat).await;
         if !is_mended {
-            return Ok(Some(drift));
+            return Ok(Some(Drift { table: session.tables[place].label.clone(), ..drift }));
         }
     }
     let table = &session.tables[place];
