@@ -61,6 +61,26 @@ async fn refused_rows_wait_alone_and_go_when_they_are_delivered() {
     }
 }
 
+/// What is refused at the commit only stops its table, and not the others.
+#[tokio::test]
+async fn what_is_refused_at_the_commit_stops_its_table_only() {
+    let ddl = format!("{DDL}; CREATE TABLE notes (id int PRIMARY KEY)");
+    let mut lab = SyncLab::start(&["b"], &ddl, &["people:id", "notes:id"]).await;
+    lab.sync.deadletter = true;
+    let late = "CREATE TABLE ages (age int PRIMARY KEY); INSERT INTO ages VALUES (30);         ALTER TABLE people ADD FOREIGN KEY (age) REFERENCES ages DEFERRABLE INITIALLY DEFERRED;         DO $$ DECLARE name name; BEGIN \
+            FOR name IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'people'::regclass AND tgisinternal LOOP \
+                EXECUTE format('ALTER TABLE people ENABLE ALWAYS TRIGGER %I', name); END LOOP; END $$";
+    lab.on("b").run(late).await;
+    lab.on("a").run("INSERT INTO people VALUES (1, 'x', 30)").await;
+    lab.drain("b").await;
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM people").await, "1", "it is checked, and fits");
+    lab.on("a").run("INSERT INTO people VALUES (2, 'x', 31); INSERT INTO notes VALUES (1)").await;
+    let report = lab.round("b").await.unwrap();
+    let why = &report.quarantined[0].why;
+    assert!(why.contains("people_age_fkey") && report.quarantined.len() == 1, "{why}");
+    assert_eq!(lab.on("b").value("SELECT count(*) FROM notes").await, "1");
+}
+
 /// A key that waits for a value that another row has goes when that row has changed, and not before a while is over.
 #[tokio::test]
 async fn a_clash_is_tried_again_when_the_table_changes() {

@@ -91,7 +91,8 @@ const ROUND_HOLES: [(&str, &str); 42] = [
 ];
 
 /// Scripts and pieces, which the rounds of the other tests run.
-const NOT_ONE_STATEMENT: [&str; 20] = [
+const NOT_ONE_STATEMENT: [&str; 21] = [
+    "check_late.sql",
     "alter_function.sql",
     "moved.sql",
     "delta_moved.sql",

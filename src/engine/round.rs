@@ -16,13 +16,18 @@ use super::hearsay::{self, Extent};
 use super::hooks::Hooks;
 use super::position::{Position, is_other_timeline};
 use super::quarantine::Quarantine;
+use super::refused::refusal;
 use super::session::Session;
 use super::site::Site;
 use super::step::Step;
+use super::table::Table;
 use super::{again, apply, copy, returning};
 use crate::catalog::SyncDetail;
 use crate::custom::Hook;
+use crate::pg::SqlFile;
 use crate::source::given_up::{self, GivenUp};
+
+const CHECK_LATE: SqlFile = SqlFile::new(include_str!("../../sql/engine/check_late.sql"));
 
 /// The target's position, as the fence read it.
 pub(super) struct Held {
@@ -170,6 +175,7 @@ impl Round<'_> {
                 return Ok(Ended::Again(table));
             }
         };
+        self.check_late().await?;
         self.at_last_change().await?;
         let (now, looked) = (batch.look.now, batch.look.at);
         let extent = if self.is_cut { Extent::Part } else { Extent::Whole };
@@ -189,6 +195,26 @@ impl Round<'_> {
             took: self.began.elapsed(),
             ..RoundReport::default()
         }))
+    }
+
+    /// What would be refused at the commit, of whatever table, is refused here, where one table can wait for it. Afterwards
+    /// it is late again.
+    async fn check_late(&self) -> Result<(), RoundError> {
+        if !self.sync.deadletter {
+            return Ok(());
+        }
+        let checked = self.session.target.run("checking deferred constraints", CHECK_LATE.text()).await;
+        checked.map_err(|error| {
+            let of = |table: &Table| {
+                let said = refusal(&error)?;
+                let (schema, name) = (said.schema()?, said.table()?);
+                (table.there.schema == schema && table.there.name == name).then(|| table.label.clone())
+            };
+            match self.session.tables.iter().find_map(of) {
+                Some(label) => error.of_table(&label),
+                None => error,
+            }
+        })
     }
 
     /// Sees, now and then, what became of the tables: is all captured, and do those in quarantine fit again? Neither
