@@ -1,13 +1,16 @@
 //! What several sources purge: nothing that a lagging one would miss later.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bucardo::catalog::Role;
 use bucardo::pg::{Access, Connection, connect};
 use bucardo::source::floor::{Looks, carry, positions};
 use bucardo::source::purge::{Bound, Bounds, PurgeLimits, purge_within, survey};
+use bucardo::source::purging::{Chosen, purge_sources};
 use bucardo_actors::ports::Watch;
 
+use crate::support::sync_lab::member;
 use crate::support::{SyncLab, wait};
 
 const ORDERS: &str = "CREATE TABLE orders (id int PRIMARY KEY, note text)";
@@ -136,4 +139,69 @@ async fn what_a_source_has_not_settled_stays() {
     lab.settle().await;
     lab.assert_same().await;
     assert_eq!(lab.on("b").value("SELECT note FROM orders WHERE id = 1").await, "three");
+}
+
+/// Purges `a` alone, as `bucardo purge a` does; returns how many rows that were.
+async fn purge_a(lab: &SyncLab, looks: &mut Looks) -> u64 {
+    let limits = PurgeLimits { keep: Duration::ZERO, ..PurgeLimits::default() };
+    let (syncs, chosen) = ([Arc::new(lab.sync.clone())], Chosen::from([("a".into(), None)]));
+    let purged = purge_sources(&syncs, &chosen, limits, looks, ("test", &Watch::default())).await.unwrap();
+    purged.into_values().map(|purged| purged.unwrap().rows).sum()
+}
+
+/// Transactions that began before a change write the same key after all have read that: if its source had forgotten it, and
+/// others had not, what they write would look older to these than what they have.
+#[tokio::test]
+async fn what_is_newer_than_a_running_transaction_stays() {
+    let mut lab = SyncLab::masters(&["a", "b", "c"], &[], ORDERS, &["orders:id"]).await;
+    let (one, two) = (lab.on("a").session().await, lab.on("a").session().await);
+    for old in [&one, &two] {
+        old.batch_execute("BEGIN; SELECT now()").await.unwrap();
+    }
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'first')").await;
+    lab.settle().await;
+    let mut looks = Looks::default();
+    purge_a(&lab, &mut looks).await;
+    // Without c.
+    let nowhere = member("c", &lab.on("c").words_through(1), Role::Source);
+    let back = std::mem::replace(&mut lab.sync.members[2], nowhere);
+    lab.renew();
+    one.batch_execute("UPDATE orders SET note = 'second' WHERE id = 1; COMMIT").await.unwrap();
+    lab.merge().await.unwrap();
+    two.batch_execute("UPDATE orders SET note = 'third' WHERE id = 1; COMMIT").await.unwrap();
+    lab.sync.members[2] = back;
+    lab.renew();
+    lab.settle().await;
+    lab.assert_same().await;
+    assert_eq!(lab.on("c").value("SELECT note FROM orders WHERE id = 1").await, "third");
+    assert_eq!(lab.conflicts.all().len(), 0);
+    assert!(purge_a(&lab, &mut looks).await > 0, "no transaction is under way any more");
+    assert_eq!(lab.on("a").rows(KEPT).await, [""; 0]);
+}
+
+/// Nobody tells when a prepared transaction began: until looks have shown how old it is at most, nothing is purged. One that
+/// has changed nothing of the sync does not count.
+#[tokio::test]
+async fn prepared_transactions_hold_back_what_they_may_have_come_after() {
+    let mut lab = SyncLab::masters(&["a", "b"], &[], ORDERS, &["orders:id"]).await;
+    let at_b = lab.on("b").session().await;
+    at_b.batch_execute("CREATE TABLE other (id int); BEGIN; INSERT INTO other VALUES (1); PREPARE TRANSACTION 'other'")
+        .await
+        .unwrap();
+    lab.on("a").run("INSERT INTO orders VALUES (1, 'first')").await;
+    lab.settle().await;
+    assert_eq!(purge_a(&lab, &mut Looks::default()).await, 1);
+    at_b.batch_execute("BEGIN; INSERT INTO orders VALUES (2, 'late'); PREPARE TRANSACTION 'late'").await.unwrap();
+    lab.on("a").run("INSERT INTO orders VALUES (3, 'next')").await;
+    lab.settle().await;
+    let mut looks = Looks::default();
+    for _ in 0..2 {
+        assert_eq!(purge_a(&lab, &mut looks).await, 0);
+    }
+    for end in ["COMMIT PREPARED 'late'", "ROLLBACK PREPARED 'other'"] {
+        at_b.batch_execute(end).await.unwrap();
+    }
+    lab.settle().await;
+    lab.assert_same().await;
+    assert!(purge_a(&lab, &mut looks).await > 0);
 }

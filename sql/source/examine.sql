@@ -8,6 +8,9 @@ SELECT current_setting('server_version') AS version,
        (SELECT extract(epoch FROM max(now() - a.xact_start))::float8 FROM pg_stat_activity AS a
          WHERE a.backend_type = 'client backend' AND a.datname = current_database() AND a.pid <> pg_backend_pid()
        ) AS oldest_transaction,
+       (SELECT extract(epoch FROM max(now() - p.prepared))::float8 FROM pg_prepared_xacts AS p
+         WHERE p.database = current_database()
+       ) AS oldest_prepared,
        (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c
          WHERE c.relnamespace = to_regnamespace('bucardo') AND c.relkind = 'r' AND c.relname LIKE 'delta\_%'
        ) AS delta_bytes,

@@ -233,6 +233,12 @@ fn judge(found: &Examined, is_merged: bool, known: &[String]) -> Vec<Finding> {
             Some("SELECT pid, usename, state, query FROM pg_stat_activity ORDER BY xact_start LIMIT 1;".to_owned()),
         ));
     }
+    if let Some(age) = found.oldest_prepared.filter(|age| *age > TRANSACTION_MAX) {
+        findings.push(Finding::warning(
+            format!("a transaction was prepared {:.0} minutes ago and has not ended: nothing newer is purged", age / 60.0),
+            Some("SELECT gid, owner, prepared FROM pg_prepared_xacts ORDER BY prepared LIMIT 1;   -- then COMMIT or ROLLBACK PREPARED".to_owned()),
+        ));
+    }
     if found.connections * 100 > i64::from(found.connections_max) * CONNECTIONS_PERCENT_MAX {
         findings.push(Finding::warning(
             format!("{} of {} sessions are taken", found.connections, found.connections_max),
@@ -258,6 +264,7 @@ mod tests {
             connections_max: 100,
             connections: 5,
             oldest_transaction: None,
+            oldest_prepared: None,
             delta_bytes: 0,
             disabled: Vec::new(),
             bare: Vec::new(),
@@ -277,6 +284,7 @@ mod tests {
         assert!(problems(Examined { clock_offset: 2.5, clock_error: 2.0, ..healthy() }, true).is_empty());
         assert_eq!(problems(Examined { connections: 91, ..healthy() }, true), [false]);
         assert_eq!(problems(Examined { oldest_transaction: Some(4000.0), ..healthy() }, true), [false]);
+        assert_eq!(problems(Examined { oldest_prepared: Some(4000.0), ..healthy() }, true), [false]);
         assert_eq!(
             problems(Examined { disabled: vec!["ALTER TABLE t ENABLE TRIGGER x".into()], ..healthy() }, false),
             [true]

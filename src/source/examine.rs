@@ -42,6 +42,8 @@ pub struct Examined {
     pub connections: i64,
     /// Age of the oldest open transaction in this database, in seconds.
     pub oldest_transaction: Option<f64>,
+    /// Time since the oldest transaction in this database was prepared that has not ended, in seconds.
+    pub oldest_prepared: Option<f64>,
     /// Size of all delta tables.
     pub delta_bytes: i64,
     /// Statements that enable triggers of ours which somebody disabled.
@@ -77,6 +79,7 @@ pub async fn examine(conn: &Connection) -> Result<Examined, tokio_postgres::Erro
         connections_max: row.get("connections_max"),
         connections: row.get("connections"),
         oldest_transaction: row.get("oldest_transaction"),
+        oldest_prepared: row.get("oldest_prepared"),
         delta_bytes: row.get("delta_bytes"),
         disabled: row.get("disabled"),
         bare,

@@ -1,5 +1,5 @@
 //! What a sync with several sources may purge: only what is older than every change, of any source, that some reader
-//! has not read. And what tells it: positions that a target has learned from the source that it follows.
+//! has not read and every transaction that is under way. And what tells it: positions that a target has learned from the source that it follows.
 
 use std::collections::HashMap;
 
@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
+use super::running::Running;
 use crate::pg::{Connection, Sql, SqlFile};
 
 const READERS: SqlFile = SqlFile::new(include_str!("../../sql/source/readers.sql"));
@@ -23,7 +24,10 @@ const NOTHING: &str = "1:1:";
 /// What earlier looks have found. While a reader stands still, only what was written since is looked at: a backlog is
 /// gone through once.
 #[derive(Debug, Default)]
-pub struct Looks(HashMap<(SyncName, DbName, String, Option<i32>), Look>);
+pub struct Looks {
+    unread: HashMap<(SyncName, DbName, String, Option<i32>), Look>,
+    running: HashMap<(SyncName, DbName), Running>,
+}
 
 #[derive(Debug)]
 struct Look {
@@ -35,6 +39,21 @@ struct Look {
 }
 
 impl Looks {
+    /// The time before which no transaction has begun that is under way at `source` and may still make changes of `sync`:
+    /// they count as old as it is, and come after what they were made on. `None`: it is not known yet.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub async fn oldest_running(
+        &mut self,
+        source: &Connection,
+        db: &DbName,
+        sync: &SyncName,
+    ) -> Result<Option<DateTime<Utc>>, tokio_postgres::Error> {
+        self.running.entry((sync.clone(), db.clone())).or_default().look(source, sync).await
+    }
+
     /// The time of the oldest change at `source` that some reader of `sync` has not read, or that the source itself has
     /// not settled, as it could not be written when the others read it: changes that count together must not be forgotten
     /// one by one. `None`: there is none.
@@ -57,11 +76,11 @@ impl Looks {
         for (reader, position, captured) in readers {
             let sql = LOOK.fill(&[("branches", &branches(&deltas, captured))]);
             let key = (sync.clone(), db.clone(), reader, captured);
-            let before = self.0.remove(&key).filter(|look| look.position == position);
+            let before = self.unread.remove(&key).filter(|look| look.position == position);
             let seen = before.as_ref().map_or(NOTHING, |look| look.seen.as_str());
             let row = source.query_one(&sql, &[&position, &seen, &sync.as_str()]).await?;
             let found = [before.and_then(|look| look.oldest), row.get("oldest")].into_iter().flatten().min();
-            self.0.insert(key, Look { position, seen: row.get("seen"), oldest: found });
+            self.unread.insert(key, Look { position, seen: row.get("seen"), oldest: found });
             oldest = [oldest, found].into_iter().flatten().min();
         }
         Ok(oldest)

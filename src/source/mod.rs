@@ -26,6 +26,7 @@ pub mod purge;
 pub mod purging;
 mod registry;
 mod relation;
+mod running;
 mod site;
 pub mod strategies;
 mod triggers;

@@ -160,7 +160,7 @@ async fn bounds(syncs: &[&SyncDetail], sources: &Open, looks: &mut Looks, watch:
     let mut bounds = Bounds::new();
     for sync in syncs {
         let bound = bound(sync, sources, looks, watch).await.unwrap_or_else(|why| {
-            debug!(sync = %sync.name, why, "nothing is purged: what its sources have unread is not known");
+            debug!(sync = %sync.name, why, "nothing is purged: what its sources have unread, or will have, is not known");
             Bound::Unknown
         });
         bounds.insert(sync.name.clone(), bound);
@@ -169,16 +169,24 @@ async fn bounds(syncs: &[&SyncDetail], sources: &Open, looks: &mut Looks, watch:
 }
 
 async fn bound(sync: &SyncDetail, sources: &Open, looks: &mut Looks, watch: &Watch) -> Result<Bound, String> {
-    let mut oldest: Option<DateTime<Utc>> = None;
+    let (mut oldest, mut unknown) = (DateTime::<Utc>::MAX_UTC, Vec::new());
     for db in sync.dbs(Role::Source) {
         watch.moved(1);
         let source = sources.get(&db.name).ok_or_else(|| format!("database \"{}\" is away", db.name))?;
-        let unread = looks.oldest_unread(source, &db.name, &sync.name).await;
-        let unread = unread.map_err(|error| {
+        let failed = |error| {
             untold(sync, &db.name, &error, "what the sources of a sync have unread is not known");
             causes(&error)
-        });
-        oldest = [oldest, unread?].into_iter().flatten().min();
+        };
+        // What commits after this look is unread in the next.
+        match looks.oldest_running(source, &db.name, &sync.name).await.map_err(failed)? {
+            Some(began) => oldest = oldest.min(began),
+            None => unknown.push(format!("\"{}\"", db.name)),
+        }
+        let unread = looks.oldest_unread(source, &db.name, &sync.name).await.map_err(failed)?;
+        oldest = unread.map_or(oldest, |unread| oldest.min(unread));
     }
-    Ok(oldest.map_or(Bound::Free, Bound::Before))
+    if unknown.is_empty() {
+        return Ok(Bound::Before(oldest));
+    }
+    Err(format!("nobody tells when transactions in database {} have begun", unknown.join(", ")))
 }

@@ -55,7 +55,8 @@ pub(crate) fn are_mixed() -> bool {
 
 fn start(bindir: Option<PathBuf>) -> (Folder, Cluster) {
     let folder = Folder::new("bucardo-test").expect("a folder for the test server");
-    let settings = Settings { bindir, ..Settings::default().set("max_connections", "500") };
+    let settings =
+        Settings { bindir, ..Settings::default().set("max_connections", "500").set("max_prepared_transactions", "20") };
     let cluster = Cluster::start(folder.path(), "server", &settings)
         .unwrap_or_else(|error| panic!("the test server did not start: {error}"));
     (folder, cluster)
