@@ -107,3 +107,4 @@ mod sources_views;
 mod sql_files;
 mod start_options;
 mod types;
+mod wide_rows;

@@ -40,8 +40,6 @@ struct Book {
     used: BTreeMap<Place, usize>,
     open: BTreeMap<u64, Session>,
     last: u64,
-    /// The widest row that it has seen.
-    widest_row: usize,
     /// Most sessions that it has had at a time in the present round.
     most: usize,
     /// Where one more session was needed and not to be had, and how many would have been enough.
@@ -74,7 +72,7 @@ impl Desk {
     fn memory(&self) -> u64 {
         let mut book = lock(&self.book);
         let sessions = std::mem::take(&mut book.most).max(book.open.len()).max(2);
-        needed(sessions, book.widest_row)
+        needed(sessions)
     }
 
     fn reserve(&self, seats: Seats) {
@@ -119,11 +117,6 @@ impl Host for Desk {
         };
         book.last += 1;
         Ok(Box::new(Chair { book: Arc::clone(&self.book), db: db.clone(), number: book.last, place: taken }))
-    }
-
-    fn wide_row(&self, bytes: usize) {
-        let mut book = lock(&self.book);
-        book.widest_row = book.widest_row.max(bytes);
     }
 
     fn most(&self, db: &DbName) -> usize {

@@ -1,9 +1,9 @@
 //! How much memory the rounds of all KIDs may take together: the setting `worker_mb_max`.
 //!
-//! Rows stream through a round, so that it takes the same for a few rows and for millions: a buffer for each session, and
-//! a few times its widest row. A round takes its share before it connects, and has it until it ends; what a KID has seen
-//! of wide rows counts from its next round on. Whoever finds no room waits, in the order of coming, with nothing open, so
-//! that nobody waits in a circle. A round that needs more than there is at all has it alone.
+//! Rows stream through a round, wide ones in pieces, so that it takes the same for a few rows and for millions: some
+//! buffers for each session. A round takes its share before it connects, and has it until it ends. Whoever finds no room
+//! waits, in the order of coming, with nothing open, so that nobody waits in a circle. A round that needs more than there
+//! is at all has it alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,10 +12,8 @@ use bucardo_actors::model::Fault;
 use bucardo_actors::ports::Watch;
 use tokio::sync::Notify;
 
-/// What a session of a round takes with ordinary rows: pieces that are read, that wait, and that are written.
+/// What a session of a round takes: pieces that are read, that wait, and that are written.
 const SESSION_BYTES: u64 = 512 << 10;
-/// A row on its way is there as it was read, in the piece that is written, and in the buffers of both sockets.
-const COPIES_OF_A_ROW: u64 = 4;
 /// A KID that waits says this often that it is alive.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(10);
 
@@ -43,10 +41,9 @@ pub(super) struct Share {
     bytes: u64,
 }
 
-/// What a round with so many sessions takes, whose widest row had so many bytes.
-pub(super) fn needed(sessions: usize, widest_row: usize) -> u64 {
-    let (sessions, row) = (sessions as u64, widest_row as u64);
-    sessions.saturating_mul(SESSION_BYTES).saturating_add(row.saturating_mul(COPIES_OF_A_ROW))
+/// What a round with so many sessions takes.
+pub(super) fn needed(sessions: usize) -> u64 {
+    (sessions as u64).saturating_mul(SESSION_BYTES)
 }
 
 impl Memory {

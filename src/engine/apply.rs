@@ -210,7 +210,7 @@ async fn few(round: &Round<'_>, table: &Table, ready: &Ready, changes: &Row) -> 
         ready.onward.few(target, &onward_args, false).await.map_err(handing_on())?;
     }
     let (rows, handed_on, deleted, sink) = tokio::join!(
-        source.conn.copy_out(&ready.rows_few),
+        source.conn.copy_out_in_pieces(&ready.rows_few),
         async { if goes_first { Ok(()) } else { ready.onward.few(target, &onward_args, false).await } },
         target.conn.execute(&ready.delete_few, &args),
         Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
@@ -247,8 +247,10 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     on_source.map_err(reading())?;
     on_target.map_err(keeping())?;
     let kept = format!("keeping changed keys of table \"{label}\"");
-    let (keys, sink) =
-        tokio::join!(source.conn.copy_out(&ready.keys_out), Intake::prepare(target, kept, &ready.keys_in, false),);
+    let (keys, sink) = tokio::join!(
+        source.conn.copy_out_in_pieces(&ready.keys_out),
+        Intake::prepare(target, kept, &ready.keys_in, false),
+    );
     let keys = pour(label, source, keys.map_err(reading())?, sink?, round.watch).await?;
     let (known, deletes) = tokio::join!(run_all(source, [&ready.analyze_keys]), async {
         run_all(target, [&ready.analyze_keys]).await?;
@@ -259,7 +261,7 @@ async fn many(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<Moved, 
     let deletes = deletes.map_err(target.failed(format!("deleting changed rows of table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
     let (rows, sink) = tokio::join!(
-        source.conn.copy_out(&ready.rows_out),
+        source.conn.copy_out_in_pieces(&ready.rows_out),
         Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
     );
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;

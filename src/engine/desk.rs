@@ -19,9 +19,6 @@ pub trait Host: Send + Sync {
     /// The error is how many sessions there may be at a time.
     fn seat(&self, db: &DbName, is_needed: bool) -> Result<Box<dyn Seat>, usize>;
 
-    /// A row of so many bytes passed through, which is more than a piece.
-    fn wide_row(&self, bytes: usize);
-
     /// How many sessions the KID may ever have on `db`.
     fn most(&self, db: &DbName) -> usize;
 }
@@ -65,13 +62,6 @@ pub(super) fn spare(db: &DbName) -> Result<Option<Box<dyn Seat>>, RoundError> {
 fn ask(db: &DbName, is_needed: bool) -> Result<Option<Box<dyn Seat>>, RoundError> {
     let Some(host) = host() else { return Ok(None) };
     host.seat(db, is_needed).map(Some).map_err(|limit| RoundError::NoRoom { db: db.clone(), limit })
-}
-
-/// Tells of a row that is wider than a piece.
-pub(super) fn wide_row(bytes: usize) {
-    if let Some(host) = host() {
-        host.wide_row(bytes);
-    }
 }
 
 /// Whether the limits let a KID have so many sessions on `db`, if it waits for them.

@@ -223,7 +223,7 @@ impl Bench<'_> {
         let label = &self.table.label;
         name_keys(self.source, label, keys).await?;
         let (rows, sink) = tokio::join!(
-            self.source.conn.copy_out(self.ready.rows_some.as_str()),
+            self.source.conn.copy_out_in_pieces(self.ready.rows_some.as_str()),
             Intake::open(self.target, format!("writing rows of table \"{label}\""), &self.ready.rows_in),
         );
         let rows = rows.map_err(self.source.failed(format!("reading rows of table \"{label}\"")))?;

@@ -10,15 +10,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
 use tokio_postgres::{CopyInSink, Statement};
 
-use super::desk;
 use super::error::RoundError;
 use super::site::Site;
+use crate::pg::PIECE_BYTES;
 
-/// Rows are handed on in pieces of this size, so that a row costs neither a message nor a wake-up, and a wide one no
-/// buffer of its own size on its way out.
-const PIECE_BYTES: usize = 64 * 1024;
-/// Nothing more is read while a row of this size is handed on: the driver would have several of them waiting.
-pub(super) const WIDE_BYTES: usize = 4 * PIECE_BYTES;
 /// A statement takes about so much. To begin the next one costs two round trips.
 const STATEMENT_BYTES: usize = 32 * 1024 * 1024;
 
@@ -30,6 +25,8 @@ pub(super) struct Intake<'a> {
     /// `None`: it cannot be cut into several, as its options want a beginning or an end.
     again: Option<Statement>,
     sink: Pin<Box<CopyInSink<Bytes>>>,
+    /// Rows are handed on in pieces, so that one costs neither a message nor a wake-up, and a wide one no buffer of its
+    /// own size on its way out.
     piece: BytesMut,
     /// Bytes of the present statement.
     sent: usize,
@@ -57,20 +54,18 @@ impl<'a> Intake<'a> {
         Ok(if has_options { Self { again: None, ..intake } } else { intake })
     }
 
-    /// Sends what a server sent as one row, or as the head or tail that options ask for.
+    /// Sends what a server sent: a row or a piece of one, or the head or tail that options ask for.
     pub(super) async fn row(&mut self, mut row: Bytes) -> Result<(), RoundError> {
+        let is_end = row.ends_with(b"\n");
         if self.piece.len() + row.len() > PIECE_BYTES && !self.piece.is_empty() {
             self.flush().await?;
             self.piece.reserve(PIECE_BYTES);
-        }
-        if row.len() > PIECE_BYTES {
-            desk::wide_row(row.len());
         }
         while row.len() >= PIECE_BYTES {
             self.feed(row.split_to(PIECE_BYTES)).await?;
         }
         self.piece.extend_from_slice(&row);
-        if self.sent >= STATEMENT_BYTES {
+        if is_end && self.sent >= STATEMENT_BYTES {
             self.begin_anew().await?;
         }
         Ok(())

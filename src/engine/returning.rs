@@ -145,7 +145,7 @@ async fn all(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(u64, u6
     let deletes = deletes.map_err(target.failed(format!("emptying table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
     let (rows, sink) = tokio::join!(
-        source.conn.copy_out(&ready.all_out),
+        source.conn.copy_out_in_pieces(&ready.all_out),
         Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
     );
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;

@@ -12,10 +12,10 @@ use bucardo_actors::ports::Watch;
 
 use super::desk::{self, Seat};
 use super::error::RoundError;
-use super::intake::{Intake, WIDE_BYTES};
+use super::intake::Intake;
 use super::lent::settings;
 use crate::catalog::SyncDetail;
-use crate::pg::{Connection, connect};
+use crate::pg::{Connection, connect, is_row_end};
 
 /// After so much, whoever counts what moves is told.
 const TOLD_BYTES: u64 = 64 * 1024;
@@ -108,8 +108,8 @@ impl Site {
     }
 }
 
-/// Streams the rows of a `COPY … TO STDOUT` of `source` into a table, undecoded and in constant memory; returns how many
-/// arrived.
+/// Streams the rows of a `COPY … TO STDOUT` of `source`, or pieces of them, into a table, undecoded and in constant memory;
+/// returns how many arrived.
 ///
 /// Dropped half-way, the target's `COPY` fails and with it its transaction.
 pub(super) async fn pour(
@@ -119,7 +119,7 @@ pub(super) async fn pour(
     into: Intake<'_>,
     watch: &Watch,
 ) -> Result<u64, RoundError> {
-    pour_counted(table, source, rows, into, &mut |rows, _| watch.moved(rows)).await
+    pour_counted(table, source, rows, into, &mut |rows, _| watch.moved(rows.max(1))).await
 }
 
 /// The same; `moved` is told of rows and bytes as they go.
@@ -134,15 +134,13 @@ pub(super) async fn pour_counted(
     let (mut count, mut bytes) = (0, 0);
     while let Some(row) = rows.next().await {
         let row = row.map_err(source.failed(format!("reading rows of table \"{table}\"")))?;
-        count += 1;
+        count += u64::from(is_row_end(&row));
         bytes += row.len() as u64;
         if bytes >= TOLD_BYTES {
             moved(count, bytes);
             (count, bytes) = (0, 0);
         }
-        let held = (row.len() >= WIDE_BYTES).then(|| source.conn.hold());
         into.row(row).await?;
-        drop(held);
     }
     moved(count, bytes);
     into.finish().await

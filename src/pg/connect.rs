@@ -1,7 +1,5 @@
 //! Making a connection: hosts in turn, each with and without TLS as `sslmode` allows, until one fits.
 
-use std::time::Duration;
-
 use tokio_postgres::config::SslMode as WireMode;
 use tokio_postgres::{Config, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -9,7 +7,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::access::Access;
 use super::connect_error::ConnectError;
 use super::connection::{Connection, Server};
+use super::pieces::Cuts;
 use super::resolve::{Place, Resolved, Session, SslMode, resolve};
+use super::socket::Way;
 use super::{SqlFile, tls};
 
 const SESSION: SqlFile = SqlFile::new(include_str!("../../sql/pg/session.sql"));
@@ -105,9 +105,13 @@ async fn connect_once(
 ) -> Result<(Connection, Facts), ConnectError> {
     let config = config(resolved, place, mode);
     let refused = |source| ConnectError::Refused { place: told(resolved, place), source };
+    let way = Way::new(resolved, place, mode, connector);
     let attempt = async {
-        let (client, driver) = Box::pin(config.connect(connector.clone())).await.map_err(refused)?;
-        let mut connection = Connection::start(client, driver, connector.clone());
+        let cuts = Cuts::default();
+        let socket = way.open(Cuts::clone(&cuts)).await;
+        let socket = socket.map_err(|source| ConnectError::Unreached { place: told(resolved, place), source })?;
+        let (client, driver) = Box::pin(config.connect_raw(socket, way.encryption())).await.map_err(refused)?;
+        let mut connection = Connection::start((client, driver), cuts, way);
         let messages = connection.simple_query(SESSION.text()).await.map_err(refused)?;
         let facts = Facts::read(&messages);
         connection.know(facts.server);
@@ -125,32 +129,18 @@ async fn connect_once(
 fn config(resolved: &Resolved, place: &Place, mode: WireMode) -> Config {
     let mut config = Config::new();
     config
-        .host(&place.host)
-        .port(place.port)
         .user(&resolved.user)
         .dbname(&resolved.dbname)
         .application_name(&resolved.application_name)
         .ssl_mode(mode)
         .ssl_negotiation(resolved.ssl_negotiation)
         .channel_binding(resolved.channel_binding);
-    if let Some(address) = place.hostaddr {
-        config.hostaddr(address);
-    }
     if let Some(password) = &place.password {
         config.password(password);
     }
     if let Some(options) = &resolved.options {
         config.options(options);
     }
-    config.keepalives(resolved.keepalives.is_some());
-    if let Some((idle, interval, count)) = resolved.keepalives {
-        config.keepalives_idle(idle).keepalives_interval(interval).keepalives_retries(count);
-    }
-    if let Some(timeout) = resolved.tcp_user_timeout {
-        config.tcp_user_timeout(timeout);
-    }
-    // A cancel request later uses this; the whole attempt has its own limit above.
-    config.connect_timeout(resolved.connect_timeout.unwrap_or(Duration::from_secs(10)));
     config
 }
 

@@ -42,7 +42,15 @@ pub enum ConnectError {
         /// What is wrong with it.
         why: String,
     },
-    /// The server could not be reached, or refused.
+    /// There is no way to the server, or nobody at its end.
+    #[error("cannot connect to {place}")]
+    Unreached {
+        /// `host=… port=… dbname=… user=…`
+        place: String,
+        /// What the network said.
+        source: io::Error,
+    },
+    /// The server refused, or went away while it was asked.
     #[error("cannot connect to {place}")]
     Refused {
         /// `host=… port=… dbname=… user=…`
@@ -105,7 +113,7 @@ impl ConnectError {
             }
             Self::Refused { source, .. } if certificate_fault(source).is_some() => Failure::Permanent,
             Self::Refused { source, .. } => classify(source),
-            Self::Timeout { .. } | Self::Unsuitable { .. } => Failure::Transient,
+            Self::Unreached { .. } | Self::Timeout { .. } | Self::Unsuitable { .. } => Failure::Transient,
             Self::All { tried } if tried.iter().any(|error| error.failure() == Failure::Transient) => {
                 Failure::Transient
             }
@@ -125,6 +133,7 @@ impl ConnectError {
             Self::Certificate { .. } => "certificates and keys are PEM files; keys must not be encrypted",
             Self::Timeout { .. } => "check host, port and firewall",
             Self::All { tried } => return tried.iter().rev().find_map(Self::hint),
+            Self::Unreached { source, .. } => return unreached_hint(source.kind()).map(str::to_owned),
             Self::Refused { source, .. } => return refused_hint(source),
         };
         Some(hint.to_owned())
@@ -191,12 +200,22 @@ fn refused_hint(error: &tokio_postgres::Error) -> Option<String> {
         Some("53300") => "raise max_connections on the server, or close sessions",
         Some("57P03") => "the server is starting up or shutting down",
         Some(_) => return None,
-        None => return unreached_hint(error),
+        None => return unanswered_hint(error),
     };
     Some(hint.to_owned())
 }
 
-fn unreached_hint(error: &tokio_postgres::Error) -> Option<String> {
+fn unreached_hint(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+            Some("is the server running there, and does it accept connections on that port or socket?")
+        }
+        io::ErrorKind::PermissionDenied => Some("this account may not use the server's socket"),
+        _ => None,
+    }
+}
+
+fn unanswered_hint(error: &tokio_postgres::Error) -> Option<String> {
     let told = causes(error);
     if told.contains("password missing") {
         return Some(
@@ -205,19 +224,6 @@ fn unreached_hint(error: &tokio_postgres::Error) -> Option<String> {
     }
     if told.contains("does not support TLS") {
         return Some("switch TLS on at the server, or use a weaker sslmode".to_owned());
-    }
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            return match io.kind() {
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Some(
-                    "is the server running there, and does it accept connections on that port or socket?".to_owned(),
-                ),
-                io::ErrorKind::PermissionDenied => Some("this account may not use the server's socket".to_owned()),
-                _ => None,
-            };
-        }
-        cause = inner.source();
     }
     None
 }

@@ -2,22 +2,21 @@
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio_postgres::{AsyncMessage, Client, Notification};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{AsyncMessage, Client, CopyOutStream, Notification, ToStatement};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use super::Access;
 use super::census::Counted;
+use super::pieces::Cuts;
+use super::socket::Way;
 
 /// A cancel request is a courtesy; it is not waited for longer than this.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
@@ -42,40 +41,25 @@ enum Inbox {
 
 type SharedInbox = Arc<Mutex<Inbox>>;
 
-/// Whether bytes move.
-#[derive(Debug, Default)]
-struct Gate {
-    holds: AtomicUsize,
-    driver: AtomicWaker,
-}
-
-/// While it lives, the connection neither reads nor writes.
-#[derive(Debug)]
-pub struct Hold(Arc<Gate>);
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        if self.0.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.driver.wake();
-        }
-    }
-}
-
 /// One open session. Dropping it closes the socket at once; the server rolls back what is open.
 pub struct Connection {
     client: Client,
     driver: AbortHandle,
     inbox: SharedInbox,
     closed: CancellationToken,
-    gate: Arc<Gate>,
+    cuts: Cuts,
     server: Server,
-    tls: MakeRustlsConnect,
+    way: Way,
     counted: Option<Counted>,
 }
 
 impl Connection {
     /// Starts the task that moves the bytes, on the present runtime.
-    pub(super) fn start<S, T>(client: Client, driver: tokio_postgres::Connection<S, T>, tls: MakeRustlsConnect) -> Self
+    pub(super) fn start<S, T>(
+        (client, driver): (Client, tokio_postgres::Connection<S, T>),
+        cuts: Cuts,
+        way: Way,
+    ) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -83,9 +67,8 @@ impl Connection {
         let inbox = SharedInbox::default();
         let closed = CancellationToken::new();
         let end = End { inbox: Arc::clone(&inbox), _closed: closed.clone().drop_guard() };
-        let gate = Arc::<Gate>::default();
-        let driver = tokio::spawn(drive(driver, Arc::clone(&gate), end)).abort_handle();
-        Self { client, driver, inbox, closed, gate, server: Server::default(), tls, counted: None }
+        let driver = tokio::spawn(drive(driver, end)).abort_handle();
+        Self { client, driver, inbox, closed, cuts, server: Server::default(), way, counted: None }
     }
 
     /// Counts it among the open sessions of its database, for as long as it is there.
@@ -130,20 +113,40 @@ impl Connection {
         self.closed.clone().cancelled_owned()
     }
 
-    /// Lets nothing more come until the answer is dropped: the driver reads ahead by messages, not by bytes, and some of
-    /// them are rows of many megabytes. Whoever holds it must not wait for this connection.
-    #[must_use]
-    pub fn hold(&self) -> Hold {
-        self.gate.holds.fetch_add(1, Ordering::AcqRel);
-        Hold(Arc::clone(&self.gate))
+    /// The rows of a `COPY … TO STDOUT`, each as a whole.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Client::copy_out`]. It, or [`Self::copy_out_in_pieces`], is not asked for again before this one has ended.
+    pub async fn copy_out<T: ?Sized + ToStatement>(&self, sql: &T) -> Result<CopyOutStream, tokio_postgres::Error> {
+        self.cuts.store(false, Ordering::Release);
+        self.client.copy_out(sql).await
+    }
+
+    /// The same for rows that are only handed on: a row longer than [`PIECE_BYTES`](super::PIECE_BYTES) comes in several
+    /// pieces, of which [`is_row_end`](super::is_row_end) knows the last one. So it takes no more memory than others do.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::copy_out`].
+    pub async fn copy_out_in_pieces<T: ?Sized + ToStatement>(
+        &self,
+        sql: &T,
+    ) -> Result<CopyOutStream, tokio_postgres::Error> {
+        self.cuts.store(true, Ordering::Release);
+        self.client.copy_out(sql).await
     }
 
     /// Asks the server to cancel what this session runs. That the request was heard is not certain.
     pub async fn cancel(&self) {
-        let request = self.client.cancel_token();
-        match tokio::time::timeout(CANCEL_WITHIN, request.cancel_query(self.tls.clone())).await {
+        let request = async {
+            let socket = self.way.open(Cuts::default()).await.map_err(|error| super::causes(&error))?;
+            let sent = self.client.cancel_token().cancel_query_raw(socket, self.way.encryption()).await;
+            sent.map_err(|error| super::causes(&error))
+        };
+        match tokio::time::timeout(CANCEL_WITHIN, request).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(error = %super::causes(&error), "cannot send a cancel request"),
+            Ok(Err(error)) => debug!(error, "cannot send a cancel request"),
             Err(_) => debug!("a cancel request was not taken within {CANCEL_WITHIN:?}"),
         }
     }
@@ -187,18 +190,13 @@ impl Drop for End {
     }
 }
 
-async fn drive<S, T>(mut driver: tokio_postgres::Connection<S, T>, gate: Arc<Gate>, end: End)
+async fn drive<S, T>(mut driver: tokio_postgres::Connection<S, T>, end: End)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let step = poll_fn(|cx| {
-            // Registered first: a hold that ends in between wakes us.
-            gate.driver.register(cx.waker());
-            if gate.holds.load(Ordering::Acquire) > 0 { Poll::Pending } else { driver.poll_message(cx) }
-        });
-        match step.await {
+        match poll_fn(|cx| driver.poll_message(cx)).await {
             None => return,
             Some(Ok(AsyncMessage::Notification(notification))) => {
                 if let Inbox::Open(sender) = &*end.inbox.lock().unwrap_or_else(PoisonError::into_inner) {

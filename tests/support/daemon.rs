@@ -78,6 +78,13 @@ impl<'a> Daemon<'a> {
         self.child.id()
     }
 
+    /// What it takes of memory, by the kernel's word for it: `VmRSS` now, `VmHWM` at most.
+    pub(crate) fn memory_kb(&self, what: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the daemon lives");
+        let line = status.lines().find(|line| line.starts_with(what)).expect("the kernel tells");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process number");

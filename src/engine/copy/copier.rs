@@ -239,7 +239,7 @@ impl Copier<'_> {
         // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
         let has_options = !self.sync.copyextra.trim().is_empty();
         let sink = Intake::prepare(target, format!("writing table \"{label}\""), &table.into, has_options).await?;
-        let rows = source.conn.copy_out(&table.out).await;
+        let rows = source.conn.copy_out_in_pieces(&table.out).await;
         let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
         let copied = pour(label, source, rows, sink, self.watch).await?;
         self.check_unchanged(table).await?;

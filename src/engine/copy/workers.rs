@@ -292,11 +292,11 @@ impl<'a> Crew<'a> {
         // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
         let has_options = !self.sync.copyextra.trim().is_empty();
         let sink = Intake::prepare(target, format!("writing table \"{label}\""), &whole.into, has_options).await?;
-        let rows = copier.patiently(source.conn.copy_out(out)).await;
+        let rows = copier.patiently(source.conn.copy_out_in_pieces(out)).await;
         let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
         let (mut bytes, mut counted) = (0, self.progress.piece(task.chunk_bytes()));
         let mut moved = |rows: u64, more: u64| {
-            self.watch.moved(rows);
+            self.watch.moved(rows.max(1));
             bytes += more;
             counted.moved(rows, more);
         };

@@ -12,13 +12,13 @@ use tokio_postgres::Statement;
 use super::goat::Goat;
 use super::round::Merge;
 use crate::engine::error::RoundError;
-use crate::engine::intake::{Intake, WIDE_BYTES};
+use crate::engine::intake::Intake;
 use crate::engine::site::Site;
-use crate::pg::Hold;
+use crate::pg::is_row_end;
 
 /// How many of one winner's rows are handed on before it is another's turn.
 const ROWS_AT_ONCE: usize = 256;
-/// The same in bytes; a single row may have more.
+/// The same in bytes; a single piece may have more.
 const BYTES_AT_ONCE: usize = 64 * 1024;
 
 /// What reads rows, each behind its receivers.
@@ -55,32 +55,61 @@ impl<'a> Intakes<'a> {
         Ok(())
     }
 
-    /// Sends rows that a session reads to their receivers. `sites`: the sessions of all that read now.
-    pub(super) async fn pour(&self, site: &Site, rows_out: RowsOut<'_>, sites: &[&Site]) -> Result<(), RoundError> {
+    /// Sends rows that a session reads to their receivers.
+    pub(super) async fn pour(&self, site: &Site, rows_out: RowsOut<'_>) -> Result<(), RoundError> {
         let reading = format!("reading rows of table \"{}\"", self.goat.label);
         let rows = match rows_out {
-            RowsOut::Prepared(statement) => site.conn.copy_out(statement).await,
-            RowsOut::Text(sql) => site.conn.copy_out(sql).await,
+            RowsOut::Prepared(statement) => site.conn.copy_out_in_pieces(statement).await,
+            RowsOut::Text(sql) => site.conn.copy_out_in_pieces(sql).await,
         };
         let rows = rows.map_err(site.failed(reading.as_str()))?;
         let rows = rows.map_err(|source| site.failed(reading.as_str())(source));
         let chunks = at_once(rows.boxed());
         pin_mut!(chunks);
         while let Some(chunk) = chunks.next().await {
-            let is_wide = chunk.iter().any(|row| row.as_ref().is_ok_and(|row| row.len() >= WIDE_BYTES));
-            let held: Vec<Hold> = sites.iter().filter(|_| is_wide).map(|site| site.conn.hold()).collect();
+            let mut chunk = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let wide = chunk.pop_if(|row| !is_row_end(row));
             self.hand_on(chunk).await?;
-            drop(held);
+            if let Some(first) = wide {
+                self.hand_on_wide(first, &mut chunks).await?;
+            }
         }
         Ok(())
     }
 
-    async fn hand_on(&self, chunk: Vec<Result<Bytes, RoundError>>) -> Result<(), RoundError> {
+    /// Sends a row that comes in pieces; it is nobody else's turn at its receivers meanwhile. Whoever holds several
+    /// intakes has taken them in the order of the arms, so that nobody waits in a circle.
+    async fn hand_on_wide(
+        &self,
+        first: Bytes,
+        rest: &mut (impl Stream<Item = Vec<Result<Bytes, RoundError>>> + Unpin),
+    ) -> Result<(), RoundError> {
+        let mut piece = first;
+        let receivers = receivers(&mut piece)?;
+        let mut slots = Vec::new();
+        for (_, slot) in self.merge.arms.iter().zip(&self.slots).filter(|(arm, _)| receivers & arm.bit() != 0) {
+            slots.push(slot.lock().await);
+        }
+        let mut is_end = false;
+        loop {
+            self.merge.watch.moved(1);
+            for intake in slots.iter_mut().filter_map(|slot| slot.as_mut()) {
+                intake.row(piece.clone()).await?;
+            }
+            if is_end {
+                return Ok(());
+            }
+            let Some(next) = rest.next().await.and_then(|mut pieces| pieces.pop()) else {
+                return Err(RoundError::Log { row: "a row without its end".to_owned() });
+            };
+            piece = next?;
+            is_end = is_row_end(&piece);
+        }
+    }
+
+    async fn hand_on(&self, chunk: Vec<Bytes>) -> Result<(), RoundError> {
         self.merge.watch.moved(u64::try_from(chunk.len()).unwrap_or_default());
-        let told = |row: Result<Bytes, RoundError>| {
-            let mut row = row?;
-            Ok::<_, RoundError>((receivers(&mut row)?, row))
-        };
+        let told = |mut row: Bytes| Ok::<_, RoundError>((receivers(&mut row)?, row));
         let rows = chunk.into_iter().map(told).collect::<Result<Vec<_>, _>>()?;
         // One at a time: winners that wait for each other's intakes would do so for ever.
         for (arm, slot) in self.merge.arms.iter().zip(&self.slots) {
@@ -107,18 +136,23 @@ impl<'a> Intakes<'a> {
     }
 }
 
-/// Rows that are there at once, as far as they are few and small: whose turn it is need not be asked for each row.
+/// Rows that are there at once, as far as they are few and small: whose turn it is need not be asked for each row. Of a
+/// row that comes in pieces the first one ends its batch, and each of the others is one of its own.
 fn at_once(
     mut rows: BoxStream<'_, Result<Bytes, RoundError>>,
 ) -> impl Stream<Item = Vec<Result<Bytes, RoundError>>> + '_ {
-    let mut is_over = false;
+    let (mut is_over, mut is_open) = (false, false);
     poll_fn(move |context| {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while !is_over && batch.len() < ROWS_AT_ONCE && bytes < BYTES_AT_ONCE {
             match rows.poll_next_unpin(context) {
                 Poll::Ready(Some(row)) => {
                     bytes += row.as_ref().map_or(0, Bytes::len);
+                    let was_open = std::mem::replace(&mut is_open, row.as_ref().is_ok_and(|row| !is_row_end(row)));
                     batch.push(row);
+                    if was_open || is_open {
+                        break;
+                    }
                 }
                 Poll::Ready(None) => is_over = true,
                 Poll::Pending if batch.is_empty() => return Poll::Pending,

@@ -135,7 +135,7 @@ impl Work<'_> {
             if self.many {
                 site.run(&self.keeping(), &plan(self.given_dense[winner])).await?;
             }
-            intakes.pour(site, self.rows_out(winner, false), &[site]).await?;
+            intakes.pour(site, self.rows_out(winner, false)).await?;
             written.iter_mut().zip(intakes.finish().await?).for_each(|(sum, rows)| *sum += rows);
         }
         Ok(deleted.into_iter().zip(written).collect())
@@ -216,7 +216,7 @@ impl Work<'_> {
                 conflict::keep(&self.merge.sync.name, &self.merge.arms, &sites, self.goat, kept).await?;
             }
             let _ = told.send(());
-            let pours = self.winners().map(|winner| intakes.pour(sites[winner], self.rows_out(winner, true), &sites));
+            let pours = self.winners().map(|winner| intakes.pour(sites[winner], self.rows_out(winner, true)));
             try_join_all(pours).await
         };
         let (deleted, _) = tokio::try_join!(deleting, reading)?;
