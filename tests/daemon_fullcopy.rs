@@ -136,3 +136,42 @@ async fn a_failed_copy_is_told_and_tried_again() {
     assert_same("parent", &[&site.a, &site.b]).await;
     daemon.stop().await;
 }
+
+/// A copy in one transaction that takes longer than a moment is told like those in pieces: of a database that is copied
+/// whole, and of a small initial copy. A writer on the target holds each of them up here.
+#[tokio::test]
+async fn copies_in_one_transaction_tell_how_far_they_are() {
+    let site = Site::new().await;
+    site.bucardo.run("add sync copies tables=parent,child dbs=A:source,B:fullcopy");
+    site.bucardo.run("add sync first tables=parent,child dbs=A:source,C:target onetimecopy=1");
+    let (b, c) = (site.b.session().await, site.c.session().await);
+    for session in [&b, &c] {
+        session.batch_execute("BEGIN; LOCK TABLE parent, child IN SHARE ROW EXCLUSIVE MODE").await.unwrap();
+    }
+    let daemon = Daemon::start(&site.bucardo).await;
+    site.bucardo.run("kick copies");
+    for (sync, target) in [("copies", "A -> B: copied whole 0 times, 0 rows in all"), ("first", "A -> C: ")] {
+        wait::until(&format!("the copy of {sync} in its status"), WITHIN, async || {
+            let status = site.bucardo.run(&format!("status {sync}"));
+            let line = status.lines().find(|line| line.contains(target)).unwrap_or_default().to_owned();
+            let is_told = line.contains("; copying 0 %: 0 of 2 tables, 0") && status.contains("Copying 0 %");
+            if is_told { Ok(()) } else { Err(status) }
+        })
+        .await;
+    }
+    let json: serde_json::Value = serde_json::from_str(&site.bucardo.run("status copies --json")).unwrap();
+    let copying = &json["syncs"][0]["targets"][0]["copying"];
+    assert_eq!((&copying["tables"], &copying["attempt"]), (&2.into(), &1.into()), "{json}");
+    for session in [&b, &c] {
+        session.batch_execute("ROLLBACK").await.unwrap();
+    }
+    for (database, name) in [(&site.b, "B"), (&site.c, "C")] {
+        wait::until_equal(&format!("the rows on {name}"), WITHIN, &10, async || {
+            database.number("SELECT count(*) FROM parent").await
+        })
+        .await;
+        let told = "SELECT count(*) FROM bucardo.copy_job";
+        wait::until_equal("the end of what is told", WITHIN, &0, async || database.number(told).await).await;
+    }
+    daemon.stop().await;
+}

@@ -2,6 +2,7 @@
 -- While it is under way, bucardo.position holds the request's number with a minus sign, and the snapshot that all
 -- finished pieces are of.
 --   copy_job    one copy of a sync from a source: the last one, finished or not
+--     mode          as onetimecopy was; 0: in one transaction, not in pieces; only noted while it is under way
 --     bytes         of the tables on the source, not what travelled; bytes_before: when this attempt began
 --   copy_table  its tables
 --     signature     of what the copied pieces were made with; another one: the table is copied anew

@@ -1,4 +1,4 @@
-//! How far initial copies are that go piece by piece, as the targets' journals tell.
+//! How far whole copies are, as the targets' journals tell.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio_postgres::error::SqlState;
 
 use super::status::duration;
-use crate::catalog::{Db, SyncDetail};
+use crate::catalog::{Db, Role, SyncDetail};
 use crate::pg::{SqlFile, connect};
 
 const STATUS: SqlFile = SqlFile::new(include_str!("../../sql/copy/status.sql"));
@@ -79,7 +79,7 @@ impl Unit {
 /// The copy of `target` from `source`, if one is under way there; a database that does not tell is passed over.
 pub(super) async fn copying(sync: &SyncDetail, source: &Db, target: &Db) -> Option<Copying> {
     // Nothing is asked of a target for which no copy is wanted.
-    if sync.onetimecopy == 0 {
+    if sync.onetimecopy == 0 && sync.role(&target.name) != Some(Role::Fullcopy) {
         return None;
     }
     tokio::time::timeout(WITHIN, ask(sync, source, target)).await.ok().flatten()

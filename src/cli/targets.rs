@@ -47,7 +47,7 @@ pub(super) struct Target {
     lag_seconds: Option<f64>,
     /// The source keeps nothing for it, until it has a copy: why.
     given_up: Option<&'static str>,
-    /// An initial copy is under way.
+    /// A whole copy is under way.
     pub(super) copying: Option<Copying>,
     /// Why nothing is known.
     problem: Option<String>,
@@ -66,11 +66,14 @@ impl Target {
         if let Some(problem) = &self.problem {
             return format!("{head}: {problem}{trouble}");
         }
+        let copying = self.copying.as_ref().map(|copying| format!("; {}", copying.line())).unwrap_or_default();
         if let Some(copies) = self.copies {
             let last = self.copied.map(|at| format!(", last at {}", when(at))).unwrap_or_default();
-            return format!("{head}: copied whole {copies} times, {} rows in all{last}{trouble}", self.inserts);
+            return format!(
+                "{head}: copied whole {copies} times, {} rows in all{last}{copying}{trouble}",
+                self.inserts
+            );
         }
-        let copying = self.copying.as_ref().map(|copying| format!("; {}", copying.line())).unwrap_or_default();
         let given_up = self.given_up.map(|words| format!("; {words}")).unwrap_or_default();
         let lag = self.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok());
         format!(
@@ -145,9 +148,22 @@ pub(super) async fn targets(sync: &SyncDetail, troubles: &[Trouble]) -> Vec<Targ
             Err(problem) => blank(Some(problem)),
         });
     }
-    if sync.is_fullcopy() {
-        return found; // its source knows nothing of it
+    // The source of one that makes copies only knows nothing of it.
+    if !sync.is_fullcopy() {
+        found.extend(readers(sync, troubles).await);
     }
+    for target in &mut found {
+        let source = sync.sources().find(|source| source.name.as_str() == target.source);
+        if let (Some(source), Some(db)) = (source, sync.db(&target.target.as_str().into())) {
+            target.copying = copying(sync, source, db).await;
+        }
+    }
+    found
+}
+
+/// Those that get changes, as the sources know them.
+async fn readers(sync: &SyncDetail, troubles: &[Trouble]) -> Vec<Target> {
+    let mut found = Vec::new();
     let told = join_all(sync.sources().map(|source| ask(sync, source))).await;
     let mut followed: BTreeMap<&DbName, (DateTime<Utc>, Target)> = BTreeMap::new();
     let targets: Vec<&DbName> = sync.dbs(Role::Target).filter(|db| db.active).map(|db| &db.name).collect();
@@ -183,12 +199,6 @@ pub(super) async fn targets(sync: &SyncDetail, troubles: &[Trouble]) -> Vec<Targ
         }
     }
     found.extend(followed.into_values().map(|(_, target)| target));
-    for target in &mut found {
-        let source = sync.sources().find(|source| source.name.as_str() == target.source);
-        if let (Some(source), Some(db)) = (source, sync.db(&target.target.as_str().into())) {
-            target.copying = copying(sync, source, db).await;
-        }
-    }
     found
 }
 

@@ -160,7 +160,7 @@ impl Copies {
         let copier = Copier { sync, source, target, watch, without };
         at(&mut hooks, Hook::BeforeTriggerDisable, None, here).await?;
         at(&mut hooks, Hook::AfterTriggerDisable, None, here).await?;
-        let copied = copier.run().await?;
+        let copied = copier.run(id).await?;
         hooks.iter_mut().for_each(|hooks| hooks.written_whole(&copied.goats));
         for goat in sync.tables().filter(|goat| copied.has(goat)) {
             at(&mut hooks, Hook::AfterTableSync, Some(goat), here).await?;

@@ -6,16 +6,19 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bucardo_actors::model::GoatCounts;
+use bucardo_actors::model::{GoatCounts, Pair};
 use bucardo_actors::ports::Watch;
 use postgres_types::Oid;
 
+use super::plan::{self, Size};
+use super::progress::Piece;
+use super::telling::Telling;
 use super::whole::Whole;
 use crate::catalog::{DeleteMethod, Goat, SyncDetail};
 use crate::engine::error::RoundError;
 use crate::engine::intake::Intake;
 use crate::engine::round::step;
-use crate::engine::site::{Site, pour};
+use crate::engine::site::{Site, pour_counted};
 use crate::engine::step::Step;
 use crate::pg::{Sql, SqlFile, causes};
 use crate::source::relations;
@@ -94,9 +97,10 @@ pub(super) struct Begun {
 
 impl Copier<'_> {
     /// Copies every table of the sync but the ghosts. Changes nothing outside the two transactions.
-    pub(in crate::engine) async fn run(&self) -> Result<Copied, RoundError> {
+    pub(in crate::engine) async fn run(&self, id: &Pair) -> Result<Copied, RoundError> {
         let begun = self.begin(false).await?;
-        self.whole(&begun).await
+        let sizes = plan::sizes(self.source, &begun.tables).await?;
+        self.whole(id, &begun, sizes).await
     }
 
     /// Sees which tables are to be copied: all but the ghosts; with `only_where_empty` those that have rows on the
@@ -136,15 +140,21 @@ impl Copier<'_> {
         Ok(kept)
     }
 
-    /// Copies these tables, one after the other.
-    pub(super) async fn whole(&self, begun: &Begun) -> Result<Copied, RoundError> {
+    /// Copies these tables, which are so large, one after the other.
+    pub(super) async fn whole(&self, id: &Pair, begun: &Begun, sizes: Vec<Size>) -> Result<Copied, RoundError> {
+        let telling = Telling::of(sizes);
+        telling.during(self.sync, id, Box::pin(self.copy(begun, &telling))).await
+    }
+
+    async fn copy(&self, begun: &Begun, telling: &Telling) -> Result<Copied, RoundError> {
         let tables: Vec<&Whole> = begun.tables.iter().collect();
         let deletes = self.empty(&tables, &begun.filled, self.sync.deletemethod).await?;
         let mut copied = Copied { deletes: deletes.iter().sum(), ..Copied::default() };
         let had_rows = tables.iter().zip(&begun.filled).filter(|(_, filled)| **filled).map(|(table, _)| table.goat.id);
         copied.filled = had_rows.collect();
-        for (table, deletes) in begun.tables.iter().zip(deletes) {
-            let inserts = self.fill(table).await?;
+        for (place, (table, deletes)) in begun.tables.iter().zip(deletes).enumerate() {
+            let inserts = self.fill(table, telling.begins(place)).await?;
+            telling.table_done();
             copied.inserts += inserts;
             copied.goats.push(GoatCounts { goat: table.goat.id, keys: 0, deletes, inserts });
             copied.aftercare.extend(self.aftercare(table).map(|sql| (table.label.clone(), sql)));
@@ -233,7 +243,7 @@ impl Copier<'_> {
     }
 
     /// Fills an empty table; returns its rows.
-    async fn fill(&self, table: &Whole) -> Result<u64, RoundError> {
+    async fn fill(&self, table: &Whole, mut counted: Piece<'_>) -> Result<u64, RoundError> {
         let (source, target, label) = (self.source, self.target, &table.label);
         let indexes = self.drop_indexes(table).await?;
         // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
@@ -241,7 +251,12 @@ impl Copier<'_> {
         let sink = Intake::prepare(target, format!("writing table \"{label}\""), &table.into, has_options).await?;
         let rows = source.conn.copy_out_in_pieces(&table.out).await;
         let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
-        let copied = pour(label, source, rows, sink, self.watch).await?;
+        let mut moved = |rows: u64, bytes: u64| {
+            self.watch.moved(rows.max(1));
+            counted.moved(rows, bytes);
+        };
+        let copied = pour_counted(label, source, rows, sink, &mut moved).await?;
+        counted.done();
         self.check_unchanged(table).await?;
         step(self.watch, Step::Copied(label)).await?;
         for index in &indexes {

@@ -32,11 +32,15 @@ const CHUNKS_WRITE: SqlFile = sql!("copy/chunks_write");
 const OTHERS: SqlFile = sql!("copy/others");
 const PROGRESS: SqlFile = sql!("copy/progress");
 const FINISH: SqlFile = sql!("copy/finish");
+const WITHDRAW: SqlFile = sql!("copy/withdraw");
+
+/// The mode of a copy in one transaction. Nothing of it can be gone on with: it is noted for people only.
+pub(super) const WHOLE: i16 = 0;
 
 /// A copy that has begun.
 pub(super) struct Job {
     pub(super) request: i64,
-    /// As `onetimecopy` was when it began.
+    /// As `onetimecopy` was when it began, or [`WHOLE`].
     pub(super) mode: i16,
     pub(super) attempt: i32,
 }
@@ -222,6 +226,13 @@ impl Journal<'_> {
         let (sync, source) = self.key();
         let told = self.target.conn.execute(PROGRESS.text(), &[&sync, &source, &tables, &rows, &bytes]).await;
         told.map(drop).map_err(self.failed("writing"))
+    }
+
+    /// Takes back what was noted of a copy in one transaction.
+    pub(super) async fn withdraw(&self) -> Result<(), RoundError> {
+        let (sync, source) = self.key();
+        let done = self.target.conn.execute(WITHDRAW.text(), &[&sync, &source, &WHOLE]).await;
+        done.map(drop).map_err(self.failed("clearing"))
     }
 
     /// Closes it, in the transaction that writes the position; returns the rows of each table in all attempts.

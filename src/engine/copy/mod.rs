@@ -17,6 +17,7 @@ mod copier;
 mod journal;
 mod plan;
 mod progress;
+mod telling;
 mod whole;
 mod workers;
 
@@ -82,7 +83,7 @@ pub(super) async fn run(
     let has_room = desk::may_have(&round.id.source, 3) && desk::may_have(&round.id.target, 2);
     let is_small = bytes < round.sync.copy.atomic_bytes || round.sync.lock.is_some() || !has_room;
     if held.copy_request >= 0 && is_small {
-        return whole(round, held, look, &begun).await;
+        return whole(round, held, look, (begun, sizes)).await;
     }
     pieces(round, held, look, (begun, sizes), (job, mode)).await
 }
@@ -121,10 +122,10 @@ async fn whole(
     round: &mut Round<'_>,
     held: &Held,
     look: Look,
-    begun: &Begun,
+    (begun, sizes): (Begun, Vec<Size>),
 ) -> Result<Result<RoundReport, String>, RoundError> {
     round.at_first_change().await?;
-    let copied = copier(round).whole(begun).await?;
+    let copied = copier(round).whole(round.id, &begun, sizes).await?;
     round.written_whole(&copied.goats);
     round.at_tables(|goat| copied.has(goat)).await?;
     let tables = round.sync.tables().filter(|goat| copied.has(goat)).map(|goat| (goat, copied.had_rows(goat)));

@@ -28,7 +28,7 @@ const CORRELATED: f64 = 0.8;
 pub(super) struct Size {
     pub(super) bytes: i64,
     pages: i64,
-    rows: i64,
+    pub(super) rows: i64,
     files: String,
 }
 
