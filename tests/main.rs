@@ -83,6 +83,7 @@ mod merge_quarantine;
 mod merge_rounds;
 mod merge_sequences;
 mod merge_traps;
+mod merge_truncates;
 mod migrations;
 mod quarantine;
 mod round_fullcopy;
