@@ -15,7 +15,8 @@ async fn what_is_broken_is_found_and_the_remedy_mends_it() {
     let (a, b) = (lab.db("A", TABLES).await, lab.db("B", TABLES).await);
     lab.bucardo.run("add sync s tables=t1,t2 dbs=A,B");
     let healthy = lab.bucardo.run("doctor");
-    assert!(healthy.ends_with("Sync s:\n  OK\nNo problems found\n"), "{healthy}");
+    let down = "No problems found; but the daemon does not run, nothing is replicated (bucardo start)\n";
+    assert!(healthy.ends_with(&format!("Sync s:\n  OK\n{down}")), "{healthy}");
     assert!(
         healthy.contains("Database A: ") && healthy.contains("clock +0.") || healthy.contains("clock -0."),
         "{healthy}"
@@ -36,7 +37,7 @@ async fn what_is_broken_is_found_and_the_remedy_mends_it() {
     assert_eq!(lab.catalog().await, before);
     a.run(&remedy).await;
     b.run("ALTER TABLE t2 RENAME number TO id").await;
-    assert!(lab.bucardo.run("doctor").ends_with("No problems found\n"));
+    assert!(lab.bucardo.run("doctor").ends_with(down));
 
     // A backlog, and a role that may not look.
     a.run("INSERT INTO t1 VALUES (1, 'x'); UPDATE bucardo.delta_public_t1 SET txntime = now() - interval '2 hours'")
@@ -86,6 +87,14 @@ async fn managed_servers_are_told_the_grant_that_works_there() {
     lab.bucardo.run(&format!("add db B host={host} port={port} dbname={name} user=weak"));
     let refused = lab.bucardo.fails("add sync s tables=t1,t2 dbs=A,B");
     assert!(refused.contains("run GRANT SET ON PARAMETER session_replication_role TO \"weak\""), "{refused}");
+    // What another role has made is no matter of rights in the database.
+    target.run("CREATE ROLE other; CREATE SCHEMA bucardo AUTHORIZATION other").await;
+    let refused = lab.bucardo.fails("add sync s tables=t1,t2 dbs=A,B");
+    assert!(refused.contains("run GRANT other TO \"weak\""), "{refused}");
+    assert!(!refused.contains("GRANT CREATE ON DATABASE"), "{refused}");
+    target.run("GRANT other TO weak").await;
+    let refused = lab.bucardo.fails("add sync s tables=t1,t2 dbs=A,B");
+    assert!(!refused.contains("may not create"), "{refused}");
     for group in ["rds_superuser", "cloudsqlsuperuser", "azure_pg_admin"] {
         target.run(&format!("CREATE ROLE {group}")).await;
         let refused = lab.bucardo.fails("add sync s tables=t1,t2 dbs=A,B");

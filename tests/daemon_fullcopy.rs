@@ -134,6 +134,21 @@ async fn a_failed_copy_is_told_and_tried_again() {
     site.b.run("ALTER TABLE away RENAME TO parent").await;
     site.bucardo.run("kick copies 0");
     assert_same("parent", &[&site.a, &site.b]).await;
+
+    // What fails is stalled until it is tried again, and does not look as if it were over.
+    daemon.announce("KID is stalled");
+    site.bucardo.call(&["update", "sync", "copies", "copyextra=(FORMAT nonsense)"]).ok();
+    site.bucardo.run("reload sync copies");
+    assert_ne!(site.bucardo.call(&["kick", "copies", "0"]).code, 0);
+    let told = wait::until("a line below the table", WITHIN, async || {
+        let table = site.bucardo.run("status");
+        table.lines().find(|line| line.starts_with("copies: stalled since ")).map(str::to_owned).ok_or(table)
+    })
+    .await;
+    for word in ["next try ", "nonsense", "bucardo kick copies"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert!(site.bucardo.call(&["doctor", "copies"]).stdout.contains("PROBLEM: A -> B: stalled since "));
     daemon.stop().await;
 }
 

@@ -44,6 +44,17 @@ async fn every_state_is_told_as_it_is() {
     town.a.run("INSERT INTO orders VALUES (1, 'new')").await;
     let running = until_state(&town, "running").await;
     assert!(running["since"].is_string(), "{running}");
+    let holder = town
+        .b
+        .number(
+            "SELECT pid FROM pg_locks WHERE relation = 'orders'::regclass AND mode = 'AccessExclusiveLock' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .await;
+    wait::until("the one who holds the lock", SOON, async || {
+        let told = town.bucardo.run("status s");
+        if told.contains(&format!("; waits for a lock of backend PID {holder} (role ")) { Ok(()) } else { Err(told) }
+    })
+    .await;
     lock.batch_execute("COMMIT").await.unwrap();
     until_state(&town, "idle").await;
 
@@ -54,6 +65,8 @@ async fn every_state_is_told_as_it_is() {
     assert!(stalled["why"].as_str().unwrap().contains("position"), "{stalled}");
     assert!(stalled["hint"].as_str().unwrap().contains("bucardo validate s"), "{stalled}");
     let all = states(&town);
+    let sick = town.bucardo.call(&["doctor", "s"]);
+    assert!(sick.code == 1 && sick.stdout.contains("PROBLEM: A -> B: stalled since "), "{sick:?}");
     let target =
         |name: &str| all["syncs"][0]["targets"].as_array().unwrap().iter().find(|it| it["target"] == name).unwrap();
     assert_eq!(target("B")["live"]["state"], "stalled");
@@ -68,6 +81,21 @@ async fn every_state_is_told_as_it_is() {
     assert_eq!(town.bucardo.run("activate s 20"), "Activating sync s...OK\n");
     until_state(&town, "idle").await;
 
+    // The control database lets nobody in for a while: the daemon waits for it, and says what to do.
+    daemon.announce("control database");
+    let control = &town.control.name;
+    town.a.run(&format!("ALTER DATABASE \"{control}\" ALLOW_CONNECTIONS false")).await;
+    let cut =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'bucardo %' AND datname = ";
+    town.a.run(&format!("{cut}'{control}'")).await;
+    daemon.logs("the control database lets this daemon in no more", SOON).await;
+    let log = daemon.log();
+    assert!(log.contains("ALLOW_CONNECTIONS true") && daemon.has_ended().is_none(), "{log}");
+    town.a.run(&format!("ALTER DATABASE \"{control}\" ALLOW_CONNECTIONS true")).await;
+    daemon.logs("hold on the control database is back", SOON).await;
+    until_state(&town, "idle").await;
+    daemon.assert_quiet();
+
     // The daemon is killed, and what it has shown last is no longer so.
     daemon.kill();
     let view = "SELECT string_agg(DISTINCT state, ' ') FROM bucardo.state";
@@ -75,6 +103,9 @@ async fn every_state_is_told_as_it_is() {
     let down = until_state(&town, "down").await;
     assert_eq!(down["why"], "the daemon does not run");
     assert!(town.bucardo.run("status s").contains("down: the daemon does not run (bucardo start)"));
+    let table = town.bucardo.run("status");
+    assert!(table.ends_with("The daemon does not run: nothing is replicated (bucardo start)\n"), "{table}");
+    assert!(town.bucardo.run("doctor").contains("the daemon does not run"));
 }
 
 /// Whoever listens hears what becomes of a sync, and gets an answer from every actor, in both styles.

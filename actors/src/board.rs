@@ -256,9 +256,9 @@ impl Board {
             })
             .collect();
         let mut now = BTreeSet::new();
-        for Quarantined { relation, db, since, why, .. } in tables {
+        for Quarantined { relation, db, since, why, remedy, .. } in tables {
             let table = TableId { kid: kid.clone(), db: db.clone(), relation: relation.clone() };
-            let hint = format!("make the tables alike; it comes back by itself; at once: bucardo kick {}", kid.sync);
+            let hint = format!("{remedy}; it comes back by itself; at once: bucardo kick {}", kid.sync);
             let fault = Fault::permanent(why).with_hint(hint).at(db.clone());
             self.note(&ActorId::Table(table.clone()), |snapshot| {
                 snapshot.enter(Doing::Quarantined);

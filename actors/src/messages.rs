@@ -199,7 +199,18 @@ pub(crate) struct Undone(pub(crate) SyncName);
 /// From the MCP to a CTL: end as soon as what you have is done. There will be no more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Leave;
+pub(crate) struct Leave {
+    /// Another one takes over, so it has to; else it was only idle, and answers [`Stays`] if it no longer is.
+    pub(crate) worn_out: bool,
+}
+
+/// From a CTL that was to leave to the MCP: work came before that, so it stays, and takes kicks again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stays {
+    pub(crate) sync: SyncName,
+    pub(crate) generation: u64,
+}
 
 /// From a CTL to the MCP: a database that was stalled can be reached again.
 #[derive(Message)]

@@ -210,10 +210,10 @@ impl Fault {
         self.db.is_none() && self.cause == Cause::Away
     }
 
-    /// The database that cannot be reached, if that is the trouble, and time may heal it.
+    /// The database that cannot be reached, if that is the trouble: it is not there, or it lets nobody in.
     #[must_use]
-    pub fn away(&self) -> Option<&DbName> {
-        self.db.as_ref().filter(|_| self.cause == Cause::Away && self.failure == Failure::Transient)
+    pub fn unreachable(&self) -> Option<&DbName> {
+        self.db.as_ref().filter(|_| self.cause == Cause::Away)
     }
 }
 
@@ -420,6 +420,8 @@ pub struct Quarantined {
     pub since: Option<SystemTime>,
     /// The difference.
     pub why: String,
+    /// What a person can do about it.
+    pub remedy: &'static str,
 }
 
 impl fmt::Display for Quarantined {

@@ -139,6 +139,18 @@ impl<K: Key, C: Actor<Context = Context<C>> + Handler<Ping> + Handler<Stop>> Nur
         }
     }
 
+    /// A child that was let go, and has not ended, is given work again; its address, if it is that one.
+    pub fn take_back(&mut self, key: &K, generation: u64) -> Option<Addr<C>> {
+        let child = self.children.get_mut(key).filter(|child| child.generation == generation)?;
+        match &mut child.state {
+            State::Alive { addr, stopping, .. } => {
+                *stopping = false;
+                Some(addr.clone())
+            }
+            State::Ended { .. } => None,
+        }
+    }
+
     /// Asks all children to end within `grace`.
     pub fn stop_all(&mut self, grace: Duration) {
         for key in self.children.keys().cloned().collect::<Vec<_>>() {

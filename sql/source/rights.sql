@@ -3,6 +3,7 @@ SELECT current_user::text AS role,
        current_database()::text AS database,
        CASE WHEN to_regnamespace('bucardo') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
             ELSE has_schema_privilege('bucardo', 'CREATE') END AS may_create,
+       (SELECT n.nspowner::regrole::text FROM pg_namespace AS n WHERE n.nspname = 'bucardo') AS schema_owner,
        has_database_privilege(current_database(), 'TEMPORARY') AS may_temp,
        -- Who administers a server of RDS, Cloud SQL or Azure: nobody is superuser there.
        (SELECT r.rolname::text FROM pg_roles AS r

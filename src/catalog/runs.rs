@@ -18,6 +18,7 @@ const RECORD: Query = query!("write a run to the run history", "run_record");
 const EMPTY: Query = query!("note an empty run", "run_empty");
 const BREAK_OFF: Query = query!("end a run that was broken off", "run_break_off");
 const SESSIONS: Query = query!("note the sessions of a run", "dbrun_put");
+const OPEN_SESSIONS: Query = query!("read the sessions of runs", "run_sessions");
 const NO_SESSIONS: Query = query!("forget the sessions of a former daemon", "dbrun_clear");
 const CLOSE: Query = query!("close the runs of a former daemon", "run_close_open");
 const GOATS: Query = query!("count the rows of each table", "run_goats");
@@ -210,6 +211,15 @@ pub async fn note_sessions(
     let since: Vec<SystemTime> = now.iter().map(|it| it.since).collect();
     let values: [&(dyn ToSql + Sync); 6] = [&sync, &dbs(now), &backends(now), &since, &dbs(before), &backends(before)];
     SESSIONS.execute(client, &values).await.map(drop)
+}
+
+/// The backends of the sessions that runs of `sync` have open on `db`, as far as they last.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn sessions(client: &impl GenericClient, sync: &str, db: &str) -> Result<Vec<i32>, CatalogError> {
+    Ok(OPEN_SESSIONS.rows(client, &[&sync, &db]).await?.iter().map(|row| row.get("pgpid")).collect())
 }
 
 /// Adds what a run brought of each table to the totals, and to the rates where the sync tracks them; `oldest`: when the

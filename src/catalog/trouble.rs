@@ -67,8 +67,7 @@ pub async fn note(
 /// [`CatalogError::Sql`].
 pub async fn aside(client: &impl GenericClient, kid: &KidId, at: SystemTime, why: &str) -> Result<(), CatalogError> {
     let (sync, source, target) = place(kid);
-    let hint =
-        format!("what is quarantined comes back by itself when the difference is gone; at once: bucardo kick {sync}");
+    let hint = format!("what is quarantined comes back by itself when its cause is gone; at once: bucardo kick {sync}");
     ASIDE.execute(client, &[&sync, &source, &target, &at, &why, &hint]).await.map(drop)
 }
 

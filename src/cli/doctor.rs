@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use super::deadletter::Total;
 use super::targets::targets;
-use super::{CliError, Context, Outcome, words};
+use super::{CliError, Context, Outcome, status, words};
 use crate::catalog::dbs::{self, DbRow};
-use crate::catalog::{load_syncs, trouble};
+use crate::catalog::states::State;
+use crate::catalog::{load_syncs, states, trouble};
 use crate::pg::connect;
 use crate::progress;
 use crate::report::causes;
@@ -81,6 +82,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     }
     syncs.retain(|sync| names.is_empty() || names.iter().any(|name| name == sync.name.as_str()));
     let troubles = trouble::list(control.client()).await?;
+    let states = states::load(control.client()).await?;
     let mut reports = Vec::new();
     for sync in &syncs {
         progress::step(|| format!("checking sync \"{}\"", sync.name));
@@ -106,6 +108,8 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
             let waiting = waiting.iter().filter_map(Total::waiting).map(|it| format!("dead letters: {it}"));
             findings.extend(waiting.map(|what| Finding::warning(what, Some(remedy.clone()))));
         }
+        let in_trouble = states.kids_in_trouble(sync.name.as_str()).filter(|_| states.runs).map(trouble_of);
+        findings.extend(in_trouble);
         if sync.status != "active" {
             let remedy = format!("bucardo update sync {} status=active && bucardo reload", sync.name);
             findings.push(Finding::warning(format!("its status is {}", sync.status), Some(remedy)));
@@ -115,7 +119,7 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
     let all = databases.iter().flat_map(|it| &it.findings).chain(reports.iter().flat_map(|it| &it.findings));
     let problems = all.filter(|finding| finding.is_problem).count();
     if ctx.out.is_json() {
-        ctx.out.json(&serde_json::json!({"problems": problems, "databases": databases, "syncs": reports}))?;
+        ctx.out.json(&serde_json::json!({"problems": problems, "daemon_runs": states.runs, "databases": databases, "syncs": reports}))?;
     } else {
         for report in &databases {
             ctx.out.say(format!("Database {}: {}", report.db, report.at));
@@ -128,13 +132,24 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
             ctx.out.say(format!("Sync {}:", report.sync));
             tell(ctx, &report.findings);
         }
-        ctx.out.say(match problems {
+        let found = match problems {
             0 => "No problems found".to_owned(),
             1 => "1 problem found".to_owned(),
             many => format!("{many} problems found"),
+        };
+        ctx.out.say(match states.runs || syncs.is_empty() {
+            true => found,
+            false => format!("{found}; but the daemon does not run, nothing is replicated (bucardo start)"),
         });
     }
     Ok(u8::from(problems > 0))
+}
+
+/// Work that does not go on, as the daemon shows it: since when, when it is tried again, and why.
+fn trouble_of(kid: &State) -> Finding {
+    let place = if kid.db.is_empty() { "the merge".to_owned() } else { format!("{} -> {}", kid.source, kid.db) };
+    let without_hint = State { hint: None, ..kid.clone() };
+    Finding::problem(format!("{}: {}", place.trim(), status::line(&without_hint)), kid.hint.clone())
 }
 
 fn tell(ctx: &Context, findings: &[Finding]) {

@@ -29,6 +29,7 @@ mod help;
 mod inspect;
 mod install;
 mod kick;
+mod lock_wait;
 mod manpage;
 mod mapping;
 mod message;

@@ -12,7 +12,7 @@ use super::process::Process;
 use super::status_merge::Merge;
 use super::targets::{Target, size, targets};
 use super::{CliError, Context, Outcome};
-use super::{deadletter, status_classic, status_detail, sync};
+use super::{deadletter, lock_wait, status_classic, status_detail, sync};
 use crate::catalog::conflict_history::{self, Total};
 use crate::catalog::queue::{self, OverBudget};
 use crate::catalog::runs::{self, GoatTotal, Run};
@@ -196,6 +196,12 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         let mut told = SyncStatus { targets, merge, tables, over_budget, quarantined, deadletters, ..told };
         for target in &mut told.targets {
             target.live = states.of_target(&told.name, &target.target).cloned();
+            let is_at_work = target.live.as_ref().is_some_and(|live| live.state == "running");
+            let db =
+                detail.as_ref().filter(|_| is_at_work).and_then(|detail| detail.db(&target.target.as_str().into()));
+            if let Some(db) = db {
+                target.waits_for = lock_wait::waits_for(control.client(), &told.name, db).await;
+            }
         }
         told.note_copy(in_trouble);
         all.push(told);
@@ -224,6 +230,9 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         } else {
             pid.iter().for_each(|pid| ctx.out.say(format!("PID of Bucardo MCP: {pid}")));
             ctx.out.say(table(&all, &Style::of(ctx)));
+        }
+        if !states.runs {
+            ctx.out.say("The daemon does not run: nothing is replicated (bucardo start)");
         }
         for (sync, queue) in all.iter().flat_map(|sync| sync.over_budget.iter().map(move |queue| (sync, queue))) {
             ctx.out.say(format!("Warning: sync {}: {}", sync.name, status_queue(queue)));

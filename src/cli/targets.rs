@@ -29,6 +29,8 @@ pub(super) struct Target {
     pub(super) target: String,
     /// How its KID is at this moment, as far as a daemon shows it.
     pub(super) live: Option<State>,
+    /// Whose lock its round waits for.
+    pub(super) waits_for: Option<String>,
     /// Rows written there since it joined the sync.
     inserts: i64,
     /// Rows deleted there since it joined the sync.
@@ -62,6 +64,9 @@ impl Target {
         let mut trouble = self.trouble.as_ref().map(|trouble| format!("; {}", words(trouble))).unwrap_or_default();
         if let Some(live) = self.live.as_ref().filter(|live| !matches!(live.state.as_str(), "idle" | "running")) {
             trouble.push_str(&format!("; {}", live.state));
+        }
+        if let Some(waits_for) = &self.waits_for {
+            trouble.push_str(&format!("; {waits_for}"));
         }
         if let Some(problem) = &self.problem {
             return format!("{head}: {problem}{trouble}");
@@ -234,6 +239,7 @@ fn blank(sync: &SyncDetail, troubles: &[Trouble], source: &Db, target: &DbName, 
         source: source.name.to_string(),
         target: target.to_string(),
         live: None,
+        waits_for: None,
         inserts: 0,
         deletes: 0,
         waiting: None,

@@ -41,6 +41,26 @@ impl Drift {
     }
 }
 
+/// What a person can do about a difference, which is read from its words: those of a table that has been in quarantine
+/// for longer are all that is known of it.
+pub(super) fn remedy(why: &str) -> &'static str {
+    let state = why.split("(SQLSTATE ").nth(1).and_then(|rest| rest.get(..5));
+    match state {
+        _ if why.contains("bucardo validate") => "that command mends it",
+        Some("42501") => "grant what is denied (bucardo doctor names what is missing)",
+        Some(code) if code.starts_with("22") => {
+            "mend the row, the column's type, or the expression that fails (customselect, customcols)"
+        }
+        Some(code) if code.starts_with("23") || code == "44000" => {
+            "mend the row that is refused, the row in its way, or the constraint"
+        }
+        Some("P0001" | "P0002" | "P0003" | "P0004") => "see to the trigger or function that raises it",
+        Some(code) if code.starts_with("XX") => "mend the damaged data",
+        Some(code) if !code.starts_with("42") => "mend the cause",
+        _ => "make the tables alike",
+    }
+}
+
 /// Whether a refusal concerns the table that a statement names.
 fn is_of_a_table(code: Option<&SqlState>) -> bool {
     code.is_some_and(|code| OF_A_TABLE.iter().any(|class| code.code().starts_with(class)))
@@ -59,5 +79,23 @@ mod tests {
             assert!(!is_of_a_table(Some(&SqlState::from_code(code))), "{code}");
         }
         assert!(!is_of_a_table(None));
+    }
+
+    #[test]
+    fn each_difference_has_the_remedy_that_helps() {
+        for (why, word) in [
+            ("no column \"v\" (database \"B\")", "make the tables alike"),
+            (
+                "writing rows failed on database \"B\": column \"v\" does not exist (SQLSTATE 42703)",
+                "make the tables alike",
+            ),
+            ("writing rows failed on database \"B\": permission denied for table t (SQLSTATE 42501)", "bucardo doctor"),
+            ("reading rows failed on database \"A\": division by zero (SQLSTATE 22012)", "expression"),
+            ("writing rows failed: duplicate key value (SQLSTATE 23505); Key (v)=(1) already exists.", "in its way"),
+            ("writing rows failed on database \"B\": not today (SQLSTATE P0001)", "trigger"),
+            ("capture of its changes is missing on database \"A\": run bucardo validate", "that command"),
+        ] {
+            assert!(remedy(why).contains(word), "{why}: {}", remedy(why));
+        }
     }
 }

@@ -197,6 +197,16 @@ pub enum RoundError {
     Injected(Fault),
 }
 
+/// What a person can do where a row is in the way of another one: `why` is the server's word for it.
+pub(super) fn clash_remedy(why: &str, sync: &str) -> Option<String> {
+    let is_clash = ["23505", "23P01"].iter().any(|code| why.contains(&format!("(SQLSTATE {code})")));
+    is_clash.then(|| {
+        format!(
+            "change or delete one of the two rows; or have such rows put aside: bucardo update sync {sync} deadletter=on && bucardo reload sync {sync}; or add a custom code for exceptions: bucardo help add customcode"
+        )
+    })
+}
+
 impl RoundError {
     /// Whether the same round, tried again, may succeed without anyone's help.
     #[must_use]
@@ -343,9 +353,9 @@ impl RoundError {
             | Self::Restless { .. }
             | Self::SnapshotLost { .. }
             | Self::Alone { .. }
-            | Self::Clashing { .. }
             | Self::Left
             | Self::Injected(_) => None,
+            Self::Clashing { why, .. } => clash_remedy(why, sync),
             Self::Code(error) => Some(error.hint(sync)),
         }
     }
@@ -359,5 +369,21 @@ impl RoundError {
         let message = causes(&self);
         let db = self.db().cloned();
         Fault { failure: self.failure(), cause: self.cause(), message, hint: self.hint(sync), db }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clash_of_rows_has_a_next_step_and_one_of_transactions_needs_none() {
+        let hint = |why: &str| RoundError::Clashing { sync: "s".into(), why: why.into() }.into_fault("s").hint;
+        let told =
+            hint("duplicate key value violates unique constraint \"u\" (SQLSTATE 23505); Key (v)=(1) already exists.");
+        for word in ["one of the two rows", "bucardo update sync s deadletter=on", "customcode"] {
+            assert!(told.as_ref().unwrap().contains(word), "{word}: {told:?}");
+        }
+        assert_eq!(hint("deadlock detected (SQLSTATE 40P01)"), None);
     }
 }

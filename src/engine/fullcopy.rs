@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 
 use super::begin::Begin;
 use super::copy::{Copied, Copier};
-use super::drift::Drift;
+use super::drift::{Drift, remedy};
 use super::error::RoundError;
 use super::hooks::{Hooks, Scene, left};
 use super::onward;
@@ -124,6 +124,7 @@ impl Copies {
                 is_sequence: false,
                 db: id.target.clone(),
                 since: Some(SystemTime::now()),
+                remedy: remedy(&why),
                 why,
             });
             without.push(table);

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 
 use bucardo_actors::model::{DbName, Pair, Quarantined, Reason};
 
-use super::drift::Drift;
+use super::drift::{Drift, remedy};
 use super::error::RoundError;
 use super::position::Position;
 use super::site::Site;
@@ -120,6 +120,7 @@ impl Quarantine {
             db: db.clone(),
             since: Some(aside.since.into()),
             why: aside.why.clone(),
+            remedy: remedy(&aside.why),
         });
         let sequences = self.sequences.iter().map(|(sequence, (why, _))| Quarantined {
             relation: sequence.clone(),
@@ -127,6 +128,7 @@ impl Quarantine {
             db: db.clone(),
             since: None,
             why: why.clone(),
+            remedy: remedy(why),
         });
         tables.chain(sequences).collect()
     }

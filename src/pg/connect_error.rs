@@ -194,7 +194,8 @@ fn refused_hint(error: &tokio_postgres::Error) -> Option<String> {
     }
     let hint = match error.code().map(tokio_postgres::error::SqlState::code) {
         Some("28P01") => "check the password: the connection string, PGPASSWORD or the password file (.pgpass)",
-        Some("28000") => "check the user name, and pg_hba.conf on the server",
+        Some("28000") => "check the user name, that the role may log in (LOGIN), and pg_hba.conf on the server",
+        Some("55000") => "the database lets nobody in: ALTER DATABASE … ALLOW_CONNECTIONS true",
         Some("3D000") => "check dbname, or create the database",
         Some("42501") => "the user needs the CONNECT privilege on the database",
         Some("53300") => "raise max_connections on the server, or close sessions",

@@ -28,6 +28,8 @@ pub(super) struct Site<'a> {
     pub(super) goats: Vec<Goat>,
     pub(super) relations: Vec<Relation>,
     may_create: bool,
+    /// Whose the schema `bucardo` is, quoted; `None`: there is none yet.
+    schema_owner: Option<String>,
     may_temp: bool,
     role_name: String,
     /// The role of those who administer a server that somebody else runs.
@@ -78,6 +80,7 @@ pub(super) async fn open<'a>(sync: &SyncDetail, db: &'a Db, role: Role) -> Resul
         goats,
         relations,
         may_create: rights.get("may_create"),
+        schema_owner: rights.get("schema_owner"),
         may_temp: rights.get("may_temp"),
         role_name: rights.get("role"),
         administrators: rights.get("administrators"),
@@ -101,12 +104,16 @@ pub(super) async fn check_site(
         problems.push(format!("database \"{db}\" is a standby and cannot be written to"));
     }
     if !site.may_create && !is_only_read {
-        problems.push(format!(
-            "role \"{}\" may not create in database \"{db}\": run GRANT CREATE ON DATABASE {} TO {}, or make it the owner of schema bucardo",
-            site.role_name,
-            Sql::ident(&site.database),
-            Sql::ident(&site.role_name)
-        ));
+        let (role, role_ident) = (&site.role_name, Sql::ident(&site.role_name));
+        problems.push(match &site.schema_owner {
+            Some(owner) => format!(
+                "role \"{role}\" may not create in schema bucardo of database \"{db}\": run GRANT {owner} TO {role_ident}, or connect as {owner}, whose schema it is"
+            ),
+            None => format!(
+                "role \"{role}\" may not create in database \"{db}\": run GRANT CREATE ON DATABASE {} TO {role_ident}",
+                Sql::ident(&site.database)
+            ),
+        });
     }
     if !site.may_temp && !is_only_read {
         problems.push(format!(

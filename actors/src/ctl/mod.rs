@@ -44,6 +44,15 @@ fn merge_of(plan: &SyncPlan) -> KidId {
     KidId { sync: plan.name.clone(), work: Work::Merge }
 }
 
+/// What a person can do, and how what is tried again so rarely is tried at once.
+fn stalled_hint(hint: Option<&str>, sync: &SyncName) -> String {
+    match hint {
+        Some(hint) if hint.contains("bucardo ") => hint.to_owned(),
+        Some(hint) => format!("{hint}; then, to have it tried at once: bucardo kick {sync}"),
+        None => format!("to have it tried at once: bucardo kick {sync}"),
+    }
+}
+
 /// Whether a KID that stands so begins a round as soon as it has work.
 fn is_able(standing: Standing) -> bool {
     !matches!(standing, Standing::Waiting | Standing::Stalled)
@@ -165,6 +174,11 @@ impl Ctl {
         self.rest(ctx);
     }
 
+    /// There is nothing to do, and no KID, not even one that waits for another try.
+    fn is_at_rest(&self) -> bool {
+        self.kids.is_empty() && self.agenda.all_idle() && self.untold.is_none() && self.run.is_between()
+    }
+
     /// One that is not to stay, or is to leave, ends once there is nothing to do. Of the first the MCP decides, since it
     /// is who gives the kicks.
     fn rest(&mut self, ctx: &mut Context<Self>) {
@@ -179,14 +193,10 @@ impl Ctl {
                 }
                 self.wind_down(self.settings.schedule.grace, ctx);
             }
-        } else if !self.plan.stayalive && !self.asked_to_rest && !self.brake.paused {
-            let idle = self.kids.is_empty() && self.agenda.all_idle() && self.untold.is_none();
-            let idle = idle && self.run.is_between();
-            if idle {
-                self.asked_to_rest = true;
-                let (sync, generation) = (self.plan.name.clone(), self.life.generation());
-                self.mcp.do_send(Rest { sync, generation });
-            }
+        } else if !self.plan.stayalive && !self.asked_to_rest && !self.brake.paused && self.is_at_rest() {
+            self.asked_to_rest = true;
+            let (sync, generation) = (self.plan.name.clone(), self.life.generation());
+            self.mcp.do_send(Rest { sync, generation });
         }
     }
 
@@ -288,7 +298,7 @@ impl Parent<KidId> for Ctl {
     }
 
     fn on_verdict(&mut self, kid: &KidId, exit: &Exit, verdict: Verdict, ctx: &mut Context<Self>) {
-        let Some(fault) = exit.fault() else {
+        let Some(mut fault) = exit.fault() else {
             self.agenda.interrupted(kid);
             let open = self.runs.broken_off(kid);
             self.show_run(open);
@@ -300,6 +310,9 @@ impl Parent<KidId> for Ctl {
             self.rest(ctx);
             return self.end_if_alone(ctx);
         };
+        if matches!(verdict, Verdict::Stall { .. }) {
+            fault.hint = Some(stalled_hint(fault.hint.as_deref(), &kid.sync));
+        }
         let hint = fault.hint.as_deref();
         let (state, after) = match verdict {
             Verdict::Forget => {
@@ -328,7 +341,7 @@ impl Parent<KidId> for Ctl {
         if matches!((verdict, fault.cause), (Verdict::Restart { .. }, Cause::Serialization | Cause::Deadlock)) {
             self.shared.outbox.tell(Notice::Clashed(kid.sync.clone()));
         }
-        if let Some(db) = fault.away() {
+        if let Some(db) = fault.unreachable() {
             self.shared.lost(db, &fault, after);
         }
         let over = self.agenda.failed(kid, self.plan.concerns(kid, Reason::Start));

@@ -5,7 +5,7 @@ use actix::prelude::*;
 use super::{Ctl, is_able, merge_of};
 use crate::board::{ActorId, Doing};
 use crate::health::ask;
-use crate::messages::{Brake, Leave, Ping, PingActor, Pong, Replan, Retry, Stop};
+use crate::messages::{Brake, Leave, Ping, PingActor, Pong, Replan, Retry, Stays, Stop};
 use crate::model::KidId;
 use crate::nursery::Parent;
 use crate::ports::Notice;
@@ -13,7 +13,13 @@ use crate::ports::Notice;
 impl Handler<Leave> for Ctl {
     type Result = ();
 
-    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+    fn handle(&mut self, leave: Leave, ctx: &mut Context<Self>) {
+        if !leave.worn_out && !self.stopping && !self.is_at_rest() {
+            // A round that fails has a KID that waits, and who else would start it again?
+            self.asked_to_rest = false;
+            let (sync, generation) = (self.plan.name.clone(), self.life.generation());
+            return self.mcp.do_send(Stays { sync, generation });
+        }
         self.leaving = true;
         self.rest(ctx);
     }
@@ -30,7 +36,7 @@ impl Handler<Retry> for Ctl {
                 let board = &self.shared.board;
                 let lacks = |kid: &KidId| {
                     let fault = board.get(&ActorId::Kid(kid.clone())).and_then(|snapshot| snapshot.fault);
-                    fault.is_some_and(|fault| fault.away() == Some(&db) || fault.lacks_all())
+                    fault.is_some_and(|fault| fault.unreachable() == Some(&db) || fault.lacks_all())
                 };
                 let waits = |kid: &&KidId| !is_able(self.kids.standing(kid));
                 let waiting = self.agenda.kids().filter(waits).filter(|kid| lacks(kid)).cloned();

@@ -11,7 +11,7 @@ use super::Mcp;
 use super::syncs::Applied;
 use crate::board::{ActorId, Doing};
 use crate::messages::Brake;
-use crate::model::{Failure, Fault, Intent, SyncName, SyncPlan};
+use crate::model::{Cause, Failure, Fault, Intent, SyncName, SyncPlan};
 use crate::nursery::Parent;
 use crate::policy::Exit;
 use crate::ports::Notice;
@@ -26,6 +26,8 @@ pub(super) struct Lease {
     pub(super) had: bool,
     /// Tries in a row that failed, or got a lease that was lost soon after.
     tries: u32,
+    /// Why it was not given, while a person must act: that is told once.
+    refused: Option<String>,
     /// When it was taken.
     since: Option<Instant>,
     /// Raised whenever the lease is taken or lost: a catalog read under an older one is read again.
@@ -115,7 +117,7 @@ impl Mcp {
         }
         self.lease.tries += 1;
         let (tries, care) = (self.lease.tries, self.settings.supervision.lease);
-        if fault.failure == Failure::Permanent || (!self.lease.had && tries >= care.tries_max) {
+        if self.is_final(&fault, tries >= care.tries_max) {
             if self.lease.had {
                 error!(error = %fault, hint = fault.hint, "no hold on the control database any more, stopping");
             }
@@ -123,13 +125,30 @@ impl Mcp {
             return self.wind_down(Exit::Failed(fault), self.settings.schedule.grace, ctx);
         }
         let after = care.delay(tries);
-        warn!(error = %fault, hint = fault.hint, ?after, tries, "no hold on the control database, trying again");
+        if fault.failure == Failure::Permanent && self.lease.refused.as_ref() != Some(&fault.message) {
+            let hint = fault.hint.as_deref();
+            error!(error = %fault, hint, ?after, "the control database lets this daemon in no more, no round starts until it does");
+            self.lease.refused = Some(fault.message.clone());
+        } else {
+            warn!(error = %fault, hint = fault.hint, ?after, tries, "no hold on the control database, trying again");
+        }
         self.shared.board.note(&ActorId::Mcp, |snapshot| snapshot.fail(Doing::Down, Some(fault), Some(after)));
         ctx.run_later(after, |mcp, ctx| {
             if mcp.ending.is_none() {
                 again(mcp, ctx);
             }
         });
+    }
+
+    /// Whether it is of no use to try again. A daemon that starts is told what is wrong with its connection; one that runs
+    /// waits: a role may have got another password, which is read anew with each try.
+    fn is_final(&self, fault: &Fault, tried_enough: bool) -> bool {
+        match (self.lease.had, fault.failure) {
+            (true, Failure::Permanent) => fault.cause != Cause::Away,
+            (false, Failure::Permanent) => true,
+            (true, Failure::Transient) => false,
+            (false, Failure::Transient) => tried_enough,
+        }
     }
 
     /// Running rounds finish, the fences protect their targets; none starts until the lease is held again.
@@ -270,6 +289,7 @@ impl Mcp {
     /// The lease is held and the catalog is known: rounds may start.
     fn up(&mut self, applied: &Applied, ctx: &mut Context<Self>) {
         self.lease.ready = true;
+        self.lease.refused = None;
         self.show.forget();
         self.shared.board.note(&ActorId::Mcp, |snapshot| {
             snapshot.enter(Doing::Active);

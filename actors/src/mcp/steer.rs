@@ -12,7 +12,7 @@ use crate::board::{ActorId, Doing};
 use crate::health::ask;
 use crate::messages::{
     Brake, CheckDb, ControlHeard, DbBack, Kick, KickDb, Look, McpPing, PingActor, Reload, ReloadConfig, ReloadSync,
-    Rest, Retry, SetState, StopVac, Undone, Wish,
+    Rest, Retry, SetState, Stays, StopVac, Undone, Wish,
 };
 use crate::model::{DbName, Reason, SyncName};
 use crate::nursery::{Parent, Standing};
@@ -51,7 +51,7 @@ impl Mcp {
         }
         if worn_out {
             info!(sync = %name, "controller is replaced (lifetime, maxkicks)");
-            self.let_go(&name);
+            self.let_go(&name, true);
         } else if asked || self.syncs.get(&name).is_some_and(|entry| entry.resting) {
             self.revive(&name, ctx); // one that is stopping is started anew when it has ended
         }
@@ -167,7 +167,17 @@ impl Handler<Rest> for Mcp {
     fn handle(&mut self, rest: Rest, _: &mut Context<Self>) {
         let stays = self.syncs.get(&rest.sync).is_none_or(|entry| entry.plan.stayalive);
         if !stays && self.ctls.is_current(&rest.sync, rest.generation) {
-            self.let_go(&rest.sync);
+            self.let_go(&rest.sync, false);
+        }
+    }
+}
+
+impl Handler<Stays> for Mcp {
+    type Result = ();
+
+    fn handle(&mut self, stays: Stays, _: &mut Context<Self>) {
+        if self.ending.is_none() && self.ctls.is_current(&stays.sync, stays.generation) {
+            self.stays(&stays.sync, stays.generation);
         }
     }
 }

@@ -212,10 +212,30 @@ impl Mcp {
     }
 
     /// The CTL gets no more kicks: they are kept for the next one.
-    pub(super) fn let_go(&mut self, name: &SyncName) {
+    pub(super) fn let_go(&mut self, name: &SyncName, worn_out: bool) {
         if let (Some(entry), Some(ctl)) = (self.syncs.get_mut(name), self.ctls.let_go(name)) {
             entry.leaving = true;
-            ctl.do_send(Leave);
+            ctl.do_send(Leave { worn_out });
+        }
+    }
+
+    /// A CTL that was let go stays: it gets what was kept for the next one.
+    pub(super) fn stays(&mut self, name: &SyncName, generation: u64) {
+        let Some(entry) = self.syncs.get_mut(name).filter(|entry| entry.leaving && entry.active()) else {
+            return self.ctls.stop(name, self.settings.schedule.grace);
+        };
+        let Some(ctl) = self.ctls.take_back(name, generation) else { return };
+        entry.leaving = false;
+        let (kick, look) = (entry.kick.take(), entry.look.take());
+        self.replan(name, false);
+        let (held, paused) = (self.held(), self.syncs.get(name).is_some_and(|entry| entry.paused));
+        ctl.do_send(Brake { paused, held });
+        if let Some(answer) = kick {
+            ctl.do_send(Look { reason: Reason::Request, retry: true, answer });
+        }
+        if let Some(reason) = look {
+            let answer = Answer::new(name.clone(), self.shared.outbox.clone());
+            ctl.do_send(Look { reason, retry: false, answer });
         }
     }
 

@@ -5,7 +5,7 @@ use crate::board::{ActorId, Doing};
 use crate::messages::{
     ControlHeard, McpPing, PurgeNow, Reload, ReloadConfig, ReloadSync, SetState, Shutdown, StopFileFound, Wish,
 };
-use crate::model::{Fault, Intent, Reason};
+use crate::model::{Cause, Fault, Intent, Reason};
 use crate::policy::{Exit, Settings};
 
 /// What is on the board can be read in the control database a moment later; a busy sync does not write there all the time.
@@ -166,6 +166,25 @@ fn a_daemon_that_finds_its_lease_taken_ends() {
         world.leases([Err(taken.clone())]);
         world.lose_lease(Fault::transient("connection closed"));
         assert_eq!(rig.finished().await, Exit::Failed(taken));
+    });
+}
+
+/// The role got another password, or may not log in for a while: everything else is well, so the daemon waits for it.
+#[test]
+fn a_running_daemon_waits_until_it_may_log_in_again() {
+    story(|world| async move {
+        let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
+        for alarm in ["lost the hold on the control database", "no hold on the control database, trying again"] {
+            world.expect_alarm(alarm);
+        }
+        world.expect_alarm("the control database lets this daemon in no more");
+        let refused = || Fault::permanent("password authentication failed").because(Cause::Away);
+        world.leases(std::iter::repeat_with(|| Err(refused())).take(6));
+        world.lose_lease(Fault::transient("connection closed"));
+        world.until_seen("lease", 7).await;
+        world.until_seen("end b", 1).await;
+        assert_eq!(rig.board.get(&ActorId::Mcp).unwrap().state, Doing::Active);
+        rig.stop().await;
     });
 }
 

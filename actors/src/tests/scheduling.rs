@@ -520,6 +520,42 @@ fn an_actor_that_does_not_stay_stays_while_a_kid_is_in_trouble() {
     });
 }
 
+/// A whole copy that fails is not over: it is stalled, with why and when it is tried again, and then it is.
+#[test]
+fn a_copy_on_request_that_fails_is_stalled_and_tried_again() {
+    story(|world| async move {
+        let copies = SyncPlan {
+            stayalive: false,
+            kidsalive: false,
+            autokick: false,
+            check_every: None,
+            fullcopies: vec!["b".into()],
+            ..plan("s", &["b"])
+        };
+        let rig = Rig::up(&world, &[copies]).await;
+        world.expect_alarm("KID is stalled");
+        world.plays("b", [Play::Fail(Fault::permanent("no such format").with_hint("another format"))]);
+        assert_eq!(rig.ask("s").await, "notice SyncKill(\"s\")");
+        world.pass(5 * SECOND).await;
+        let (sync, kid) = (rig.ctl("s"), rig.kid("s", "b"));
+        assert_eq!((sync.state, kid.state), (Doing::Stalled, Doing::Stalled));
+        assert!(sync.next_try.is_some() && sync.fault.unwrap().message.contains("no such format"));
+        assert_eq!(world.count("begin b"), 1, "it is not tried again at once");
+        world.until_seen("begin b Request", 2).await;
+        assert!((890..=1000).contains(&world.now()), "{}", world.now());
+        world.until("it rests", |_| rig.ctl("s").state == Doing::Finished).await;
+
+        // Somebody kicks while it is stalled.
+        world.plays("b", [Play::Fail(Fault::permanent("no such format"))]);
+        assert_eq!(rig.ask("s").await, "notice SyncKill(\"s\")");
+        world.pass(5 * SECOND).await;
+        assert_eq!(rig.ask("s").await, "notice SyncDone(\"s\")");
+        world.until("it rests again", |_| rig.ctl("s").state == Doing::Finished).await;
+        assert_eq!(rig.ctl("s").fault, None);
+        rig.stop().await;
+    });
+}
+
 /// `maxkicks` and `lifetime`: a new controller with new KIDs, and whoever asked hears nothing of it.
 #[test]
 fn a_controller_that_is_worn_out_is_replaced_at_a_kick() {

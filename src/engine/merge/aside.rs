@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use bucardo_actors::model::{DbName, Quarantined, SyncName};
 
-use crate::engine::drift::Drift;
+use crate::engine::drift::{Drift, remedy};
 
 /// How long a table stays aside before it is tried again.
 const PAUSE_MIN: Duration = Duration::from_secs(10);
@@ -211,6 +211,7 @@ impl Asides {
             db: db.clone(),
             since: Some((*since).into()),
             why: why.clone(),
+            remedy: remedy(why),
         });
         let sequences = self.sequences.values().map(|Still { sequence, db, why, since, .. }| Quarantined {
             relation: sequence.clone(),
@@ -218,6 +219,7 @@ impl Asides {
             db: db.clone(),
             since: Some((*since).into()),
             why: why.clone(),
+            remedy: remedy(why),
         });
         tables.chain(sequences).collect()
     }

@@ -23,7 +23,7 @@ use crate::catalog::{Role, SyncDetail};
 use crate::custom::{Codes, Hook};
 use crate::engine::desk::inherit;
 use crate::engine::drift::Drift;
-use crate::engine::error::RoundError;
+use crate::engine::error::{RoundError, clash_remedy};
 use crate::engine::hooks::{Hooks, left};
 use crate::engine::pair::PairSession;
 use crate::engine::refused::refusal;
@@ -374,7 +374,10 @@ impl MergeSession {
         for seat in &mut self.seats {
             let why = match seat.why_away() {
                 Some(error) => Some(causes(error)),
-                None => seat.why_muted().map(|why| format!("what other sources have cannot be written there: {why}")),
+                None => seat.why_muted().map(|why| {
+                    let next = clash_remedy(why, self.sync.name.as_str()).map(|next| format!("; {next}"));
+                    format!("what other sources have cannot be written there: {why}{}", next.unwrap_or_default())
+                }),
             };
             report.away.extend(why.map(|why| (seat.db.clone(), why)));
         }
