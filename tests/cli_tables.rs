@@ -78,6 +78,8 @@ async fn wrong_names_are_refused_and_change_nothing() {
     for (code, words, complaint) in [
         (255, &["add", "table", "t1", "db=Z"][..], "Unknown database \"Z\""),
         (255, &["add", "table", "t1", "autokick=perhaps"], "Invalid value for 'autokick': must be true or false"),
+        (255, &["add", "table", "t1", "makedelta=Zzz"], "makedelta names no database: \"Zzz\""),
+        (255, &["add", "all", "tables", "makedelta=A,Zzz"], "makedelta names no database: \"Zzz\""),
         (1, &["add", "table"], "bucardo add table|sequence"),
         (255, &["remove", "table", "t1"], "Please use the full schema.table name"),
         (1, &["remove", "table", "public.t1"], "Nothing found to remove"),
@@ -91,6 +93,9 @@ async fn wrong_names_are_refused_and_change_nothing() {
     }
     let _b = lab.db("B", "CREATE TABLE other (id int PRIMARY KEY)").await;
     lab.bucardo.run("add table t1 db=A relgroup=r");
+    let refusal = lab.refused(255, &["update", "table", "t1", "makedelta=A,Bb"]).await;
+    assert!(refusal.starts_with("makedelta names no database: \"Bb\""), "{refusal}");
+    lab.bucardo.run("update table t1 makedelta=A,B");
     let refusal = lab.refused(255, &["add", "table", "other", "db=B", "relgroup=r"]).await;
     assert!(refusal.contains("All tables within a relgroup must be from the same database"), "{refusal}");
 }

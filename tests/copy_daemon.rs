@@ -92,6 +92,14 @@ async fn rows_of_a_table_that_joins_are_copied_when_asked_for() {
     for target in [&town.b, &town.c] {
         wait::until_equal("the item", SOON, &1, async || target.number("SELECT count(*) FROM items").await).await;
     }
+    // What has rows already is left as it is, and named.
+    let log = daemon.log();
+    let line =
+        log.lines().find(|line| line.contains("not copied, as they have rows there already")).unwrap_or_default();
+    for word in ["public.orders", "bucardo update sync s onetimecopy=1"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    assert!(!line.contains("public.items"), "{line}");
     daemon.stop().await;
     town.learn_tables();
     town.assert_same().await;

@@ -4,9 +4,9 @@
 --   $3 text    table; NULL: any
 --   $4 bigint  how many at most
 SELECT c.id, c.sync, c.schemaname, c.tablename, c.strategy, c.winner, c.time,
-       coalesce((SELECT array_agg(k.key ORDER BY k.place)
+       coalesce((SELECT array_agg(k.key ORDER BY array_position(g.key_columns, k.key), k.place)
                  FROM jsonb_each_text(c.key) WITH ORDINALITY AS k (key, value, place)), '{}') AS key_columns,
-       coalesce((SELECT array_agg(coalesce(k.value, 'NULL') ORDER BY k.place)
+       coalesce((SELECT array_agg(coalesce(k.value, 'NULL') ORDER BY array_position(g.key_columns, k.key), k.place)
                  FROM jsonb_each_text(c.key) WITH ORDINALITY AS k (key, value, place)), '{}') AS key_values,
        coalesce((SELECT array_agg(r.key ORDER BY r.key COLLATE "C")
                  FROM jsonb_each(c.rows) AS r), '{}') AS dbs,
@@ -27,6 +27,11 @@ SELECT c.id, c.sync, c.schemaname, c.tablename, c.strategy, c.winner, c.time,
            'strategy', c.strategy, 'winner', c.winner, 'versions', c.versions, 'rows', c.rows, 'time', c.time
        )) AS json
 FROM bucardo.conflict AS c
+-- The key's columns in their order, where the table is known still.
+LEFT JOIN LATERAL (
+    SELECT t.key_columns FROM bucardo.goat AS t
+    WHERE t.schemaname = c.schemaname AND t.tablename = c.tablename ORDER BY t.id LIMIT 1
+) AS g ON true
 WHERE ($1::text[] IS NULL OR c.sync = ANY ($1::text[]))
   AND ($2::text IS NULL OR c.schemaname = $2::text)
   AND ($3::text IS NULL OR c.tablename = $3::text)

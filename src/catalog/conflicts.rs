@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use super::CatalogError;
+use super::json_twins;
 use super::query::{Query, query};
 
 const ADD: Query = query!("write conflicts to the history", "conflict_add");
@@ -62,12 +63,12 @@ impl Conflict {
     }
 
     /// The rows as one JSON object. `quoted`: each row as a text, for rows that PostgreSQL takes as `json` but not as
-    /// `jsonb`.
+    /// `jsonb`; so are rows of which it would keep less than there is.
     fn rows_text(&self, quoted: bool) -> String {
         let rows = self.rows.iter().map(|(db, row)| {
             let row = match row {
                 None => Cow::Borrowed("null"),
-                Some(row) if quoted => Value::from(row.as_str()).to_string().into(),
+                Some(row) if quoted || json_twins::has_twins(row) => Value::from(row.as_str()).to_string().into(),
                 Some(row) => row.as_str().into(),
             };
             format!("{}:{row}", Value::from(db.as_str()))

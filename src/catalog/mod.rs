@@ -13,6 +13,7 @@ mod error;
 pub mod freezer;
 pub mod goats;
 pub mod groups;
+mod json_twins;
 mod load;
 pub mod mappings;
 pub mod messages;

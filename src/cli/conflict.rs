@@ -104,7 +104,9 @@ fn block(conflict: &Listed) -> String {
     let (db, changed) = (width(|row| row.db.chars().count()), width(|row| changed(row).chars().count()));
     for row in &conflict.rows {
         let mark = if row.db == conflict.winner && conflict.strategy != "bucardo_skip" { '*' } else { ' ' };
-        let shown = row.row.as_deref().unwrap_or("(deleted)");
+        // Who has no version of its own has done nothing with the row.
+        let none = if row.changed.is_some() { "(deleted)" } else { "(no row)" };
+        let shown = row.row.as_deref().unwrap_or(none);
         lines.push(format!("  {mark} {:db$}  {:changed$}  {shown}", row.db, self::changed(row)));
     }
     lines.iter().map(|line| one_line(line.trim_end())).collect::<Vec<_>>().join("\n")

@@ -6,7 +6,7 @@ use super::relations::{self, Filter, Term};
 use super::words::{self, Key, Kind, Parsed};
 use super::{CliError, Context, Outcome, choose, classic, mapping, output, strategy, uninstall, update};
 use crate::catalog::goats::{self, GoatListing, GoatOptions};
-use crate::catalog::{Table, dbs};
+use crate::catalog::{MakeDelta, Table, dbs};
 
 /// What a command is about; both live in one table of the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(super) async fn add(ctx: &Context, what: What, given: &[String]) -> Outcome 
         autokick: parsed.flag("autokick"),
         rebuild_index: parsed.value("rebuild_index").and_then(|value| value.parse().ok()),
         analyze_after_copy: parsed.flag("analyze_after_copy"),
-        makedelta: parsed.value("makedelta").map(str::to_owned),
+        makedelta: makedelta(&transaction, parsed.value("makedelta")).await?,
         strict_checking: parsed.flag("strict_checking"),
         conflict_strategy: conflict_strategy(&transaction, what, parsed.value("conflict_strategy")).await?,
         customselect: parsed.value("customselect").map(mapping::condition),
@@ -139,12 +139,25 @@ pub(super) async fn add_all(ctx: &Context, what: What, given: &[String]) -> Outc
     let filter = Filter {
         relgroup: parsed.value("relgroup").or(ctx.options.herd.as_deref()).map(str::to_owned),
         pkonly: !parsed.bare.is_empty(),
-        makedelta: parsed.value("makedelta").map(str::to_owned),
+        makedelta: makedelta(&transaction, parsed.value("makedelta")).await?,
         conflict_strategy: conflict_strategy(&transaction, what, parsed.value("conflict_strategy")).await?,
     };
     relations::add_everything(ctx, &transaction, &db, what == What::Sequences, &[filter]).await?;
     ctx.finish(transaction).await?;
     Ok(0)
+}
+
+/// What `makedelta` of a table says, once all databases that it names are known.
+async fn makedelta(client: &impl GenericClient, given: Option<&str>) -> Result<Option<String>, CliError> {
+    if let Some(MakeDelta::In(names)) = given.and_then(MakeDelta::parse) {
+        let all = dbs::list(client).await?;
+        let known = || all.iter().map(|db| db.name.as_str());
+        if let Some(unknown) = names.iter().find(|name| !known().any(|db| db == name.as_str())) {
+            let refusal = format!("makedelta names no database: \"{unknown}\" (on, off, or names of databases)");
+            return Err(CliError::die(refusal).suggest(unknown, known()));
+        }
+    }
+    Ok(given.map(str::to_owned))
 }
 
 /// `remove table`, `remove sequence`, `remove all …`
@@ -215,6 +228,9 @@ pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outco
         control.transaction().await.map_err(|error| CliError::caused("Cannot update relations", &error))?;
     for (_, value) in pairs.iter_mut().filter(|(key, _)| column(key) == "conflict_strategy") {
         *value = conflict_strategy(&transaction, what, Some(value)).await?.unwrap_or_default();
+    }
+    for (_, value) in pairs.iter().filter(|(key, _)| key == "makedelta") {
+        makedelta(&transaction, Some(value)).await?;
     }
     let problems = strategy::problems(&transaction).await?;
     let all = goats::list(&transaction).await?;

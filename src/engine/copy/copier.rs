@@ -113,13 +113,27 @@ impl Copier<'_> {
         )?;
         let kept = if only_where_empty { self.kept().await? } else { Vec::new() };
         let mut begun = Begun { tables: Vec::new(), filled: Vec::new(), kept };
+        let mut not_empty = Vec::new();
         for table in self.prepare().await? {
             let is_filled = self.has_rows(target, &table.has_rows_there, &table.label).await?;
-            if only_where_empty && (is_filled || !self.has_rows(source, &table.has_rows_here, &table.label).await?) {
-                continue;
+            if only_where_empty {
+                let has_news = self.has_rows(source, &table.has_rows_here, &table.label).await?;
+                if is_filled && has_news {
+                    not_empty.push(format!("\"{}\"", table.label));
+                }
+                if is_filled || !has_news {
+                    continue;
+                }
             }
             begun.tables.push(table);
             begun.filled.push(is_filled);
+        }
+        if !not_empty.is_empty() {
+            let (tables, sync, db) = (not_empty.join(", "), &self.sync.name, &target.db);
+            let hint = format!(
+                "to have them copied all the same: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
+            );
+            tracing::info!(%sync, %db, tables, hint, "not copied, as they have rows there already (onetimecopy=2)");
         }
         Ok(begun)
     }
