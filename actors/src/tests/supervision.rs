@@ -121,7 +121,7 @@ fn a_listener_that_is_back_wakes_also_those_that_write_there() {
 fn a_permanent_fault_stalls_at_once_and_a_request_tries_again_at_once() {
     story(|world| async move {
         let rig = Rig::up(&world, &[plan("s", &["b"])]).await;
-        world.expect_alarm("hint=\"create it\"");
+        world.expect_alarm("hint=\"create it; then, to have it tried at once: bucardo kick s\"");
         let missing = || Play::Fail(Fault::permanent("table \"t\" is missing on \"b\"").with_hint("create it"));
         world.plays("b", [missing(), missing()]);
         let asked_at = world.now();
