@@ -97,3 +97,51 @@ async fn two_merges_may_share_a_database() {
     assert_eq!(web.on("hub").number(behind).await, 0);
     web.assert_silent().await;
 }
+
+/// What two one-way syncs have brought to both sources of a merge was changed at one place only: that is no conflict, also
+/// where one of them is late and has brought an older change, and nothing that is newer is lost.
+#[tokio::test]
+async fn a_change_that_came_two_ways_is_no_conflict() {
+    let mut web = Web::start(&["a", "b", "c"], ORDERS, &GOATS).await;
+    web.syncs(&["there: b -> a", "too: b -> c", "masters: a c ->"]).await;
+    web.syncs[2].conflict_strategy = "bucardo_abort".to_owned();
+    web.on("b").run("INSERT INTO orders SELECT n, 'b' FROM generate_series(1, 50) n").await;
+    for (late, early) in [("there", "too"), ("too", "there")] {
+        web.round(late).await.unwrap();
+        web.on("b").run("UPDATE orders SET note = note || '!' WHERE id <= 20; DELETE FROM orders WHERE id = 50").await;
+        web.round(early).await.unwrap();
+        web.merge_all().await;
+        web.assert_same("orders").await;
+        web.settle().await;
+        web.assert_same("orders").await;
+    }
+    // What was made on top of it is newer, whoever made it; at both it is a conflict as ever.
+    web.on("a").run("UPDATE orders SET note = 'a' WHERE id = 1").await;
+    web.settle().await;
+    assert_eq!((web.on("c").value("SELECT note FROM orders WHERE id = 1").await, web.conflicts), ("a".to_owned(), 0));
+    web.syncs[2].conflict_strategy = "bucardo_latest".to_owned();
+    web.renew();
+    web.on("b").run("UPDATE orders SET note = 'b' WHERE id = 2").await;
+    web.round("there").await.unwrap();
+    web.on("c").run("UPDATE orders SET note = 'c' WHERE id = 2").await;
+    web.merge_all().await;
+    assert_eq!((web.on("a").value("SELECT note FROM orders WHERE id = 2").await, web.conflicts), ("c".to_owned(), 1));
+}
+
+/// Three merges in a ring: what each brings on to the next is no conflict where both ways meet.
+#[tokio::test]
+async fn merges_in_a_ring_have_no_conflicts_of_their_own_making() {
+    let mut web = Web::start(&["a", "b", "c"], ORDERS, &GOATS).await;
+    web.syncs(&["one: a b ->", "two: b c ->", "three: c a ->"]).await;
+    for (place, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let ids = format!("generate_series({place} * 100 + 1, {place} * 100 + 40) AS n");
+        web.on(name).run(&format!("INSERT INTO orders SELECT n, '{name}' FROM {ids}")).await;
+    }
+    web.settle().await;
+    web.on("b").run("UPDATE orders SET note = note || '!' WHERE id % 2 = 0; DELETE FROM orders WHERE id = 7").await;
+    web.settle().await;
+    web.assert_same("orders").await;
+    assert_eq!(web.on("c").number("SELECT count(*) FROM orders WHERE note LIKE '%!'").await, 60);
+    web.assert_silent().await;
+    assert_eq!(web.conflicts, 0);
+}

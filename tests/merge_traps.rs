@@ -376,6 +376,12 @@ async fn skip_leaves_and_abort_stops() {
 
     lab.sync.conflict_strategy = "bucardo_abort".to_owned();
     lab.renew();
+    // The same row on both sides is no conflict.
+    for db in ["a", "b"] {
+        lab.on(db).run("UPDATE orders SET note = 'alike' WHERE id = 1; INSERT INTO orders VALUES (9, NULL)").await;
+    }
+    assert_eq!(lab.merge().await.unwrap().conflicts, 0);
+    lab.assert_same().await;
     lab.on("a").run("UPDATE orders SET note = 'x' WHERE id = 1").await;
     lab.on("b").run("UPDATE orders SET note = 'y' WHERE id = 1").await;
     let fault = lab.merge().await.unwrap_err();
@@ -389,6 +395,14 @@ async fn skip_leaves_and_abort_stops() {
     lab.sync.goats[0].conflict_strategy = None;
     lab.sync.conflict_strategy = "bucardo_latest".to_owned();
     lab.renew();
+    lab.settle().await;
+    lab.assert_same().await;
+    // It is not kept as one either, whatever the strategy.
+    let told = lab.conflicts.all().len();
+    for db in ["a", "b"] {
+        lab.on(db).run("DELETE FROM orders WHERE id = 9; UPDATE orders SET note = 'again' WHERE id < 3").await;
+    }
+    assert_eq!((lab.merge().await.unwrap().conflicts, lab.conflicts.all().len()), (0, told));
     lab.settle().await;
     lab.assert_same().await;
 }

@@ -25,6 +25,8 @@ pub(crate) struct Web {
     sessions: HashMap<Pair, PairSession>,
     merges: HashMap<String, MergeSession>,
     follows: HashMap<(String, DbName), FollowSession>,
+    /// That merges have counted.
+    pub(crate) conflicts: u64,
 }
 
 impl Web {
@@ -44,6 +46,7 @@ impl Web {
             sessions: HashMap::new(),
             merges: HashMap::new(),
             follows: HashMap::new(),
+            conflicts: 0,
         }
     }
 
@@ -123,14 +126,16 @@ impl Web {
     }
 
     /// A merge of every sync with several sources, and a round of each of their targets.
-    async fn merge_all(&mut self) -> Vec<(String, RoundReport)> {
+    pub(crate) async fn merge_all(&mut self) -> Vec<(String, RoundReport)> {
         let mut reports = Vec::new();
         for sync in self.syncs.iter().filter(|sync| sync.dbs(Role::Source).count() > 1) {
             let name = sync.name.to_string();
             let whole = Arc::new(sync.clone());
             let merge = self.merges.entry(name.clone());
             let merge = merge.or_insert_with(|| MergeSession::new(whole.clone(), Arc::new(Told::default())));
-            reports.push((name.clone(), merge.round(Reason::Request, Watch::default()).await.unwrap()));
+            let report = merge.round(Reason::Request, Watch::default()).await.unwrap();
+            self.conflicts += report.conflicts;
+            reports.push((name.clone(), report));
             for target in sync.dbs(Role::Target) {
                 let follow = self.follows.entry((name.clone(), target.name.clone()));
                 let follow = follow.or_insert_with(|| FollowSession::new(whole.clone(), target.name.clone(), None));

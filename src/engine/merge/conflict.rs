@@ -31,6 +31,9 @@ const MOVED: SqlFile = SqlFile::new(include_str!("../../../sql/merge/conflicts_m
 /// How many conflicts are moved at once.
 const PIECE: usize = 200;
 
+/// Begins what a rival is told of a conflict.
+pub(super) const RIVAL: &str = "+";
+
 /// A conflict, decided.
 pub(super) struct Clash<'a> {
     pub(super) table: &'a str,
@@ -139,14 +142,15 @@ pub(super) struct Keeper {
 }
 
 /// Keeps the conflicts of one table, with the rows of all sides, at one source: unless that one commits, no later one
-/// does. `sites`: the sessions where they are to be read; nothing that they see is deleted yet.
+/// does. `sites`: the sessions where they are to be read; nothing that they see is deleted yet. Returns how many were none,
+/// as all rivals had the same row, and are not kept.
 pub(super) async fn keep(
     sync: &SyncName,
     arms: &[&mut Arm],
     sites: &[&Site],
     goat: &Goat,
     keeper: Keeper,
-) -> Result<(), RoundError> {
+) -> Result<u64, RoundError> {
     let what = format!("reading conflicts of table \"{}\"", goat.label);
     let keeping = format!("keeping conflicts of table \"{}\"", goat.label);
     let site = &arms[keeper.arm].site;
@@ -166,6 +170,7 @@ pub(super) async fn keep(
     let ((mut kept, keep), mut sides) = tokio::try_join!(begin, sides)?;
     let told = Told::new(sync, arms, goat, keeper);
     let mut rows = Vec::with_capacity(sides.len());
+    let mut equal = 0;
     loop {
         rows.clear();
         for side in &mut sides {
@@ -174,7 +179,10 @@ pub(super) async fn keep(
         if rows.is_empty() {
             break;
         }
-        let (id, rest) = told.line(&rows);
+        let Some((id, rest)) = told.line(&rows) else {
+            equal += 1;
+            continue;
+        };
         kept.put(id.as_bytes(), rest.as_bytes()).map_err(|source| RoundError::Spool { source })?;
         kept.pass_on(site, &keeping).await?;
     }
@@ -183,7 +191,8 @@ pub(super) async fn keep(
         Some(keep) => keep,
         None => prepare().await?,
     };
-    kept.send(site, &keeping, &keep).await
+    kept.send(site, &keeping, &keep).await?;
+    Ok(equal)
 }
 
 /// What is the same of all conflicts of a table.
@@ -212,15 +221,20 @@ impl Told {
         }
     }
 
-    /// The id of a conflict, and what follows it in a line of what is kept. `rows`: what each source says of it.
-    fn line(&self, rows: &[Bytes]) -> (String, String) {
+    /// The id of a conflict, and what follows it in a line of what is kept. `rows`: what each source says of it. `None`: all
+    /// rivals have the same row.
+    fn line(&self, rows: &[Bytes]) -> Option<(String, String)> {
         let texts: Vec<Cow<'_, str>> = rows.iter().map(|row| String::from_utf8_lossy(row)).collect();
         let values = |text: &'_ str| fields(text.trim_end_matches('\n').as_bytes()).map(Option::flatten).collect();
         let mut all: Vec<Vec<Option<String>>> = texts.iter().map(|text| values(text)).collect();
+        if is_same_row(&all) {
+            return None;
+        }
         let mut head = |column: usize| all.first_mut().and_then(|row| row.get_mut(column)?.take()).unwrap_or_default();
         let (id, note, key) = (head(0), head(1), head(2));
         // Objects become one: what the server and we have written as JSON is not taken apart again.
-        let mut body = format!("{},\"key\":{key},\"rows\":", note.strip_suffix('}').unwrap_or_default());
+        let mut body =
+            format!("{},\"key\":{key},\"rows\":", note.trim_start_matches(RIVAL).strip_suffix('}').unwrap_or_default());
         let mut before = '{';
         for (name, row) in self.names.iter().zip(all) {
             // As text: numbers keep all their digits.
@@ -231,8 +245,17 @@ impl Told {
         }
         body.push('}');
         body.push_str(&self.tail);
-        (id, format!("{}{}", self.head, Escaped(&body)))
+        Some((id, format!("{}{}", self.head, Escaped(&body))))
     }
+}
+
+/// Whether all rivals have the same row, or none. Of very wide ones only the beginning is known.
+fn is_same_row(sides: &[Vec<Option<String>>]) -> bool {
+    let is_rival =
+        |side: &&Vec<Option<String>>| side.get(1).and_then(Option::as_ref).is_some_and(|note| note.starts_with(RIVAL));
+    let mut rows = sides.iter().filter(is_rival).map(|side| side.get(3).and_then(Option::as_deref));
+    let Some(first) = rows.next() else { return false };
+    first.is_none_or(|row| row.starts_with('{')) && rows.all(|row| row == first)
 }
 
 /// Moves the conflicts that a source keeps to the control database: each once, however often this is interrupted.

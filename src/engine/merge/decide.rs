@@ -48,7 +48,16 @@ pub struct Entry {
     pub before: Vec<i64>,
     /// A bit for each source that has not read some of these.
     pub before_unread_by: u64,
+    /// The newest change that was made at the source itself.
+    pub own: Option<i64>,
+    /// Changes that other syncs brought there: whose they are ([`Author`]), and the newest time of each one's.
+    pub brought: Vec<(Author, i64)>,
+    /// Another sync brought something that nobody's change alone made.
+    pub is_mixed: bool,
 }
+
+/// Whose change another sync brought: the place of a source of this one, else a hash of the database's name.
+pub type Author = u64;
 
 impl Entry {
     /// The version of the state of the key at this source, `place`. `None` when the entry says nothing at all.
@@ -160,7 +169,25 @@ impl Candidate<'_> {
         let has_read = other.entry.unread_by & bit(self.place) == 0;
         // The changes of one database came one after the other.
         let same_author = own.db == others.db && !own.is_decision() && !others.is_decision() && !own.is_before();
-        self.has(others) || own > others && (has_read || same_author)
+        self.has(others) || own > others && (has_read || same_author) || self.has_all_of(other)
+    }
+
+    /// Whether this one has all the changes that made the state of `other`, whichever syncs brought them: then it is as
+    /// new, or newer. The changes of one database come one after the other everywhere.
+    fn has_all_of(&self, other: &Self) -> bool {
+        let (own, others) = (self.entry, other.entry);
+        if own.brought.is_empty() && others.brought.is_empty() {
+            return false;
+        }
+        if others.is_mixed || others.recorded.contains(&other.version) {
+            return false;
+        }
+        let has = |author: Author, time: i64| {
+            author == Author::from(self.place) && own.own >= Some(time)
+                || own.brought.iter().any(|(known, newest)| *known == author && *newest >= time)
+        };
+        others.own.is_none_or(|time| has(other.place.into(), time))
+            && others.brought.iter().all(|(author, time)| has(*author, *time))
     }
 
     /// Whether this one's state came after that of `other`, so that they are no rivals.
@@ -330,10 +357,10 @@ fn serial(hash: u64) -> i64 {
 }
 
 // FNV-1a, of whole numbers instead of bytes: see http://www.isthe.com/chongo/tech/comp/fnv/.
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+pub(super) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
-fn mixed(hash: u64, word: u64) -> u64 {
+pub(super) fn mixed(hash: u64, word: u64) -> u64 {
     (hash ^ word).wrapping_mul(FNV_PRIME)
 }
 

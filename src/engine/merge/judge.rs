@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::arm::{FEW, Look, News, Unread};
-use super::conflict::{By, Clash, describe};
+use super::conflict::{By, Clash, RIVAL, describe};
 use super::decide::{Entry, Ruling, Take, Terms, decide, prefer_captured};
 use super::dispute::{Disputes, Waiting};
 use super::extent::{Extent, log, meet};
@@ -18,6 +18,9 @@ use super::strategy::Strategy;
 use super::version::{Origin, Version, timestamp};
 use crate::engine::error::RoundError;
 use crate::engine::hooks::Hooks;
+
+/// Of so many conflicts that would stop the merge it is seen whether the rows differ at all. More are a matter for somebody.
+const COMPARED_MAX: u64 = 1000;
 
 /// The rulings on a table. Lists are in the order of the arms.
 pub(super) struct Ruled {
@@ -100,6 +103,8 @@ pub(super) struct Bench<'a> {
     truncations: Vec<Vec<Change>>,
     /// Whether other syncs at each source shall see what is written there.
     shared: Vec<bool>,
+    /// Conflicts are decided by codes.
+    has_codes: bool,
 }
 
 /// Rules on every key of a table that somebody has not read. `hooks`: they decide its conflicts.
@@ -129,6 +134,7 @@ pub(super) async fn table(
         terms: Terms { up, strategy, now, leader },
         truncations,
         shared: merge.shared(place),
+        has_codes: hooks.is_some(),
     };
     // Equality by text needs one order at every source; any other needs one server that knows it.
     let meeting = merge.kept.scratch.as_ref().filter(|_| goat.order == Order::Ranks && changed.len() > 1);
@@ -149,7 +155,9 @@ pub(super) async fn table(
     }
     // The first sessions are free to take versions while the second ones read.
     let is_large = extents.iter().all(|(_, extent)| !matches!(extent, Extent::Many | Extent::Whole));
-    let is_second = merge.has_second && is_large && meeting.is_none() && hooks.is_none();
+    // Before a conflict stops the merge, its rows are compared.
+    let waits = hooks.is_some() || matches!(strategy, Strategy::Abort | Strategy::Custom);
+    let is_second = merge.has_second && is_large && meeting.is_none() && !waits;
     let streams = try_join_all(extents.iter().map(|(arm, extent)| async {
         let extent = *extent;
         let second = bench.merge.arms[*arm].second.as_ref().filter(|_| is_second);
@@ -179,7 +187,7 @@ pub(super) async fn table(
     if is_second {
         ruled.record = bench.take_versions().await?;
     }
-    let mut disputes = hooks.is_some().then(Disputes::new);
+    let mut disputes = waits.then(Disputes::new);
     let mut ruled = bench.rule(&mut keys, ruled, disputes.as_mut()).await?;
     // What was not read of these is older.
     for (arm, extent) in extents {
@@ -194,8 +202,10 @@ pub(super) async fn table(
         drop(keys);
         scratch.run("ending the comparison of keys", "COMMIT").await?;
     }
-    if let (Some(disputes), Some(hooks)) = (disputes, hooks) {
-        bench.settle(&mut ruled, disputes, hooks).await?;
+    match (disputes, hooks) {
+        (Some(disputes), Some(hooks)) => bench.settle(&mut ruled, disputes, hooks).await?,
+        (Some(disputes), None) => bench.compare(&mut ruled, disputes).await?,
+        (None, _) => {}
     }
     Ok(ruled)
 }
@@ -257,7 +267,7 @@ impl Bench<'_> {
         try_join_all(spools).await
     }
 
-    /// `disputes`: where conflicts wait for custom code.
+    /// `disputes`: where conflicts wait for custom code, or for their rows to be compared.
     async fn rule(
         &self,
         keys: &mut Keys<'_>,
@@ -297,10 +307,19 @@ impl Bench<'_> {
             }
             prefer_captured(&mut present);
             let Some(ruling) = decide(&present, &self.terms, &keys.keys) else { continue };
+            if let Ruling::Abort { rivals } = ruling
+                && !self.has_codes
+                && disputes.as_ref().is_none_or(|disputes| disputes.count >= COMPARED_MAX)
+            {
+                return Err(self.abort(rivals, &keys.keys, self.no_winner()));
+            }
             if let Some(disputes) = disputes.as_mut().filter(|_| ruling.rivals() != 0) {
                 let passed = match &ruling {
                     Ruling::Take(take) => self.passed(take, &roads),
-                    Ruling::Abort { .. } => String::new(),
+                    Ruling::Abort { .. } => {
+                        let take = self.latest(&present, &keys.keys);
+                        take.map_or_else(String::new, |take| self.passed(&take, &roads))
+                    }
                 };
                 disputes.put(&Waiting { keys: keys.keys.to_vec(), present: present.clone(), ruling, passed })?;
                 continue;
@@ -353,9 +372,10 @@ impl Bench<'_> {
         if let Some((id, note)) = &clash {
             ruled.conflicts += 1;
             ruled.uncertain += u64::from(matches!(by, By::Strategy(_)) && self.is_uncertain(take, present));
-            for (arm, spool) in ruled.clash.iter_mut().enumerate() {
+            for (arm, (spool, readers)) in ruled.clash.iter_mut().zip(self.readers).enumerate() {
                 let note = if arm == 0 { note.as_str() } else { "" };
-                spool.put(keys, format!("\t{id}\t{note}").as_bytes())?;
+                let rival = if take.rivals & (1 << readers.place) == 0 { "" } else { RIVAL };
+                spool.put(keys, format!("\t{id}\t{rival}{note}").as_bytes())?;
             }
         }
         if write == 0 && record == 0 {
@@ -394,6 +414,14 @@ impl Bench<'_> {
             return String::new();
         }
         passed(roads, take.version, &self.readers[winner], &self.names)
+    }
+
+    /// What becomes of a key whose rivals have the same row: they all have its newest version, without a conflict.
+    pub(super) fn latest(&self, present: &[(u16, Entry)], keys: &[u8]) -> Option<Take> {
+        match decide(present, &Terms { strategy: &Strategy::Latest, ..self.terms }, keys)? {
+            Ruling::Take(take) => Some(Take { rivals: 0, ..take }),
+            Ruling::Abort { .. } => None,
+        }
     }
 
     /// Whether the clocks differ by more than the two newest changes.

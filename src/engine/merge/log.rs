@@ -5,9 +5,9 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::arm::Look;
-use super::decide::{Entry, Fresh, SOURCES_MAX};
+use super::decide::{Author, Entry, FNV_OFFSET, Fresh, SOURCES_MAX, mixed};
 use super::goat::Order;
-use super::version::{BEFORE, BEFORES_NAME, NOBODY, NOBODYS_NAME, Origin, Version};
+use super::version::{BEFORE, BEFORES_NAME, NOBODY, NOBODYS_NAME, Origin, SKIPPED, Version};
 use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 
@@ -77,6 +77,14 @@ impl Names<'_> {
         self.sources.get(usize::from(place)).map_or(NOBODYS_NAME, String::as_str)
     }
 
+    fn author(&self, db: &str) -> Author {
+        match self.place(db) {
+            // Above all places.
+            NOBODY => db.bytes().fold(FNV_OFFSET, |hash, byte| mixed(hash, byte.into())) | 1 << 63,
+            place => place.into(),
+        }
+    }
+
     /// Place of a source; one that has left the sync is none.
     fn place(&self, db: &str) -> u16 {
         if db == BEFORES_NAME {
@@ -126,6 +134,9 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
             note_before(entry, origin.serial_before(), unread);
             return;
         }
+        note_brought(entry, &origin, change.micros, names);
+    } else {
+        entry.own = entry.own.max(Some(change.micros));
     }
     entry.unread_by |= unread;
     if readers.settled.sees(change.txid) {
@@ -137,6 +148,19 @@ pub(super) fn note(entry: &mut Entry, change: &Change, readers: &Readers, names:
         if change.txid == readers.own {
             entry.made_in = Some(change.txid);
         }
+    }
+}
+
+fn note_brought(entry: &mut Entry, origin: &Origin<'_>, micros: i64, names: &Names<'_>) {
+    // A row that custom code made is nobody's, and where all kept theirs it is not the one that is named.
+    if origin.db == NOBODYS_NAME || origin.serial == SKIPPED {
+        entry.is_mixed = true;
+        return;
+    }
+    let author = names.author(origin.db);
+    match entry.brought.iter_mut().find(|(known, _)| *known == author) {
+        Some((_, newest)) => *newest = micros.max(*newest),
+        None => entry.brought.push((author, micros)),
     }
 }
 

@@ -74,14 +74,12 @@ impl Bench<'_> {
     pub(super) async fn settle(
         &self,
         ruled: &mut Ruled,
-        mut disputes: Disputes,
+        disputes: Disputes,
         hooks: &mut Hooks,
     ) -> Result<(), RoundError> {
         let merge = self.merge;
         let (Some(goat), false) = (merge.sync.tables().nth(self.place), disputes.count == 0) else { return Ok(()) };
         step(merge.watch, Step::Code("conflict")).await?;
-        let what = format!("planning to read conflicts of table \"{}\"", self.goat.label);
-        try_join_all(merge.arms.iter().map(|arm| arm.site.run(&what, PLAN_DISPUTES.text()))).await?;
         let sites: Vec<&Site> =
             merge.arms.iter().filter(|arm| merge.muted & arm.bit() == 0).map(|arm| &arm.site).collect();
         let field = Field {
@@ -92,9 +90,7 @@ impl Bench<'_> {
             forms: &self.goat.forms,
         };
         let asks = hooks.asks(Hook::Conflict, Some(goat));
-        disputes.rewind()?;
-        ruled.take.iter_mut().chain(&mut ruled.give).for_each(Spool::begin_anew);
-        let mut queue = Queue { disputes, again: Vec::new(), most: BATCH_MIN };
+        let mut queue = self.begin(ruled, disputes).await?;
         let mut next = Box::pin(self.next(&mut queue)).await?;
         while let Some((batch, told)) = next {
             let settled = Box::pin(hooks.settle(&field, &told, &sites));
@@ -108,12 +104,36 @@ impl Bench<'_> {
                 next = read;
                 verdicts
             };
-            for (waiting, verdict) in batch.iter().zip(verdicts) {
-                self.carry_out(ruled, waiting, verdict)?;
+            for ((waiting, dispute), verdict) in batch.iter().zip(&told).zip(verdicts) {
+                self.carry_out(ruled, waiting, verdict, dispute)?;
             }
             merge.watch.moved(u64::try_from(batch.len()).unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// Settles conflicts that nobody decides: one whose rivals all have the same row is none, any other stops the merge.
+    pub(super) async fn compare(&self, ruled: &mut Ruled, disputes: Disputes) -> Result<(), RoundError> {
+        if disputes.count == 0 {
+            return Ok(());
+        }
+        let mut queue = self.begin(ruled, disputes).await?;
+        while let Some((batch, told)) = Box::pin(self.next(&mut queue)).await? {
+            for (waiting, dispute) in batch.iter().zip(&told) {
+                self.carry_out(ruled, waiting, Verdict { code: None, decision: Decision::Open }, dispute)?;
+            }
+            self.merge.watch.moved(u64::try_from(batch.len()).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Plans to read rows of conflicts, from the first one on.
+    async fn begin(&self, ruled: &mut Ruled, mut disputes: Disputes) -> Result<Queue, RoundError> {
+        let what = format!("planning to read conflicts of table \"{}\"", self.goat.label);
+        try_join_all(self.merge.arms.iter().map(|arm| arm.site.run(&what, PLAN_DISPUTES.text()))).await?;
+        disputes.rewind()?;
+        ruled.take.iter_mut().chain(&mut ruled.give).for_each(Spool::begin_anew);
+        Ok(Queue { disputes, again: Vec::new(), most: BATCH_MIN })
     }
 
     /// The next conflicts, and what codes are told of them. Rows that turn out to be too many for the memory are dropped
@@ -208,8 +228,14 @@ impl Bench<'_> {
         }
     }
 
-    /// Notes what each source does about one conflict.
-    fn carry_out(&self, ruled: &mut Ruled, waiting: &Waiting, verdict: Verdict) -> Result<(), RoundError> {
+    /// Notes what each source does about one conflict; `dispute`: its rows.
+    fn carry_out(
+        &self,
+        ruled: &mut Ruled,
+        waiting: &Waiting,
+        verdict: Verdict,
+        dispute: &Dispute,
+    ) -> Result<(), RoundError> {
         let rivals = waiting.ruling.rivals();
         let code = verdict.code.as_deref();
         let by = |how| By::Code { name: code, how };
@@ -237,10 +263,15 @@ impl Bench<'_> {
         if let Some((take, by, made)) = decided {
             return self.put(ruled, &take, &waiting.present, &waiting.keys, (String::new(), by, made.as_deref()));
         }
+        let is_equal = dispute.sides.windows(2).all(|pair| pair[0].row == pair[1].row);
+        let by = By::Strategy(self.terms.strategy);
         match waiting.ruling {
+            Ruling::Abort { .. } if is_equal => {
+                let Some(take) = self.latest(&waiting.present, &waiting.keys) else { return Ok(()) };
+                self.put(ruled, &take, &waiting.present, &waiting.keys, (waiting.passed.clone(), by, None))
+            }
             Ruling::Abort { rivals } => Err(self.abort(rivals, &waiting.keys, self.no_winner())),
             Ruling::Take(take) => {
-                let by = By::Strategy(self.terms.strategy);
                 self.put(ruled, &take, &waiting.present, &waiting.keys, (waiting.passed.clone(), by, None))
             }
         }

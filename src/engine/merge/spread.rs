@@ -1,5 +1,7 @@
 //! Carries out the rulings on one table: who lacks the winner's row gets it, with its version.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures_util::future::try_join_all;
 use tokio::sync::oneshot;
 use tokio_postgres::error::SqlState;
@@ -55,12 +57,18 @@ pub(super) async fn table(
     let (taken_dense, given_dense) = (dense(&ruled.take), dense(&ruled.give));
     let is_second = merge.has_second && many && given.iter().filter(|rows| **rows > 0).count() > 1;
     let keeper = merge.committing().first().copied().filter(|_| ruled.conflicts > 0);
-    if let Some(keeper) = keeper {
-        rows[keeper].conflicts += ruled.conflicts;
-    }
+    let conflicts = ruled.conflicts;
     let made = ruled.made.iter_mut().map(|spool| std::mem::replace(spool, Spool::new())).collect::<Vec<_>>();
-    let work =
-        Work { merge, goat, many, taken: &taken, given: &given, taken_dense: &taken_dense, given_dense: &given_dense };
+    let work = Work {
+        merge,
+        goat,
+        many,
+        taken: &taken,
+        given: &given,
+        taken_dense: &taken_dense,
+        given_dense: &given_dense,
+        equal: AtomicU64::new(0),
+    };
     let kept = keeper.map(|arm| Keeper { arm, txid: looks[arm].txid, time: looks[0].now });
     let counts = match care {
         Some(place) => {
@@ -72,6 +80,9 @@ pub(super) async fn table(
         None if is_second => work.at_once(ruled, kept).await?,
         None => work.in_turn(ruled, kept).await?,
     };
+    if let Some(keeper) = keeper {
+        rows[keeper].conflicts += conflicts - work.equal.into_inner();
+    }
     for (rows, (deleted, written)) in rows.iter_mut().zip(counts) {
         (rows.deletes, rows.inserts) = (rows.deletes + deleted, rows.inserts + written);
     }
@@ -111,6 +122,8 @@ pub(super) struct Work<'a> {
     pub(super) given: &'a [u64],
     taken_dense: &'a [Option<(i64, i64)>],
     given_dense: &'a [Option<(i64, i64)>],
+    /// Conflicts that turned out to be none.
+    equal: AtomicU64,
 }
 
 impl Work<'_> {
@@ -141,6 +154,12 @@ impl Work<'_> {
         Ok(deleted.into_iter().zip(written).collect())
     }
 
+    async fn keep(&self, sites: &[&Site], kept: Keeper) -> Result<(), RoundError> {
+        let equal = conflict::keep(&self.merge.sync.name, &self.merge.arms, sites, self.goat, kept).await?;
+        self.equal.store(equal, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Rulings and conflicts only.
     async fn hand_out(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<(), RoundError> {
         let what = self.keeping();
@@ -160,7 +179,7 @@ impl Work<'_> {
         .await?;
         if let Some(kept) = kept {
             let sites: Vec<&Site> = self.merge.arms.iter().map(|arm| &arm.site).collect();
-            conflict::keep(&self.merge.sync.name, &self.merge.arms, &sites, self.goat, kept).await?;
+            self.keep(&sites, kept).await?;
         }
         Ok(())
     }
@@ -213,7 +232,7 @@ impl Work<'_> {
         let reading = async {
             giving.await?;
             if let Some(kept) = kept {
-                conflict::keep(&self.merge.sync.name, &self.merge.arms, &sites, self.goat, kept).await?;
+                self.keep(&sites, kept).await?;
             }
             let _ = told.send(());
             let pours = self.winners().map(|winner| intakes.pour(sites[winner], self.rows_out(winner, true)));

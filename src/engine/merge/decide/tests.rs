@@ -243,3 +243,42 @@ fn what_was_there_before_it_was_captured_is_older_than_any_change() {
     let after = take(&captured_first(present), &Strategy::Abort);
     assert_eq!((after.rivals, after.write, after.version), (0, 0b100, won.version));
 }
+
+/// A source, and what other syncs brought there: whose, and when.
+fn brought(place: u16, changes: &[(Author, i64)]) -> (u16, Entry) {
+    let newest = changes.iter().map(|(_, time)| *time).max().unwrap();
+    let (place, entry) = written(place, newest);
+    (place, Entry { brought: changes.to_vec(), ..entry })
+}
+
+fn made(mut of: (u16, Entry), time: i64) -> (u16, Entry) {
+    of.1.own = Some(time);
+    of
+}
+
+/// A source that has all the changes of another one is no rival of it, whichever syncs brought them.
+#[test]
+fn changes_that_came_two_ways_are_no_conflict() {
+    const OUTSIDE: Author = 1 << 63 | 5;
+    for (present, winner) in [
+        (vec![brought(0, &[(OUTSIDE, 100)]), brought(1, &[(OUTSIDE, 100)])], 0),
+        (vec![brought(0, &[(OUTSIDE, 100)]), brought(1, &[(OUTSIDE, 200)])], 1),
+        (vec![brought(0, &[(OUTSIDE, 100)]), made(brought(1, &[(OUTSIDE, 150)]), 120)], 1),
+        // One of the sources made it.
+        (vec![made(written(0, 100), 100), brought(1, &[(0, 100)])], 0),
+        (vec![made(written(0, 300), 300), brought(1, &[(0, 100)]), brought(2, &[(0, 200)])], 0),
+    ] {
+        let take = take(&present, &Strategy::Abort);
+        assert_eq!((take.winner, take.rivals), (winner, 0), "{present:?}");
+    }
+    let mut mixed = brought(0, &[(OUTSIDE, 100)]);
+    mixed.1.is_mixed = true;
+    for rivals in [
+        vec![made(brought(0, &[(OUTSIDE, 100)]), 110), brought(1, &[(OUTSIDE, 200)])],
+        vec![brought(0, &[(OUTSIDE, 100), (OUTSIDE + 1, 90)]), brought(1, &[(OUTSIDE, 200)])],
+        vec![made(written(0, 100), 100), made(written(1, 100), 100)],
+        vec![mixed, brought(1, &[(OUTSIDE, 200)])],
+    ] {
+        assert_eq!(ruling(&rivals, &Strategy::Abort, None), Ruling::Abort { rivals: 0b11 }, "{rivals:?}");
+    }
+}
