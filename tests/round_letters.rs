@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bucardo::catalog::Role;
 use bucardo::custom::Hook;
 use serde_json::{Value, json};
 
@@ -186,6 +187,36 @@ async fn who_is_added_later_mends_a_table_in_quarantine() {
     assert!(report.quarantined.is_empty(), "{report:?}");
     assert_eq!(lab.on("b").rows(LETTERS).await, ["1 23514 1"]);
     assert_eq!(lab.on("b").value("SELECT age FROM people WHERE id = 2").await, "31");
+}
+
+/// A whole copy is refused, be it the only way of the target or asked for once, in one transaction or in pieces: the codes
+/// are told row by row what the server tells, and the copy is made anew after each.
+#[tokio::test]
+async fn codes_mend_what_a_whole_copy_meets() {
+    for (role, bytes) in [(Role::Fullcopy, 1 << 30), (Role::Target, 1 << 30), (Role::Target, 0)] {
+        let mut lab = lab().await;
+        let place = lab.sync.members.iter().position(|member| member.db.name.as_str() == "b").unwrap();
+        lab.sync.members[place].role = role;
+        lab.sync.copy.atomic_bytes = bytes;
+        (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
+        lab.validate().await.unwrap();
+        lab.on("a").run("INSERT INTO people VALUES (1, 'x', 5), (2, 'y', 30), (3, 'y', 30), (4, 'z', 6)").await;
+        let grow = "a: UPDATE people SET age = 40 WHERE id = (SELECT min(id) FROM people WHERE age < 18)";
+        let rename = "a: UPDATE people SET email = email || '-2' WHERE id = 3 AND email = 'y'";
+        let diary = Diary::default();
+        give(&mut lab, &diary, vec![code(Hook::Exception, &format!("{grow}\n{rename}\nrunagain=1"))]);
+        let report = lab.round("b").await.unwrap();
+        assert!(report.copied && report.quarantined.is_empty(), "{role:?} {bytes}: {report:?}");
+        if role == Role::Target {
+            lab.drain("b").await;
+        }
+        lab.assert_same().await;
+        let inputs = diary.inputs();
+        let [(_, first), (_, second)] = inputs.as_slice() else { panic!("{role:?} {bytes}: {inputs:?}") };
+        assert_eq!((&first["sqlstate"], &first["database"]), (&json!("23514"), &json!("b")));
+        assert_eq!((&first["keys"], &first["rows"][0]["age"]), (&json!([{"id": "1"}]), &json!("5")), "{first}");
+        assert_eq!(second["keys"], json!([{"id": "4"}]));
+    }
 }
 
 /// As an operator sees it: what waits is listed with the reason, and is sent again when it is asked for.

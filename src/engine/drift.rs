@@ -28,6 +28,10 @@ impl Drift {
     /// The table that `error` speaks of, if it is one that others need not wait for.
     pub(super) fn of(error: &RoundError) -> Option<Self> {
         let RoundError::OfTable { table, error } = error else { return None };
+        let error = match &**error {
+            RoundError::InCopy { error, .. } => error,
+            _ => error,
+        };
         let (by_statement, whole) = match &**error {
             RoundError::Table { .. } => (false, false),
             RoundError::Sql { source, .. } if is_of_a_table(source.code()) => (true, false),

@@ -86,6 +86,17 @@ pub enum RoundError {
         #[source]
         error: Box<RoundError>,
     },
+    /// Rows of a whole copy could not be written.
+    #[error("{error}")]
+    InCopy {
+        /// `schema.table` on the source.
+        table: String,
+        /// The columns that are copied, in order.
+        columns: Vec<String>,
+        /// What.
+        #[source]
+        error: Box<RoundError>,
+    },
     /// A table cannot be copied as it is.
     #[error("table \"{table}\" cannot be replicated to database \"{db}\": {why}")]
     Table {
@@ -135,6 +146,8 @@ pub enum RoundError {
         why: String,
         /// The strategy is the table's own.
         is_of_table: bool,
+        /// The custom code that wants it so, whatever the strategy is.
+        code: Option<String>,
     },
     /// The conflict strategy of a sync cannot be used.
     #[error(transparent)]
@@ -234,7 +247,7 @@ impl RoundError {
             | Self::Conflict { .. }
             | Self::Strategy { .. }
             | Self::Position { .. } => Failure::Permanent,
-            Self::OfTable { error, .. } => error.failure(),
+            Self::OfTable { error, .. } | Self::InCopy { error, .. } => error.failure(),
             Self::Injected(fault) => fault.failure,
         }
     }
@@ -246,7 +259,7 @@ impl RoundError {
             Self::Connect { .. } => Cause::Away,
             Self::Alone { cause, .. } => *cause,
             Self::Sql { source, .. } => cause(source),
-            Self::OfTable { error, .. } => error.cause(),
+            Self::OfTable { error, .. } | Self::InCopy { error, .. } => error.cause(),
             Self::Clashing { .. } => Cause::Serialization,
             Self::Injected(fault) => fault.cause,
             _ => Cause::Other,
@@ -258,7 +271,7 @@ impl RoundError {
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             Self::Sql { source, .. } => source.code().map(tokio_postgres::error::SqlState::code),
-            Self::OfTable { error, .. } => error.sqlstate(),
+            Self::OfTable { error, .. } | Self::InCopy { error, .. } => error.sqlstate(),
             _ => None,
         }
     }
@@ -268,7 +281,7 @@ impl RoundError {
         match self {
             Self::Connect { db: place, .. } | Self::NotInstalled { db: place, .. } => place == db,
             Self::Sql { db: place, source, .. } => place == db && is_lost(source),
-            Self::OfTable { error, .. } => error.is_loss_of(db),
+            Self::OfTable { error, .. } | Self::InCopy { error, .. } => error.is_loss_of(db),
             _ => false,
         }
     }
@@ -279,6 +292,16 @@ impl RoundError {
             // The inner one knows better; a fault that a test injects stays what it is.
             Self::OfTable { .. } | Self::Injected(_) | Self::Code(_) | Self::Left => self,
             error => Self::OfTable { table: table.to_owned(), error: Box::new(error) },
+        }
+    }
+
+    /// The same error, of a whole copy of this table, if a server refused it.
+    pub(super) fn in_copy(self, table: &str, columns: &[String]) -> Self {
+        match self {
+            Self::Sql { .. } => {
+                Self::InCopy { table: table.to_owned(), columns: columns.to_vec(), error: Box::new(self) }
+            }
+            error => error,
         }
     }
 
@@ -297,7 +320,7 @@ impl RoundError {
             | Self::Table { db, .. }
             | Self::Join { db, .. }
             | Self::Position { db, .. } => Some(db),
-            Self::OfTable { error, .. } => error.db(),
+            Self::OfTable { error, .. } | Self::InCopy { error, .. } => error.db(),
             Self::Restless { .. }
             | Self::Spool { .. }
             | Self::Log { .. }
@@ -327,7 +350,7 @@ impl RoundError {
             Self::GivenUp { by, .. } => Some(format!(
                 "have it copied: bucardo update db {by} queue_policy=copy && bucardo reload, or, with all other targets: bucardo update sync {sync} onetimecopy=1 && bucardo reload sync {sync}"
             )),
-            Self::OfTable { error, .. } => error.hint(sync),
+            Self::OfTable { error, .. } | Self::InCopy { error, .. } => error.hint(sync),
             Self::Join { source, .. } => {
                 source.hint().or_else(|| Some(format!("mend the cause, then run: bucardo validate {sync}")))
             }
@@ -335,6 +358,9 @@ impl RoundError {
             Self::Sql { .. } if self.failure() == Failure::Permanent => {
                 Some(format!("mend the cause, then run: bucardo kick {sync}"))
             }
+            Self::Conflict { code: Some(code), .. } => Some(format!(
+                "the code itself wants it, and decides before any strategy: mend it (bucardo update customcode {code} src_code=FILE), or run without it until the row is settled (bucardo update customcode {code} status=inactive), so that the strategy decides; then: bucardo reload sync {sync}"
+            )),
             Self::Conflict { table, is_of_table, .. } => {
                 let what = if *is_of_table { format!("table {table}") } else { format!("sync {sync}") };
                 Some(format!(

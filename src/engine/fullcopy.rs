@@ -20,6 +20,7 @@ use super::drift::{Drift, remedy};
 use super::error::RoundError;
 use super::hooks::{Hooks, Scene, left};
 use super::onward;
+use super::pleas::Pleas;
 use super::round::{Held, fence, step};
 use super::scout::PIECE;
 use super::sequences::Sequences;
@@ -93,9 +94,13 @@ impl Copies {
         let began = Instant::now();
         let (sync, id) = (&self.sync, &self.id);
         let name = format!("bucardo KID {id}");
-        let (source, target) = tokio::try_join!(Site::of(sync, &id.source, &name), Site::of(sync, &id.target, &name))?;
-        tokio::try_join!(source.remember(sync), target.remember(sync))?;
-        let (mut without, mut quarantined) = (Vec::new(), Vec::new());
+        let connect = async || {
+            let sites = tokio::try_join!(Site::of(sync, &id.source, &name), Site::of(sync, &id.target, &name))?;
+            tokio::try_join!(sites.0.remember(sync), sites.1.remember(sync))?;
+            Ok::<_, RoundError>(sites)
+        };
+        let (mut source, mut target) = connect().await?;
+        let (mut without, mut quarantined, mut pleas) = (Vec::new(), Vec::new(), Pleas::default());
         loop {
             // Nothing at all is no copy: then the error is told.
             hooks.iter_mut().for_each(|hooks| hooks.begin_try());
@@ -115,6 +120,12 @@ impl Copies {
                 Err(error) => error,
             };
             release(&source, &target).await;
+            if pleas.heed(&error, (sync, &id.source), hooks.as_deref_mut(), watch).await? {
+                // A server that refused before it took a row is out of step with its driver.
+                drop((source, target));
+                (source, target) = connect().await?;
+                continue;
+            }
             let is_last = without.len() + 1 >= sync.tables().filter(|goat| !goat.ghost).count();
             let drift = Drift::of(&error).filter(|drift| !drift.by_statement && !is_last);
             let Some(Drift { table, why, .. }) = drift else { return Err(error) };

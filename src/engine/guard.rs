@@ -17,7 +17,8 @@ use super::error::RoundError;
 use super::hooks::Scene;
 use super::intake::Intake;
 use super::refused::{
-    Key, PASSES_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json, name_keys, named, names, refusal, rows, undo,
+    Key, NAMED_MAX, PASSES_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json, name_keys, named, names, refusal,
+    rows, undo,
 };
 use super::round::Round;
 use super::site::{Site, pour};
@@ -42,9 +43,12 @@ struct Bench<'a> {
 
 /// Whether what is refused of this table is looked into.
 pub(super) fn is_guarded(round: &Round<'_>, goat: &Goat) -> bool {
-    round.sync.deadletter
-        || round.doubted.contains(&goat.label())
-        || round.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(goat)))
+    round.doubted.contains(&goat.label()) || is_helped(round, goat)
+}
+
+/// Whether refused rows of this table may be mended, or wait alone.
+fn is_helped(round: &Round<'_>, goat: &Goat) -> bool {
+    round.sync.deadletter || round.hooks.as_ref().is_some_and(|hooks| hooks.has(Hook::Exception, Some(goat)))
 }
 
 /// Brings the changes of a table of which rows may be refused.
@@ -70,9 +74,11 @@ pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) 
     let all = bench.all_keys().await?;
     let keys = distinct(&all, bench.table);
     let (mut patience, mut doubted) = (Patience::default(), Vec::new());
+    // Where nobody can help, some names are all that is wanted.
+    let most = if is_helped(round, &bench.table.goat) { REFUSED_MAX } else { NAMED_MAX };
     loop {
         let Some(bench) = self::bench(round, place) else { return Err(error) };
-        let (refused, is_all) = bench.find(&keys, &doubted).await?;
+        let (refused, is_all) = bench.find(&keys, &doubted, most).await?;
         if !is_all {
             return Err(named(error, &bench.table.goat, &refused));
         }
@@ -138,9 +144,9 @@ impl Bench<'_> {
         self.source.conn.query_one(&self.ready.keys, &[&i64::MAX]).await.map_err(failed)
     }
 
-    /// The keys that the target does not take, however the others are delivered, and whether these are all of them.
-    /// `doubted` were refused before.
-    async fn find(&self, keys: &[Key], doubted: &[Key]) -> Result<(Vec<Refused>, bool), RoundError> {
+    /// The keys that the target does not take, however the others are delivered, and whether these are all of them: the search
+    /// ends with more than `most`. `doubted` were refused before.
+    async fn find(&self, keys: &[Key], doubted: &[Key], most: usize) -> Result<(Vec<Refused>, bool), RoundError> {
         let doubted: BTreeSet<&Key> = doubted.iter().collect();
         let mut refused: Vec<Refused> = Vec::new();
         for _ in 0..PASSES_MAX {
@@ -149,11 +155,11 @@ impl Bench<'_> {
             self.savepoint("SAVEPOINT bucardo_table").await?;
             self.delete(&good).await?;
             let (sure, single): (Vec<Key>, Vec<Key>) = good.into_iter().partition(|key| !doubted.contains(key));
-            let found = self.halve(&sure, &single).await?;
+            let found = self.halve(&sure, &single, most).await?;
             self.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
             let is_done = found.is_empty();
             refused.extend(found);
-            if refused.len() > REFUSED_MAX {
+            if refused.len() > most {
                 return Ok((refused, false));
             }
             if is_done {
@@ -164,10 +170,10 @@ impl Bench<'_> {
     }
 
     /// Halves what is refused until single keys are left. Their old rows are gone. `single`: one by one from the start.
-    async fn halve(&self, keys: &[Key], single: &[Key]) -> Result<Vec<Refused>, RoundError> {
+    async fn halve(&self, keys: &[Key], single: &[Key], most: usize) -> Result<Vec<Refused>, RoundError> {
         let mut refused = Vec::new();
         let mut pieces: Vec<&[Key]> = single.chunks(1).rev().chain([keys]).collect();
-        while let Some(piece) = pieces.pop().filter(|_| refused.len() <= REFUSED_MAX) {
+        while let Some(piece) = pieces.pop().filter(|_| refused.len() <= most) {
             self.round.watch.moved(1);
             self.savepoint("SAVEPOINT bucardo_piece").await?;
             let Err(error) = self.insert(piece).await else {

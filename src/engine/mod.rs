@@ -22,6 +22,7 @@ mod lent;
 pub mod merge;
 mod onward;
 mod pair;
+mod pleas;
 mod position;
 mod quarantine;
 mod refused;

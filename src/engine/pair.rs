@@ -18,6 +18,7 @@ use super::drift::Drift;
 use super::error::RoundError;
 use super::hooks::{Hooks, left};
 use super::join::join;
+use super::pleas::Pleas;
 use super::quarantine::Quarantine;
 use super::round::{Ended, Others, Round, step};
 use super::session::Session;
@@ -99,7 +100,7 @@ impl PairSession {
         let mut tries = 0;
         let mut reason = reason;
         let mut joined = false;
-        let mut without = Vec::new();
+        let (mut without, mut pleas) = (Vec::new(), Pleas::default());
         while tries < TRIES_MAX {
             let mut session = match self.take_session(reason).await {
                 Ok(session) => session,
@@ -159,6 +160,10 @@ impl PairSession {
             let (is_cut, is_copying) = (round.is_cut, round.is_copying);
             self.quarantine.unlearn();
             session.release().await;
+            let heard = (&*self.sync, &self.id.source);
+            if pleas.heed(&error, heard, self.hooks.as_deref_mut(), watch).await? {
+                continue;
+            }
             // The row that stands in the way may be one whose change was cut off.
             if is_cut && matches!(error.sqlstate(), Some("23505" | "23P01")) {
                 tracing::info!(kid = %self.id, "a part of the backlog clashes with the rest, the round takes it whole");

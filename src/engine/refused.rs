@@ -21,7 +21,7 @@ pub(super) const REFUSED_MAX: usize = 1000;
 /// What was not refused may clash with rows that a refused key keeps; so often it is looked again.
 pub(super) const PASSES_MAX: u32 = 5;
 /// So many refused keys are named in one message.
-const NAMED_MAX: usize = 10;
+pub(super) const NAMED_MAX: usize = 10;
 /// Classes of SQLSTATE with which a server refuses rows: bad data, integrity, check options, raised by triggers.
 const REFUSING: [&str; 4] = ["22", "23", "44", "P0"];
 
@@ -86,7 +86,7 @@ impl Patience {
 /// What a server says that refuses rows.
 pub(super) fn refusal(error: &RoundError) -> Option<&DbError> {
     match error {
-        RoundError::OfTable { error, .. } => refusal(error),
+        RoundError::OfTable { error, .. } | RoundError::InCopy { error, .. } => refusal(error),
         RoundError::Sql { source, .. } => {
             let said = source.as_db_error()?;
             REFUSING.iter().any(|class| said.code().code().starts_with(class)).then_some(said)
@@ -113,7 +113,7 @@ pub(super) fn names(goat: &Goat, refused: &[Refused]) -> String {
     let more = refused.len().saturating_sub(NAMED_MAX);
     let mut names: Vec<String> = refused.iter().take(NAMED_MAX).map(|it| name(goat, &it.key)).collect();
     if more > 0 {
-        names.push(format!("and {more} more"));
+        names.push(format!("and at least {more} more"));
     }
     names.join(", ")
 }

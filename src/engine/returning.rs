@@ -149,7 +149,8 @@ async fn all(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(u64, u6
         Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
     );
     let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
-    let inserts = pour(label, source, rows, sink?, round.watch).await?;
+    let inserts = pour(label, source, rows, sink?, round.watch).await;
+    let inserts = inserts.map_err(|error| error.in_copy(label, &ready.columns))?;
     step(round.watch, Step::Copied(label)).await?;
     Ok((deletes, inserts))
 }

@@ -269,13 +269,15 @@ impl Copier<'_> {
             self.watch.moved(rows.max(1));
             counted.moved(rows, bytes);
         };
-        let copied = pour_counted(label, source, rows, sink, &mut moved).await?;
+        let copied = pour_counted(label, source, rows, sink, &mut moved).await;
+        let copied = copied.map_err(|error| error.in_copy(label, &table.columns))?;
         counted.done();
         self.check_unchanged(table).await?;
         step(self.watch, Step::Copied(label)).await?;
         for index in &indexes {
             let done = self.patiently(target.conn.batch_execute(&index.making)).await;
-            done.map_err(target.failed(format!("making an index of table \"{label}\"")))?;
+            let done = done.map_err(target.failed(format!("making an index of table \"{label}\"")));
+            done.map_err(|error| error.in_copy(label, &table.columns))?;
         }
         if !indexes.is_empty() {
             step(self.watch, Step::Indexed(label)).await?;

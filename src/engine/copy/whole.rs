@@ -37,6 +37,8 @@ pub(super) struct Whole {
     pub(super) from: Oid,
     /// On the target.
     pub(super) oid: Oid,
+    /// That are copied, in order.
+    pub(super) columns: Vec<String>,
     pub(super) out: String,
     pub(super) into: String,
     pub(super) has_rows_there: String,
@@ -153,6 +155,7 @@ impl Whole {
             name: target_name,
             source_table,
             split,
+            columns,
             label,
         })
     }

@@ -300,7 +300,8 @@ impl<'a> Crew<'a> {
             bytes += more;
             counted.moved(rows, more);
         };
-        let copied = pour_counted(label, source, rows, sink, &mut moved).await?;
+        let copied = pour_counted(label, source, rows, sink, &mut moved).await;
+        let copied = copied.map_err(|error| error.in_copy(label, &whole.columns))?;
         copier.check_unchanged(whole).await?;
         step(self.watch, Step::Piece(label, chunk.number)).await?;
         let (sync, from) = self.key();

@@ -325,7 +325,7 @@ impl Bench<'_> {
                 continue;
             }
             match ruling {
-                Ruling::Abort { rivals } => return Err(self.abort(rivals, &keys.keys, self.no_winner())),
+                Ruling::Abort { rivals } => return Err(self.abort(rivals, &keys.keys, self.no_winner(), None)),
                 Ruling::Take(take) => {
                     let by = By::Strategy(self.terms.strategy);
                     self.put(&mut ruled, &take, &present, &keys.keys, (self.passed(&take, &roads), by, None))?;
@@ -449,7 +449,8 @@ impl Bench<'_> {
         }
     }
 
-    pub(super) fn abort(&self, rivals: u64, keys: &[u8], why: String) -> RoundError {
+    /// A conflict that stops the sync; `code`: the custom code that wants it so.
+    pub(super) fn abort(&self, rivals: u64, keys: &[u8], why: String, code: Option<&str>) -> RoundError {
         let dbs = self.merge.arms.iter().filter(|arm| rivals & arm.bit() != 0);
         let dbs: Vec<String> = dbs.map(|arm| format!("\"{}\"", arm.site.db)).collect();
         let values = String::from_utf8_lossy(keys).into_owned();
@@ -458,6 +459,7 @@ impl Bench<'_> {
         let table = self.goat.label.clone();
         let mut tables = self.merge.sync.tables();
         let is_of_table = tables.any(|goat| goat.label() == table && goat.conflict_strategy.is_some());
-        RoundError::Conflict { table, key: key.join(", "), dbs: dbs.join(" and "), why, is_of_table }
+        let (key, dbs, code) = (key.join(", "), dbs.join(" and "), code.map(str::to_owned));
+        RoundError::Conflict { table, key, dbs, why, is_of_table, code }
     }
 }

@@ -243,7 +243,8 @@ impl Bench<'_> {
             Decision::Open => None,
             Decision::Abort(why) => {
                 let code = code.unwrap_or_default();
-                return Err(self.abort(rivals, &waiting.keys, format!("custom code \"{code}\" aborts: {why}")));
+                let why = format!("custom code \"{code}\" aborts: {why}");
+                return Err(self.abort(rivals, &waiting.keys, why, Some(code)));
             }
             Decision::Skip => self.take(waiting, &Strategy::Skip).map(|take| (take, by("skipped"), None)),
             Decision::Winner(names) => {
@@ -270,7 +271,7 @@ impl Bench<'_> {
                 let Some(take) = self.latest(&waiting.present, &waiting.keys) else { return Ok(()) };
                 self.put(ruled, &take, &waiting.present, &waiting.keys, (waiting.passed.clone(), by, None))
             }
-            Ruling::Abort { rivals } => Err(self.abort(rivals, &waiting.keys, self.no_winner())),
+            Ruling::Abort { rivals } => Err(self.abort(rivals, &waiting.keys, self.no_winner(), None)),
             Ruling::Take(take) => {
                 self.put(ruled, &take, &waiting.present, &waiting.keys, (waiting.passed.clone(), by, None))
             }
