@@ -213,6 +213,13 @@ async fn a_sync_whose_code_does_not_compile_is_not_started_and_says_so() {
         daemon.logs(&format!("sync is stalled sync=s error=\"custom code '{name}' does not compile"), WITHIN).await;
         let status = town.bucardo.call(&["status", "s"]);
         assert!(status.stdout.contains(&format!("custom code \"{name}\" does not compile")), "{}", status.stdout);
+        let failed = town.bucardo.call(&["reload", "sync", "s"]);
+        let says_why = |text: &str| text.contains(&format!("custom code \"{name}\" does not compile"));
+        assert!(failed.code == 1 && says_why(&failed.stderr), "{failed:?}");
+        let killed = town.bucardo.call(&["kick", "s", "60"]);
+        assert!(killed.stdout.contains("KILLED!") && says_why(&killed.stdout), "{killed:?}");
+        let table = town.bucardo.run("status");
+        assert!(table.contains("Stalled"), "{table}");
         let id = if language == "perl" { 1 } else { 2 };
         town.a.run(&format!("INSERT INTO orders VALUES ({id}, 'x')")).await;
         town.bucardo.run("kick t 60");

@@ -537,6 +537,12 @@ async fn the_status_tells_of_quarantined_tables() {
     assert_eq!((&told["db"], &told["table"]), (&"B".into(), &"public.t".into()), "{json}");
     assert!(told["since"].is_string() && told["why"].as_str().unwrap().contains("no column"), "{told}");
     assert!(daemon.log().contains("quarantined table"));
+    // What is kept for it waits, and a check of all that may be wrong finds it.
+    let text = town.bucardo.run("status s");
+    assert!(text.contains("1 waiting"), "{text}");
+    let doctor = town.bucardo.call(&["doctor", "s"]);
+    let is_found = doctor.stdout.contains("PROBLEM: A -> B: quarantined table \"public.t\" since");
+    assert!(doctor.code == 1 && is_found, "{}", doctor.stdout);
     let list = town.bucardo.run("status");
     assert!(list.contains("s A -> B: quarantined table \"public.t\" since"), "{list}");
     town.a.run("INSERT INTO u VALUES (2, 'x')").await;

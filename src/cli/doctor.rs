@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::deadletter::Total;
+use super::status::Quarantined;
 use super::targets::targets;
 use super::{CliError, Context, Outcome, status, words};
 use crate::catalog::dbs::{self, DbRow};
@@ -110,6 +111,8 @@ pub(super) async fn run(ctx: &Context) -> Outcome {
         }
         let in_trouble = states.kids_in_trouble(sync.name.as_str()).filter(|_| states.runs).map(trouble_of);
         findings.extend(in_trouble);
+        let aside = states.quarantined(sync.name.as_str()).map(Quarantined::of);
+        findings.extend(aside.map(|table| Finding::problem(table.line(), None)));
         if sync.status != "active" {
             let remedy = format!("bucardo update sync {} status=active && bucardo reload", sync.name);
             findings.push(Finding::warning(format!("its status is {}", sync.status), Some(remedy)));

@@ -6,9 +6,10 @@ use tokio::time::Instant;
 
 use super::chosen::choose;
 use super::ear::Ear;
+use super::status::line;
 use super::targets::copies_under_way;
 use super::{CliError, Context, Outcome};
-use crate::catalog::{SyncDetail, load_sync, load_syncs, runs};
+use crate::catalog::{SyncDetail, load_sync, load_syncs, runs, states};
 
 /// How long the daemon may take to show that it is there.
 const PRESENT_WITHIN: Duration = Duration::from_secs(3);
@@ -155,9 +156,19 @@ async fn kick(ctx: &Context, ear: &mut Ear, name: &str, limit: Option<Duration>)
     Ok(answer)
 }
 
+/// Why the sync cannot run, else what became of its last run that failed.
 async fn tell_last_bad(ctx: &Context, ear: &Ear, name: &str) -> Result<(), CliError> {
     let runs = runs::last(ear.control().client(), Some(name)).await?;
-    let Some(bad) = runs.iter().rev().find(|run| run.lastbad) else { return Ok(()) };
+    let bad = runs.iter().rev().find(|run| run.lastbad);
+    let live = states::load(ear.control().client()).await?.of_sync(name, "active");
+    // A sync that is not started at all has no run that could tell why.
+    if let Some(why) = live.why.as_ref().filter(|_| live.state == "stalled")
+        && !bad.is_some_and(|bad| bad.status.contains(why))
+    {
+        ctx.out.say(format!("  The sync is {}", line(&live)));
+        return Ok(());
+    }
+    let Some(bad) = bad else { return Ok(()) };
     let told = |at| chrono::DateTime::<chrono::Local>::from(at).format("%Y-%m-%d %H:%M:%S").to_string();
     ctx.out.say(format!("  Started: {}", told(bad.started)));
     if let Some(ended) = bad.ended {

@@ -8,11 +8,17 @@ use super::chosen::choose;
 use super::ear::Ear;
 use super::{CliError, Context, Outcome};
 use crate::adapters;
+use crate::catalog::states::{self, State};
 use crate::catalog::{load_sync, settings};
 
 const PRESENT_WITHIN: Duration = Duration::from_secs(2);
 const SYNC_WITHIN: Duration = Duration::from_secs(10);
 const SECONDS: u64 = 30;
+/// How long the daemon may take to show why a sync cannot run.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A sync was not reloaded, or nobody said that it was.
+const FAILED: u8 = 1;
 
 pub(super) async fn run(ctx: &Context) -> Outcome {
     let mut ear = Ear::open(ctx).await?;
@@ -66,6 +72,7 @@ async fn confirmed(ctx: &Context, ear: &mut Ear, say: &str, answer: &str, second
 
 async fn syncs(ctx: &Context, ear: &mut Ear) -> Outcome {
     let chosen = choose(ear.control(), &ctx.words).await?;
+    let mut code = 0;
     for sync in &chosen.syncs {
         let name = &sync.name;
         if sync.status != "active" {
@@ -73,6 +80,7 @@ async fn syncs(ctx: &Context, ear: &mut Ear) -> Outcome {
             continue;
         }
         ctx.out.part(format!("Reloading sync {name}..."));
+        let before = state(&ear, name).await?;
         ear.say(&format!("reload_sync_{name}")).await?;
         let (good, bad) = (format!("reloaded_sync_{name}"), format!("reload_error_sync_{name}"));
         let meant = |word: &str| if word == good { Some(true) } else { (word == bad).then_some(false) };
@@ -84,18 +92,37 @@ async fn syncs(ctx: &Context, ear: &mut Ear) -> Outcome {
         ctx.out.say("");
         ctx.out.say(format!("Reload of sync {name} {told}"));
         if told == "failed" {
-            why(ctx, ear, name).await?;
+            why(ctx, ear, name, &before).await?;
+        }
+        if told != "successful" {
+            code = FAILED;
         }
     }
-    Ok(0)
+    Ok(code)
 }
 
-/// What keeps a sync from running: its own problem, else what the daemon shows.
-async fn why(ctx: &Context, ear: &Ear, name: &str) -> Result<(), CliError> {
-    let client = ear.control().client();
-    let detail = load_sync(client, &name.into()).await?;
-    let Some(fault) = detail.as_ref().and_then(adapters::problem) else { return Ok(()) };
-    let hint = fault.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-    ctx.out.warn(format!("{}{hint}", fault.message));
+async fn state(ear: &Ear, name: &str) -> Result<State, CliError> {
+    Ok(states::load(ear.control().client()).await?.of_sync(name, "active"))
+}
+
+/// What keeps a sync from running: its own problem, else what the daemon shows, a moment after it has answered. `before`:
+/// what it showed before it was asked.
+async fn why(ctx: &Context, ear: &Ear, name: &str, before: &State) -> Result<(), CliError> {
+    let detail = load_sync(ear.control().client(), &name.into()).await?;
+    let (why, hint) = match detail.as_ref().and_then(adapters::problem) {
+        Some(fault) => (Some(fault.message), fault.hint),
+        None => {
+            let until = Instant::now() + SHOWN_WITHIN;
+            let mut now = state(ear, name).await?;
+            while (now.why.is_none() || now == *before) && Instant::now() < until {
+                tokio::time::sleep(LOOK_EVERY).await;
+                now = state(ear, name).await?;
+            }
+            (now.why, now.hint)
+        }
+    };
+    let Some(why) = why else { return Ok(()) };
+    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+    ctx.out.warn(format!("{why}{hint}"));
     Ok(())
 }

@@ -60,7 +60,7 @@ pub(super) struct Quarantined {
 }
 
 impl Quarantined {
-    fn of(state: &State) -> Self {
+    pub(super) fn of(state: &State) -> Self {
         let State { source, db, relation, since, why, hint, .. } = state.clone();
         Self { source, db, table: relation, since, why, hint }
     }
@@ -328,6 +328,8 @@ fn status(sync: SyncListing, history: &[Run], in_trouble: bool, conflicts: Confl
     });
     let (merge, targets, tables, over_budget) = (None, Vec::new(), Vec::new(), Vec::new());
     let live = states.of_sync(&sync.name, &sync.status);
+    // A sync that cannot be started has no run that would tell.
+    let state = if live.state == "stalled" && state != "Bad" { "Stalled".to_owned() } else { state };
     SyncStatus {
         name: sync.name.clone(),
         state,

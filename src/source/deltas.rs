@@ -92,7 +92,7 @@ impl Extent {
     }
 }
 
-/// The targets of `sync`, at a bounded price.
+/// The targets of `sync`, at a bounded price. Changes of a table that a target has put aside wait for it.
 ///
 /// # Errors
 ///
@@ -116,7 +116,7 @@ pub async fn waiting(source: &Connection, sync: &SyncName) -> Result<Vec<TargetS
             now: row.get("now"),
         })
         .collect();
-    for found in backlog(source, Some(sync)).await? {
+    for found in backlog(source, Some(sync), true).await? {
         if let Some(state) = states.iter_mut().find(|state| state.target == found.target) {
             state.waiting += found.changes;
             state.waiting_bytes += found.bytes;
@@ -127,20 +127,28 @@ pub async fn waiting(source: &Connection, sync: &SyncName) -> Result<Vec<TargetS
     Ok(states)
 }
 
-/// What waits for the readers of one sync, or of all: an entry for each reader and table with anything. The session is
-/// in no transaction.
+/// What waits for the readers of one sync, or of all: an entry for each reader and table with anything. `with_held`: also
+/// what is kept for tables that a reader has put aside. The session is in no transaction.
 ///
 /// # Errors
 ///
 /// The server's; then the session is left in a transaction that has failed.
-pub async fn backlog(source: &Connection, sync: Option<&SyncName>) -> Result<Vec<Waiting>, tokio_postgres::Error> {
+pub async fn backlog(
+    source: &Connection,
+    sync: Option<&SyncName>,
+    with_held: bool,
+) -> Result<Vec<Waiting>, tokio_postgres::Error> {
     source.batch_execute(ALONG_INDEX.text()).await?;
-    let found = look(source, sync).await?;
+    let found = look(source, sync, with_held).await?;
     source.batch_execute("COMMIT").await?;
     Ok(found)
 }
 
-async fn look(source: &Connection, sync: Option<&SyncName>) -> Result<Vec<Waiting>, tokio_postgres::Error> {
+async fn look(
+    source: &Connection,
+    sync: Option<&SyncName>,
+    with_held: bool,
+) -> Result<Vec<Waiting>, tokio_postgres::Error> {
     let sync = sync.map(SyncName::as_str);
     let [origin, of, db] = ["d.origin", "t.sync", "t.target"].map(Sql::trusted);
     let news = readable(&origin, &of, &db);
@@ -154,7 +162,8 @@ async fn look(source: &Connection, sync: Option<&SyncName>) -> Result<Vec<Waitin
             let captured = Sql::trusted(captured.to_string());
             Sql::trusted(WAITING.fill(&[("delta", delta), ("captured", &captured), ("readable", &news)]))
         });
-        for row in source.query(Sql::join(branches, " UNION ALL ").as_str(), &[&sync, &COUNTED_MAX]).await? {
+        for row in source.query(Sql::join(branches, " UNION ALL ").as_str(), &[&sync, &COUNTED_MAX, &with_held]).await?
+        {
             let mut waiting = Waiting {
                 sync: row.get::<_, &str>("sync").into(),
                 target: row.get::<_, &str>("target").into(),

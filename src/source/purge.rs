@@ -194,7 +194,7 @@ pub async fn purge_within(
         let bound = strictest(bounds, survey.tables.iter().flat_map(|table| &table.syncs));
         let table = Sql::qualified("bucardo", "truncated");
         purge_table(source, &table, &all, bound, limits, watch).await.map_err(failed(db, "truncated"))?;
-        purged.waiting = backlog(source, None).await.map_err(failed(db, "what waits"))?;
+        purged.waiting = backlog(source, None, false).await.map_err(failed(db, "what waits"))?;
         purged.given_up = given_up(source).await.map_err(failed(db, "bucardo.track"))?;
     }
     Ok(purged)

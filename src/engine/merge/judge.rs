@@ -311,7 +311,7 @@ impl Bench<'_> {
                 && !self.has_codes
                 && disputes.as_ref().is_none_or(|disputes| disputes.count >= COMPARED_MAX)
             {
-                return Err(self.abort(rivals, &keys.keys, self.no_winner()));
+                return Err(self.abort(rivals, &keys.keys, self.no_winner(), None));
             }
             if let Some(disputes) = disputes.as_mut().filter(|_| ruling.rivals() != 0) {
                 let passed = match &ruling {
