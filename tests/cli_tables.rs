@@ -148,6 +148,31 @@ async fn relgroups_are_made_changed_and_kept_while_a_sync_needs_them() {
         lab.bucardo.run("update relgroup r remove t1"),
         "Removed the following tables or sequences from the relgroup \"r\":\n  public.t1\n"
     );
+    // Members with a higher priority come first.
+    assert_eq!(lab.bucardo.run("list relgroups -v"), "Relgroup: r  DB: A  Members: public.counter, public.t2\n");
+    assert_eq!(
+        lab.bucardo.run("update relgroup r t2 counter t2 priority=7"),
+        "Changed priority of public.t2 in relgroup \"r\" from 0 to 7\nChanged priority of public.counter in relgroup \"r\" from 0 to 7\n"
+    );
+    assert_eq!(
+        lab.bucardo.run("update relgroup r public.coun* priority=-1"),
+        "Changed priority of public.counter in relgroup \"r\" from 7 to -1\n"
+    );
+    assert_eq!(lab.bucardo.run("update relgroup r t2 priority=7"), "No change needed for public.t2\n");
+    assert_eq!(
+        lab.bucardo.run("list relgroups -v"),
+        "Relgroup: r  DB: A  Members: public.t2, public.counter\n  Priorities: public.t2 7, public.counter -1\n"
+    );
+    for (code, words, why) in [
+        (1, ["update", "relgroup", "r", "t1", "priority=3"].as_slice(), "\"t1\" is not in relgroup \"r\""),
+        (255, &["update", "relgroup", "r", "t2", "priority=high"], "Invalid priority: high"),
+        (255, &["update", "relgroup", "r", "t2", "priority=40000"], "Invalid priority: 40000"),
+        (1, &["update", "relgroup", "r", "priority=3"], "A priority is that of members"),
+    ] {
+        let refusal = lab.refused(code, words).await;
+        assert!(refusal.contains(why), "{refusal}");
+    }
+    lab.bucardo.run("update relgroup r t2 counter priority=0");
     assert_eq!(lab.bucardo.run("update relgroup r name=s"), "Changed relgroup \"r\" name from r to s\n");
     assert_eq!(lab.bucardo.run("list relgroups"), "Relgroup: s  DB: A  Members: public.counter, public.t2\n");
     assert_eq!(lab.bucardo.run("remove relgroup s"), "Removed relgroup \"s\"\n");

@@ -15,6 +15,7 @@ const REL_LIST: Query = query!("list the relgroups", "herd_list");
 const REL_ADD: Query = query!("add a relgroup", "herd_add");
 const REL_REMOVE: Query = query!("remove a relgroup", "herd_remove");
 const REL_PUT: Query = query!("put a relation into a relgroup", "herdmap_add");
+const REL_PRIORITY: Query = query!("change a priority in a relgroup", "herdmap_priority");
 const REL_TAKE: Query = query!("take a relation out of a relgroup", "herdmap_remove");
 
 /// A database in a group.
@@ -163,6 +164,20 @@ pub async fn remove_relgroup(client: &impl GenericClient, name: &str) -> Result<
 /// [`CatalogError::Sql`], also when the members would live in different databases.
 pub async fn put_relation(client: &impl GenericClient, group: &str, goat: i32) -> Result<bool, CatalogError> {
     Ok(REL_PUT.execute(client, &[&group, &goat]).await? > 0)
+}
+
+/// Changes the priority of a member of a relgroup; false: it has that one already, or is no member.
+///
+/// # Errors
+///
+/// [`CatalogError::Sql`].
+pub async fn prioritize(
+    client: &impl GenericClient,
+    group: &str,
+    goat: i32,
+    priority: i16,
+) -> Result<bool, CatalogError> {
+    Ok(REL_PRIORITY.execute(client, &[&group, &goat, &priority]).await? > 0)
 }
 
 /// Takes a relation out of a relgroup; false: it was not in.

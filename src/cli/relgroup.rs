@@ -5,7 +5,7 @@ use super::words::{self, Key, Kind, Parsed};
 use super::{CliError, Context, Outcome, choose, classic, output, update};
 use crate::catalog::Table;
 use crate::catalog::dbs::DbRow;
-use crate::catalog::goats::{self, GoatOptions};
+use crate::catalog::goats::{self, GoatListing, GoatOptions};
 use crate::catalog::groups::{self, RelMember, Relgroup};
 use tokio_postgres::Transaction;
 
@@ -81,8 +81,18 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
         "remove" | "delete" | "del" if !terms.is_empty() => remove_terms(ctx, &transaction, group, &terms).await?,
         _ => {
             let (bare, pairs) = update::sort_words(rest);
-            if !bare.is_empty() {
-                return Err(CliError::usage("update relgroup"));
+            match pairs.as_slice() {
+                [(key, value)] if key == "priority" && !bare.is_empty() => {
+                    prioritize(ctx, &transaction, group, &bare, value).await?;
+                    ctx.finish(transaction).await?;
+                    return Ok(0);
+                }
+                _ if !bare.is_empty() => return Err(CliError::usage("update relgroup")),
+                _ if pairs.iter().any(|(key, _)| key == "priority") => {
+                    return Err(CliError::refuse("A priority is that of members: which ones?")
+                        .hint(format!("bucardo update relgroup {name} TABLE… priority=N")));
+                }
+                _ => {}
             }
             for change in update::apply(&transaction, Table::Herd, name, &pairs, &[("newname", "name")]).await? {
                 ctx.out.say(format!("Changed relgroup \"{name}\" {}", change.told()));
@@ -93,6 +103,52 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
     Ok(0)
 }
 
+/// The members that words mean; every word must mean one.
+async fn meant(
+    transaction: &Transaction<'_>,
+    group: &Relgroup,
+    terms: &[String],
+) -> Result<Vec<GoatListing>, CliError> {
+    let mut members = goats::list(transaction).await?;
+    members.retain(|goat| group.members.iter().any(|member| member.id == goat.id));
+    let mut meant: Vec<GoatListing> = Vec::new();
+    for word in words::flat(terms) {
+        let term = Term::parse(&word);
+        if !members.iter().any(|goat| term.means(goat)) {
+            return Err(CliError::refuse(format!("\"{word}\" is not in relgroup \"{}\"", group.name)));
+        }
+        let more = members.iter().filter(|goat| term.means(goat) && meant.iter().all(|known| known.id != goat.id));
+        meant.extend(more.cloned().collect::<Vec<_>>());
+    }
+    Ok(meant)
+}
+
+/// Changes the priority of members: those with a higher one come first.
+async fn prioritize(
+    ctx: &Context,
+    transaction: &Transaction<'_>,
+    group: &Relgroup,
+    terms: &[String],
+    priority: &str,
+) -> Result<(), CliError> {
+    let number: i16 = priority.parse().map_err(|_| CliError::die(format!("Invalid priority: {priority}")))?;
+    let mut is_changed = false;
+    for goat in meant(transaction, group, terms).await? {
+        let name = goat.full_name();
+        let former = group.members.iter().find(|member| member.id == goat.id).map_or(0, |member| member.priority);
+        if groups::prioritize(transaction, &group.name, goat.id, number).await? {
+            is_changed = true;
+            ctx.out.say(format!("Changed priority of {name} in relgroup \"{}\" from {former} to {number}", group.name));
+        } else {
+            ctx.out.say(format!("No change needed for {name}"));
+        }
+    }
+    if is_changed {
+        relations::note_syncs(ctx, group);
+    }
+    Ok(())
+}
+
 /// Takes relations out of a relgroup; every word must mean a member.
 async fn remove_terms(
     ctx: &Context,
@@ -100,19 +156,10 @@ async fn remove_terms(
     group: &Relgroup,
     terms: &[String],
 ) -> Result<(), CliError> {
-    let all = goats::list(transaction).await?;
-    let members: Vec<_> = all.iter().filter(|goat| group.members.iter().any(|member| member.id == goat.id)).collect();
     let mut removed: Vec<String> = Vec::new();
-    for word in words::flat(terms) {
-        let term = Term::parse(&word);
-        let meant: Vec<_> = members.iter().filter(|goat| term.means(goat)).collect();
-        if meant.is_empty() {
-            return Err(CliError::refuse(format!("\"{word}\" is not in relgroup \"{}\"", group.name)));
-        }
-        for goat in meant {
-            groups::take_relation(transaction, &group.name, goat.id).await?;
-            removed.push(goat.full_name());
-        }
+    for goat in meant(transaction, group, terms).await? {
+        groups::take_relation(transaction, &group.name, goat.id).await?;
+        removed.push(goat.full_name());
     }
     let heading = format!("Removed the following tables or sequences from the relgroup \"{}\":", group.name);
     relations::block(ctx, &heading, removed.iter().map(String::as_str));
@@ -173,6 +220,11 @@ pub(super) async fn list(ctx: &Context, given: &[String]) -> Outcome {
         ctx.out.say(format!("{noun}: {:width$}  {db}Members: {members}", group.name));
         if !group.syncs.is_empty() {
             ctx.out.say(format!("  Used in syncs: {}", group.syncs.join(", ")));
+        }
+        let prior = group.members.iter().filter(|member| member.priority != 0);
+        let prior: Vec<String> = prior.map(|member| format!("{} {}", full_name(member), member.priority)).collect();
+        if ctx.out.verbosity() > 0 && !prior.is_empty() {
+            ctx.out.say(format!("  Priorities: {}", prior.join(", ")));
         }
         if ctx.out.verbosity() > 1 {
             output::columns(&ctx.out, group)?;
