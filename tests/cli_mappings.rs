@@ -63,6 +63,14 @@ async fn names_columns_and_filters_are_added_listed_and_removed() {
     let json: Value = serde_json::from_str(&lab.bucardo.run("list all --json")).unwrap();
     assert_eq!(json["customselects"][0]["clause"], "amount=1");
 
+    // What looks at more than the row itself is taken, and its limits are told.
+    let vip = "amount > 5 OR id IN (SELECT k FROM \"We.ird\".\"it's \"\"t\") OR EXISTS (SELECT FROM public.orders AS o WHERE o.id = orders.amount)";
+    let added = lab.call(&["add", "customselect", "orders", vip, "db=A"]);
+    assert!(added.stderr.starts_with("Warning: customselect of public.orders: it looks into "), "{}", added.stderr);
+    for part in ["public.orders", "\"We.ird\".", "onetimecopy=1"] {
+        assert!(added.stderr.contains(part), "{}", added.stderr);
+    }
+    lab.bucardo.run("remove customselect 2");
     let output = lab.call(&["update", "table", "orders", "customselect=where state = 'a=b:c'"]).ok();
     assert_eq!(output, "Changed relation customselect from '' to state = 'a=b:c'\n");
     assert!(lab.bucardo.run("list table orders").ends_with("  (customselect:state = 'a=b:c')\n"));

@@ -229,8 +229,15 @@ async fn what_several_sources_cannot_have_is_refused() {
         assert!(refusal.contains(&format!("{kind} of table \"public.orders\" for database \"b\"")), "{refusal}");
     }
     // A target may have them.
-    lab.sync.mappings = vec![Mapping { db: "c".into(), ..mapping }];
-    lab.validate().await.unwrap();
+    lab.sync.mappings = vec![Mapping { db: "c".into(), ..mapping.clone() }];
+    assert_eq!(lab.validate().await.unwrap().warnings, [""; 0]);
+    // What other rows than its own decide does not come and go with these.
+    let filter = Some("id IN (SELECT id FROM public.orders) OR EXISTS (SELECT FROM pg_enum)".to_owned());
+    lab.sync.mappings = vec![Mapping { db: "c".into(), filter, ..mapping }];
+    let warnings = lab.validate().await.unwrap().warnings;
+    let told =
+        "customselect of table \"public.orders\" for database \"c\": it looks into pg_catalog.pg_enum, public.orders: ";
+    assert!(warnings.iter().any(|warning| warning.starts_with(told)), "{warnings:?}");
 
     // Rows go both ways.
     lab.on("b").run("ALTER TABLE orders ADD COLUMN extra int").await;

@@ -11,7 +11,7 @@ use crate::catalog::mappings::{self, MappingKind, MappingListing};
 use crate::catalog::{dbs, syncs};
 use crate::pg::{Connection, RelationName, connect};
 use crate::report::causes;
-use crate::source::clause::{ClauseError, check_filter, list_columns};
+use crate::source::clause::{ClauseError, check_filter, filter_limit, filter_reads, list_columns};
 
 pub(super) const KEYS: [Key; 2] = [Key::new("db", &["database"], Kind::Text), Key::new("sync", &[], Kind::Text)];
 
@@ -34,7 +34,7 @@ pub(super) async fn add(ctx: &Context, kind: MappingKind, given: &[String]) -> O
         MappingKind::Rows => condition(text),
     };
     if kind != MappingKind::Name {
-        check(&transaction, kind, &goat, &text).await?;
+        check(ctx, &transaction, kind, &goat, &text).await?;
     }
     let (dbs, syncs) = (databases(&transaction, &parsed).await?, syncs_named(&transaction, &parsed).await?);
     let known = mappings::list(&transaction, kind).await?;
@@ -143,11 +143,11 @@ pub(super) fn condition(text: &str) -> String {
 }
 
 /// Tries the row filters that these tables have now.
-pub(super) async fn check_filters(transaction: &Transaction<'_>, ids: &[i32]) -> Result<(), CliError> {
+pub(super) async fn check_filters(ctx: &Context, transaction: &Transaction<'_>, ids: &[i32]) -> Result<(), CliError> {
     let goats = goats::list(transaction).await?;
     for goat in goats.iter().filter(|goat| ids.contains(&goat.id)) {
         if let Some(clause) = goat.customselect.as_deref().filter(|clause| !clause.is_empty()) {
-            check(transaction, MappingKind::Rows, goat, clause).await?;
+            check(ctx, transaction, MappingKind::Rows, goat, clause).await?;
         }
     }
     Ok(())
@@ -200,6 +200,7 @@ fn new_name(goat: &GoatListing, word: &str) -> Result<String, CliError> {
 
 /// Tries a clause on the database in which the table was found.
 async fn check(
+    ctx: &Context,
     client: &impl GenericClient,
     kind: MappingKind,
     goat: &GoatListing,
@@ -213,16 +214,23 @@ async fn check(
         return Err(CliError::refuse(format!("The {noun} of {name} is empty")));
     }
     let conn = dial(client, &goat.db).await?;
-    let tried = match kind {
-        MappingKind::Columns => list_columns(&conn, &goat.goat(), clause).await.map(drop),
-        MappingKind::Name | MappingKind::Rows => check_filter(&conn, &goat.goat(), clause).await,
+    let tried = async {
+        if kind == MappingKind::Columns {
+            return list_columns(&conn, &goat.goat(), clause).await.map(|_| Vec::new());
+        }
+        check_filter(&conn, &goat.goat(), clause).await?;
+        Ok(filter_reads(&conn, &goat.goat(), clause).await?)
     };
-    tried.map_err(|error| match (error.told(), error) {
+    let tables = tried.await.map_err(|error| match (error.told(), error) {
         (Some(why), _) | (None, ClauseError::Unfit(why)) => {
             CliError::refuse(format!("Cannot use this as {noun} of {name}: {why}; it is: {clause}"))
         }
         (None, ClauseError::Sql(error)) => CliError::caused(&format!("Cannot try the {noun} of {name}"), &error),
-    })
+    })?;
+    if !tables.is_empty() {
+        ctx.out.warn(format!("Warning: {noun} of {name}: {}", filter_limit(&tables)));
+    }
+    Ok(())
 }
 
 async fn dial(client: &impl GenericClient, db: &str) -> Result<Connection, CliError> {

@@ -79,7 +79,7 @@ pub(super) async fn add(ctx: &Context, what: What, given: &[String]) -> Outcome 
     let added = relations::add(&transaction, &db, &found, &options).await?;
     if options.customselect.is_some() {
         let ids: Vec<i32> = added.iter().filter(|one| one.new).map(|one| one.id).collect();
-        mapping::check_filters(&transaction, &ids).await?;
+        mapping::check_filters(ctx, &transaction, &ids).await?;
     }
     let names = |new: bool| added.iter().filter(move |one| one.new == new).map(|one| one.full_name.as_str());
     relations::block(ctx, "Added the following tables or sequences:", names(true));
@@ -254,7 +254,7 @@ pub(super) async fn change(ctx: &Context, what: What, given: &[String]) -> Outco
                 }
             }
             if filters {
-                mapping::check_filters(&transaction, &[goat.id]).await?;
+                mapping::check_filters(ctx, &transaction, &[goat.id]).await?;
                 mapping::note(ctx, goat, &[]);
             }
         }

@@ -1,12 +1,12 @@
 //! The SQL that operators write for a table: a select list (`customcols`), a condition (`customselect`). It is tried on
 //! the source before anything relies on it.
 
+use postgres_types::Oid;
+use serde_json::Value;
 use tokio_postgres::{Client, Statement};
 
-use postgres_types::Oid;
-
 use crate::catalog::Goat;
-use crate::pg::{Sql, causes};
+use crate::pg::{RelationName, Sql, causes};
 
 /// Why a clause cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,52 @@ pub async fn check_filter(client: &Client, goat: &Goat, clause: &str) -> Result<
     let table = only(goat);
     prepare(client, &format!("SELECT FROM {table} WHERE\n{clause}")).await?;
     prepare(client, &format!("SELECT FROM {table} WHERE (\n{clause}\n)")).await.map(drop)
+}
+
+/// What a condition on the rows of `goat` reads besides the row that it is about, as the planner has it: tables, among
+/// them its own where it looks at other rows of that. What functions read that are not inlined is not seen.
+///
+/// # Errors
+///
+/// The server refused it, or the connection broke.
+pub async fn filter_reads(client: &Client, goat: &Goat, clause: &str) -> Result<Vec<String>, tokio_postgres::Error> {
+    let sql = format!("EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT FROM {} WHERE (\n{clause}\n)", only(goat));
+    let plan: Value = client.query_one(&sql, &[]).await?.get(0);
+    let mut found = Vec::new();
+    scanned(&plan, &mut found);
+    // The row itself.
+    let own = RelationName::of(&goat.schema, &goat.name).to_string();
+    if let Some(place) = found.iter().position(|name| *name == own) {
+        found.swap_remove(place);
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// The tables that a plan scans, once for each scan.
+fn scanned(plan: &Value, found: &mut Vec<String>) {
+    match plan {
+        Value::Array(items) => items.iter().for_each(|item| scanned(item, found)),
+        Value::Object(fields) => {
+            let word = |name: &str| fields.get(name).and_then(Value::as_str);
+            if let (Some(schema), Some(name)) = (word("Schema"), word("Relation Name")) {
+                found.push(RelationName::of(schema, name).to_string());
+            }
+            fields.values().for_each(|field| scanned(field, found));
+        }
+        _ => {}
+    }
+}
+
+/// What is to be said of a condition that reads these tables.
+#[must_use]
+pub fn filter_limit(tables: &[String]) -> String {
+    format!(
+        "it looks into {}: a change there takes no row in or out, only a change of the row itself does, or a copy of all \
+         (onetimecopy=1)",
+        tables.join(", ")
+    )
 }
 
 async fn prepare(client: &Client, sql: &str) -> Result<Statement, ClauseError> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bucardo_actors::model::DbName;
 
-use super::clause::{ClauseError, Listed, check_filter, list_columns};
+use super::clause::{ClauseError, Listed, check_filter, filter_limit, filter_reads, list_columns};
 use super::compare::{Difference, compare};
 use super::relation::{Column, Relation};
 use super::site::Site;
@@ -39,10 +39,19 @@ pub(super) async fn check_clauses(
             (Some(why), _) | (None, ClauseError::Unfit(why)) => Ok(why),
             (None, ClauseError::Sql(error)) => Err(failed(error)),
         };
-        if let Some(clause) = &mapping.filter
-            && let Err(error) = check_filter(&source.conn, goat, clause).await
-        {
-            problems.push(told("customselect", clause, why(error)?));
+        if let Some(clause) = &mapping.filter {
+            match check_filter(&source.conn, goat, clause).await {
+                Ok(()) => {
+                    let tables = filter_reads(&source.conn, goat, clause).await.map_err(failed)?;
+                    if !tables.is_empty() {
+                        let (schema, name, db, limit) =
+                            (&goat.schema, &goat.name, &target.db.name, filter_limit(&tables));
+                        warnings
+                            .push(format!("customselect of table \"{schema}.{name}\" for database \"{db}\": {limit}"));
+                    }
+                }
+                Err(error) => problems.push(told("customselect", clause, why(error)?)),
+            }
         }
         let Some(clause) = &mapping.columns else { continue };
         match list_columns(&source.conn, goat, clause).await {
