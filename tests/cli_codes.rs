@@ -218,4 +218,19 @@ async fn a_code_is_tried_outside_of_any_run() {
     let tried = lab.call(&["test", "code", "many", &format!("--file={inputs}")]);
     assert_eq!(tried.code, 1);
     assert!(tried.stderr.contains("custom code \"many\" failed: many:1: no"), "{}", tried.stderr);
+    // The hint of a failure, as it stands; and an example that needs to know where it is.
+    let _b = lab.db("B", &format!("{TABLES}; CREATE TABLE users (id int PRIMARY KEY, email text)")).await;
+    lab.bucardo.run("add sync s tables=orders dbs=A,B");
+    let example = format!("src_code={}/deploy/custom_code/unique_email.", env!("CARGO_MANIFEST_DIR"));
+    for language in ["lua", "pl", "sql"] {
+        let (name, file) = (format!("e mail.{language}"), format!("{example}{language}"));
+        lab.call(&["add", "customcode", &name, "whenrun=exception", &file]).ok();
+        for place in ["db=A,B", "sync=s"] {
+            let tried = lab.call(&["test", "customcode", &name, place]);
+            assert_eq!(tried.code, 0, "{name} {place}: {}", tried.stderr);
+            let output: Value = serde_json::from_str(&tried.stdout).unwrap();
+            assert_eq!((&output["database"], &output["targetname"]), (&Value::from("B"), &Value::from("B")));
+        }
+    }
+    assert!(lab.call(&["test", "customcode", "many", "sync=none"]).stderr.contains("Unknown sync \"none\""));
 }

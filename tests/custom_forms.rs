@@ -77,3 +77,25 @@ async fn perl_codes_are_told_rows_as_handles_give_them() {
     assert_eq!(rows, ["5|t|mended", "6|f|taken"]);
     lab.assert_same().await;
 }
+
+/// A code that fails about one of several conflicts is told with table and key, and the hint is a command as it stands.
+#[tokio::test]
+async fn codes_that_fail_about_a_conflict_are_told_with_its_key() {
+    let mut lab = SyncLab::masters(&["a", "b"], &[], DDL, &["items:id"]).await;
+    lab.hosts = Some(open());
+    lab.on("a").run("INSERT INTO items SELECT n, true, NULL, NULL, 'a' || n FROM generate_series(1, 3) n").await;
+    lab.on("b").run("INSERT INTO items SELECT n, true, NULL, NULL, 'b' || n FROM generate_series(1, 3) n").await;
+    for (language, source) in [
+        (Language::Lua, "if input.key.id == '2' then error('no') end"),
+        (Language::Perl, "die 'no' if $_->{key}{id} == 2"),
+        (Language::Sql, "SELECT jsonb_build_object('x', 1 / (2 - ($1#>>'{key,id}')::int))"),
+    ] {
+        lab.sync.codes = vec![Code { language, name: "it's mine".to_owned(), ..code(Hook::Conflict, source) }];
+        lab.renew();
+        let fault = lab.merge().await.unwrap_err();
+        let wanted = "custom code \"it's mine\" failed: key 2 of table \"public.items\": ";
+        assert!(fault.message.starts_with(wanted), "{language:?}: {}", fault.message);
+        let hint = fault.hint.unwrap();
+        assert!(hint.contains("bucardo test customcode 'it'\\''s mine' sync=s;"), "{hint}");
+    }
+}

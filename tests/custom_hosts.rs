@@ -328,14 +328,14 @@ async fn inputs_of_one_call_share_what_they_have_in_common() {
         assert_eq!(db.number("SELECT count(*) FROM t").await, 3000);
         db.run("ROLLBACK").await;
     }
-    // One that fails takes the others along, and nothing else.
+    // Where one fails they are run one by one, up to that one: it is the round that takes back what they did.
     db.run("BEGIN; INSERT INTO t VALUES (2)").await;
     let mut dbs = Sturdy { client: &db.client, calls: 0 };
     let inputs = (1..=3).map(|n| json!({"n": n})).collect();
     let called =
         host(Language::Sql).call_with(&code(Language::Sql, sql), common.as_object().unwrap(), inputs, &mut dbs).await;
     assert!(matches!(&called, Err(CodeError::Died { why, .. }) if why.contains("(SQLSTATE 23505)")), "{called:?}");
-    assert_eq!(db.rows("SELECT id FROM t").await, ["2"]);
+    assert_eq!(db.rows("SELECT id FROM t ORDER BY id").await, ["1", "2"]);
     assert_eq!(db.number("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'bucardo%'").await, 0);
     db.run("ROLLBACK").await;
 }
@@ -493,10 +493,20 @@ async fn codes_that_go_wrong_are_stopped_and_told_and_the_host_goes_on() {
     for (language, source, expected) in [
         (Lua, "\nerror('boom')", "failed: it's \"one\":2: boom"),
         (Lua, "local x = nil\nx.y = 1", "failed: it's \"one\":2: attempt to index a nil value (local 'x')"),
-        (Lua, "while true do end", late),
-        (Lua, "while true do pcall(function() while true do end end) end", late),
-        (Lua, "local t = {}\nwhile true do t[#t + 1] = ('x'):rep(1000) .. #t end", "it wanted more than 32 MB"),
-        (Lua, "input.x = ('x'):rep(1e9)", "it wanted more than 32 MB"),
+        (Lua, "\nwhile true do end", "(customcode_timeout); it was at line 2"),
+        (Lua, "\nfor _ in ipairs(nil) do end", "failed: it's \"one\":2: "),
+        (Lua, "\ntable.sort({3, 'x'})", "failed: it's \"one\":2: attempt to compare"),
+        (Lua, "\ntable.unpack({}, 1, 1e8)", "failed: it's \"one\":2: table.unpack: too many elements"),
+        (Lua, "\nlocal function f() error('deep', 0) end\nf()", "failed: it's \"one\":2: deep"),
+        (Lua, "\nstring.find('a', '(')", "failed: it's \"one\":2: unfinished capture"),
+        (Lua, "\n\nerror({})", "failed: it's \"one\":3: table: 0x"),
+        (Lua, "\npcall(function()\nwhile true do end end)", "(customcode_timeout); it was at line 3"),
+        (
+            Lua,
+            "local t = {}\nwhile true do t[#t + 1] = ('x'):rep(1000) .. #t end",
+            "32 MB (customcode_memory_mb); it was at line 2",
+        ),
+        (Lua, "\ninput.x = ('x'):rep(1e9)", "it wanted more than 32 MB (customcode_memory_mb); it was at line 2"),
         (Lua, "input.x = {}; input.x.x = input.x", "tables inside tables without end"),
         (Lua, "input.x = print", "print"),
         (Lua, "input.x = function() end", "input.x: a function cannot be taken back"),
@@ -504,7 +514,7 @@ async fn codes_that_go_wrong_are_stopped_and_told_and_the_host_goes_on() {
         (Lua, "input.x = 0/0", "input.x: it is no finite number"),
         (Lua, "setmetatable({}, {__gc = function() end})", "__gc is not allowed here"),
         (Lua, "table.insert(setmetatable({}, {__len = function() return 1e15 end}), 1, 1)", "without a metatable"),
-        (Lua, "string.find(('a'):rep(5000), ('.-'):rep(9) .. 'b')", late),
+        (Lua, "\nstring.find(('a'):rep(5000), ('.-'):rep(9) .. 'b')", "(customcode_timeout); it was at line 2"),
         (Lua, "string.gsub(('a'):rep(30), ('a?'):rep(30) .. ('a'):rep(31), '')", late),
         (Lua, "string.find(('a'):rep(4900), '[' .. ('b'):rep(4898) .. 'a]*x')", late),
         (Lua, "string.find(('a'):rep(2e6), ('a'):rep(9e3) .. '.b')", late),
@@ -553,6 +563,47 @@ async fn codes_that_go_wrong_are_stopped_and_told_and_the_host_goes_on() {
         next.limits.timeout = Duration::from_secs(20);
         let again = host.call(&next, vec![json!({"y": 2})], &mut Nowhere).await;
         assert_eq!(again, Ok(vec![json!({"x": 1, "y": 2})]), "after {source}");
+    }
+}
+
+/// A database that never answers.
+struct Silent;
+
+impl Databases for Silent {
+    fn names(&self) -> Vec<String> {
+        vec!["A".to_owned()]
+    }
+
+    fn run<'a>(&'a mut self, _: &'a str, _: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
+        std::future::pending().boxed()
+    }
+}
+
+/// What a database refuses, and what it takes too long for, is told with the line of the code, caught or not.
+#[tokio::test]
+async fn what_fails_in_statements_is_told_with_the_line_of_the_code() {
+    let db = fresh_database("codes").await;
+    db.run("BEGIN").await;
+    for (source, expected) in [
+        (
+            "\n\ninput.dbh.A:run('SELECT 1/0')",
+            "failed: it's \"one\":3: database \"A\": division by zero (SQLSTATE 22012)",
+        ),
+        (
+            "\nlocal ok, why = pcall(function()\ninput.dbh.A:run('SELECT 1/0') end)\nerror(why)",
+            ":3: database \"A\": division",
+        ),
+    ] {
+        let mut dbs = Asked { client: &db.client, is_strict: true };
+        let called = host(Language::Lua).call(&code(Language::Lua, source), vec![json!({})], &mut dbs).await;
+        let told = called.unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
+    }
+    for source in ["\ninput.dbh.A:run('SELECT 1')", "\npcall(function() input.dbh.A:run('SELECT 1') end) return"] {
+        let mut code = code(Language::Lua, source);
+        code.limits.timeout = Duration::from_millis(300);
+        let told = host(Language::Lua).call(&code, vec![json!({})], &mut Silent).await.unwrap_err().to_string();
+        assert!(told.ends_with("(customcode_timeout); it was at line 2"), "{told}");
     }
 }
 

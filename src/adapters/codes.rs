@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::catalog::SyncDetail;
-use crate::custom::{Code, CodeError, Host, Hosts};
+use crate::custom::{Code, CodeError, Host, Hosts, for_shell};
 
 /// To compile takes no longer than that; a code that needs more is told when it runs.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ impl Compiler {
 }
 
 fn fault(error: &CodeError, sync: &SyncName) -> Fault {
-    let code = error.code();
+    let code = for_shell(error.code());
     let hint = match error {
         CodeError::NoHost { .. } => format!("install what is missing, then run: bucardo reload sync {sync}"),
         _ => format!("mend it (bucardo update customcode {code} src_code=FILE), then run: bucardo reload sync {sync}"),

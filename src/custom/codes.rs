@@ -14,9 +14,12 @@ use super::outcome::is_true;
 use super::{Code, CodeError, Databases, Forms, Found, Hook, Host, Language, Outcome, Refused, Statement};
 use crate::catalog::{Goat, SyncDetail};
 
+mod said;
 mod settle;
 mod spent;
 
+pub(crate) use said::MAILS_MAX;
+use said::Said;
 use spent::Spent;
 
 /// Makes the host of a language; it does nothing before it is asked.
@@ -150,7 +153,10 @@ impl Codes {
             if let Some(shared) = output.remove("shared") {
                 self.shared = shared;
             }
-            if self.heed(code, &output, &mut outcome)? {
+            let mut said = Said::default();
+            let is_last = self.heed(code, &output, &mut outcome, &mut said)?;
+            said.end(sync.name.as_str(), code);
+            if is_last {
                 break;
             }
         }
@@ -188,17 +194,25 @@ impl Codes {
     }
 
     /// Takes over what a code says; returns whether it is the last one (`lastcode`).
-    fn heed(&self, code: &Code, output: &Map<String, Value>, outcome: &mut Outcome) -> Result<bool, CodeError> {
+    fn heed(
+        &self,
+        code: &Code,
+        output: &Map<String, Value>,
+        outcome: &mut Outcome,
+        of_call: &mut Said,
+    ) -> Result<bool, CodeError> {
         let said = |key: &str| output.get(key).and_then(text).filter(|text| !text.is_empty()).map(shortened);
         let is_set = |key: &str| output.get(key).is_some_and(is_true);
         let (sync, name, whenrun) = (self.sync.name.as_str(), code.name.as_str(), code.hook.word());
-        if let Some(message) = said("message") {
+        if let Some(message) = said("message").filter(|line| of_call.line(line)) {
             tracing::info!(sync, code = name, whenrun, "{message}");
         }
-        if let Some(warning) = said("warning") {
+        if let Some(warning) = said("warning").filter(|line| of_call.line(line)) {
             tracing::warn!(sync, code = name, whenrun, "{warning}");
         }
-        for mail in mails(output.get("sendmail")) {
+        let (mails, lost) = mails(output.get("sendmail"));
+        of_call.lost(lost);
+        for mail in mails.into_iter().filter(|mail| of_call.mail(mail.subject.len() + mail.body.len())) {
             self.send(Mail { sync: sync.to_owned(), code: name.to_owned(), ..mail });
         }
         if let Some(message) = said("error") {
@@ -282,8 +296,8 @@ impl Databases for Closed {
     }
 }
 
-/// One mail, or a list of them: `{subject, body}`, or just the body.
-fn mails(value: Option<&Value>) -> Vec<Mail> {
+/// One mail, or a list of them: `{subject, body}`, or just the body; and how many there are besides.
+fn mails(value: Option<&Value>) -> (Vec<Mail>, usize) {
     let one = |value: &Value| -> Option<Mail> {
         let of = |key: &str| value.get(key).and_then(text).unwrap_or_default();
         let (subject, body) = match value {
@@ -294,9 +308,17 @@ fn mails(value: Option<&Value>) -> Vec<Mail> {
         (!is_empty).then(|| Mail { sync: String::new(), code: String::new(), subject, body })
     };
     match value {
-        Some(Value::Array(all)) => all.iter().filter_map(one).collect(),
-        Some(value) => one(value).into_iter().collect(),
-        None => Vec::new(),
+        Some(Value::Array(all)) => {
+            // The hosts keep no more, and count.
+            let (few, more) = all.split_at(all.len().min(MAILS_MAX));
+            let lost = match more {
+                [Value::Number(count)] => count.as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(1),
+                more => more.len(),
+            };
+            (few.iter().filter_map(one).collect(), lost)
+        }
+        Some(value) => (one(value).into_iter().collect(), 0),
+        None => (Vec::new(), 0),
     }
 }
 

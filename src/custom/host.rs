@@ -87,6 +87,15 @@ impl CodeError {
         }
     }
 
+    /// The same error; `what`: what the code was about.
+    #[must_use]
+    pub(super) fn about(mut self, what: &str) -> Self {
+        if let Self::Died { why, .. } | Self::Stopped { why, .. } | Self::Garbage { why, .. } = &mut self {
+            *why = format!("{what}: {why}");
+        }
+        self
+    }
+
     /// Whether the same code, run again, may do better without anyone's help.
     #[must_use]
     pub fn failure(&self) -> Failure {
@@ -103,7 +112,7 @@ impl CodeError {
     /// What the operator can do.
     #[must_use]
     pub fn hint(&self, sync: &str) -> String {
-        let code = self.code();
+        let code = for_shell(self.code());
         match self {
             Self::NoHost { .. } => format!("install what is missing, then run: bucardo kick {sync}"),
             Self::Asked { .. } => format!(
@@ -113,9 +122,19 @@ impl CodeError {
                 "mend what the database does not take; to run without a code: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
             ),
             _ => format!(
-                "try it outside of the sync: bucardo test customcode {code}; to run without it: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
+                "try it outside of the sync: bucardo test customcode {code} sync={sync}; to run without it: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
             ),
         }
+    }
+}
+
+/// A name as a shell takes it.
+pub(crate) fn for_shell(name: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "_-.+:@/,=".contains(letter);
+    if !name.is_empty() && name.chars().all(is_plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', "'\\''"))
     }
 }
 
@@ -138,6 +157,11 @@ pub trait Host: Send {
         inputs: Vec<Value>,
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>>;
+
+    /// Which input of a call that failed it was at, from 0 on; `None`: nobody knows.
+    fn reached(&self) -> Option<usize> {
+        None
+    }
 
     /// The same where all inputs have something in common. A list or an object there is one and the same for all of them,
     /// and what codes change in it is not returned.
@@ -165,6 +189,9 @@ pub(super) trait Runner: Send {
     /// See [`Host::check`].
     fn check(&mut self, code: &Code) -> impl Future<Output = Result<(), CodeError>> + Send;
 
+    /// See [`Host::reached`].
+    fn reached(&self) -> Option<usize>;
+
     /// See [`Host::call_with`].
     fn run(
         &mut self,
@@ -185,6 +212,10 @@ impl<T: Runner> Host for Hosting<T> {
 
     fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
         self.0.check(code).boxed()
+    }
+
+    fn reached(&self) -> Option<usize> {
+        self.0.reached()
     }
 
     fn call<'a>(

@@ -42,9 +42,10 @@ impl Limits {
         CodeError::Stopped { code: code.to_owned(), why }
     }
 
-    /// What is said of a code that wanted more memory.
-    pub(super) fn full(&self, code: &str) -> CodeError {
-        let why = format!("it wanted more than {} MB (customcode_memory_mb)", self.memory_mb);
+    /// What is said of a code that wanted more memory; `place`: where it was.
+    pub(super) fn full(&self, code: &str, place: Option<&str>) -> CodeError {
+        let place = place.map_or_else(String::new, |place| format!("; it was at {place}"));
+        let why = format!("it wanted more than {} MB (customcode_memory_mb){place}", self.memory_mb);
         CodeError::Stopped { code: code.to_owned(), why }
     }
 }
@@ -56,7 +57,7 @@ pub fn open() -> Hosts {
         match language {
             Language::Lua => Box::new(Hosting(LuaHost::default())),
             Language::Perl => Box::new(Hosting(PerlHost::default())),
-            Language::Sql => Box::new(Hosting(SqlHost)),
+            Language::Sql => Box::new(Hosting(SqlHost::default())),
         }
     })
 }

@@ -20,9 +20,11 @@ mod statement;
 use serde::{Deserialize, Serialize};
 
 pub use ask::{ask, ask_each};
+pub(crate) use codes::MAILS_MAX;
 pub use codes::{Codes, Hosts, Mail, Post};
 pub use databases::{Column, Databases, Found, Refused, Statement};
 pub use forms::Forms;
+pub(crate) use host::for_shell;
 pub use host::{CodeError, Host};
 pub use hosts::{Limits, open};
 pub use outcome::{Decision, Outcome, Row};

@@ -8,14 +8,22 @@ use serde_json::{Map, Value};
 
 use super::host::Runner;
 use super::statement::{Piece, pieces, quoted, sort};
-use super::{Code, CodeError, Databases, Found, Hook, Statement};
+use super::{Code, CodeError, Databases, Found, Hook, Refused, Statement};
 
 /// Runs codes that are statements.
-pub(super) struct SqlHost;
+#[derive(Default)]
+pub(super) struct SqlHost {
+    /// The input that is being run.
+    at: Option<usize>,
+}
 
 impl Runner for SqlHost {
     async fn check(&mut self, code: &Code) -> Result<(), CodeError> {
         prepared(code).map(drop)
+    }
+
+    fn reached(&self) -> Option<usize> {
+        self.at
     }
 
     async fn run(
@@ -25,7 +33,8 @@ impl Runner for SqlHost {
         inputs: Vec<Value>,
         dbs: &mut dyn Databases,
     ) -> Result<Vec<Value>, CodeError> {
-        let called = tokio::time::timeout(code.limits.timeout, all(code, common, inputs, dbs)).await;
+        self.at = None;
+        let called = tokio::time::timeout(code.limits.timeout, all(code, common, inputs, dbs, &mut self.at)).await;
         called.unwrap_or_else(|_| Err(code.limits.late(&code.name, None)))
     }
 }
@@ -36,6 +45,7 @@ async fn all(
     common: &Map<String, Value>,
     mut inputs: Vec<Value>,
     dbs: &mut dyn Databases,
+    reached: &mut Option<usize>,
 ) -> Result<Vec<Value>, CodeError> {
     let statement = prepared(code)?;
     let names = dbs.names();
@@ -44,32 +54,45 @@ async fn all(
     while from < inputs.len() {
         let at = |input: &Value| place(code, statement.db.as_deref(), (input, common), &names);
         let db = at(&inputs[from])?;
-        let mut calls = Vec::new();
-        for input in inputs[from..].iter().take_while(|input| at(input).as_ref() == Ok(&db)) {
+        let values = |input: &Value| -> Vec<Option<String>> {
             let own = input.as_object().map_or_else(|| "{}".to_owned(), json);
-            calls.push(statement.takes_input.then(|| Some(joined(&own, &common_json))).into_iter().collect());
-        }
-        let called = calls.len();
-        let found = if let [_] = calls.as_slice() {
-            let values = calls.pop().unwrap_or_default();
-            dbs.run(&db, Statement { sql: statement.sql.clone(), values }).await.map(|found| vec![found])
-        } else {
-            dbs.run_each(&db, &statement.sql, calls).await
+            statement.takes_input.then(|| Some(joined(&own, &common_json))).into_iter().collect()
         };
-        let found = found.map_err(|refused| {
-            let state = refused.sqlstate.map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
-            let why = format!("database \"{db}\": {}{state}", refused.message);
-            CodeError::Died { code: code.name.clone(), why }
-        })?;
-        for (input, found) in inputs[from..].iter_mut().zip(&found) {
+        let same = inputs[from..].iter().take_while(|input| at(input).as_ref() == Ok(&db)).count();
+        let together = if same > 1 {
+            let calls = inputs[from..from + same].iter().map(values).collect();
+            dbs.run_each(&db, &statement.sql, calls).await.ok()
+        } else {
+            None
+        };
+        let found = match together {
+            Some(found) => found,
+            // One by one it is seen which of them fails.
+            None => {
+                let mut found = Vec::with_capacity(same);
+                for (place, input) in inputs[from..from + same].iter().enumerate() {
+                    *reached = Some(from + place);
+                    let asked = Statement { sql: statement.sql.clone(), values: values(input) };
+                    found.push(dbs.run(&db, asked).await.map_err(|refused| died(code, &db, refused))?);
+                }
+                found
+            }
+        };
+        for (place, (input, found)) in (from..).zip(inputs[from..].iter_mut().zip(&found)) {
+            *reached = Some(place);
             let result = result(code, found)?;
             if let Some(input) = input.as_object_mut() {
                 input.extend(result);
             }
         }
-        from += called;
+        from += same;
     }
     Ok(inputs)
+}
+
+fn died(code: &Code, db: &str, refused: Refused) -> CodeError {
+    let state = refused.sqlstate.map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
+    CodeError::Died { code: code.name.clone(), why: format!("database \"{db}\": {}{state}", refused.message) }
 }
 
 /// One object out of the members of two.

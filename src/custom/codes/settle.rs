@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::said::Said;
 use super::{Closed, Codes, handles, here, put_back, text};
 use crate::custom::conflict::{Asking, Dispute, Field, Verdict, answer};
 use crate::custom::input::Counts;
@@ -44,13 +45,16 @@ impl Codes {
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
             let bounded = self.spent.call(code)?;
             let outputs = self.host(code.language).call_with(&bounded, asking.common(), inputs, dbs).await;
-            let outputs = self.spent.ended(code, outputs)?;
+            let outputs = self.spent.ended(code, outputs).map_err(|error| {
+                let at = self.host(code.language).reached().and_then(|at| open.get(at));
+                error.about(&about(field, at.map(|place| &disputes[*place])))
+            })?;
             put_back(code, dbs).await?;
             if outputs.len() != open.len() {
                 let why = format!("{} answers to {} conflicts", outputs.len(), open.len());
                 return Err(CodeError::Garbage { code: code.name.clone(), why });
             }
-            let mut heard = BTreeSet::new();
+            let (mut heard, mut said) = (BTreeSet::new(), Said::default());
             let mut still_open = Vec::new();
             for (place, output) in open.iter().copied().zip(outputs) {
                 let Value::Object(mut output) = output else { continue };
@@ -60,17 +64,18 @@ impl Codes {
                 let decision = answer(code.language, field, &disputes[place], &output);
                 let decision = decision.map_err(|why| CodeError::Garbage {
                     code: code.name.clone(),
-                    why: format!("key {}: {why}", disputes[place].key.join(", ")),
+                    why: format!("{}: {why}", about(field, Some(&disputes[place]))),
                 })?;
                 self.winners.hear(goat, &output);
                 once(&mut output, &mut heard);
-                let is_last = self.heed(code, &output, &mut outcome)?;
+                let is_last = self.heed(code, &output, &mut outcome, &mut said)?;
                 if decision != Decision::Open {
                     verdicts[place] = Verdict { decision, code: Some(code.name.clone()) };
                 } else if !is_last {
                     still_open.push(place);
                 }
             }
+            said.end(self.sync.name.as_str(), code);
             open = still_open;
         }
         if let Some(names) = self.winners.of(goat) {
@@ -89,6 +94,15 @@ impl Codes {
             asking.tell(handles(&base, dbs));
         }
         asking
+    }
+}
+
+/// What a code was asked about.
+fn about(field: &Field<'_>, dispute: Option<&Dispute>) -> String {
+    let table = field.goat.label();
+    match dispute {
+        Some(dispute) => format!("key {} of table \"{table}\"", dispute.key.join(", ")),
+        None => format!("conflicts of table \"{table}\""),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One code, compiled, in a Lua of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
@@ -12,7 +12,8 @@ use serde_json::{Map, Value as Json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::convert::{Taker, Unfit, table, to_lua};
-use crate::custom::{Code, CodeError, Found, Refused, Statement};
+use super::told::{FULL, is_out_of_memory, line, told};
+use crate::custom::{Code, CodeError, Found, MAILS_MAX, Refused, Statement};
 
 const SANDBOX: &str = include_str!("sandbox.lua");
 const PATTERNS: &str = include_str!("patterns.lua");
@@ -20,10 +21,12 @@ const PATTERNS: &str = include_str!("patterns.lua");
 const PATTERN_STEPS_MAX: f64 = 1e8;
 /// After so many instructions it is looked whether the code shall stop.
 const LOOK_EVERY: u32 = 1_000;
+/// So many calls inside calls are looked through for a line of the code.
+const FRAMES_MAX: usize = 200;
 /// Keys of an input that are for the code alone.
 const OWN: [&str; 5] = ["dbh", "sourcedbh", "targetdbh", "shared", "sendmail"];
-/// What ends the message of a code that is being stopped; before it stands the line.
-pub(super) const STOPPED: &str = ": it shall stop";
+/// What a code that is being stopped dies of.
+const STOPPED: &str = "it shall stop";
 
 /// A statement that a code waits for.
 pub(super) struct Asked {
@@ -55,37 +58,70 @@ pub(super) struct Machine {
     code: Code,
     function: Function,
     bytes_max: usize,
+    stop: Arc<AtomicBool>,
+    /// The input that it is at.
+    at: AtomicUsize,
+    /// How Lua names the code in what it tells.
+    name: String,
+}
+
+/// Why a code died.
+pub(super) enum Death {
+    /// It was told to stop, there.
+    Stopped(Option<String>),
+    Failed(CodeError),
+}
+
+impl From<CodeError> for Death {
+    fn from(error: CodeError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Machine {
     /// Compiles a code. `stop` ends whatever it runs, soon.
     pub(super) fn new(code: &Code, stop: &Arc<AtomicBool>) -> Result<Self, CodeError> {
-        let failed = |error: mlua::Error| CodeError::Compile { code: code.name.clone(), why: told(&error) };
+        let failed = |error: mlua::Error| CodeError::Compile { code: code.name.clone(), why: told(&error, &code.name) };
         let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH | StdLib::UTF8;
         let lua = Lua::new_with(libraries, LuaOptions::default()).map_err(failed)?;
         let bytes_max = code.limits.memory_mb as usize * 1024 * 1024;
-        lua.set_memory_limit(bytes_max).map_err(failed)?;
-        sandbox(&lua, stop).map_err(failed)?;
-        let looked = Arc::clone(stop);
-        lua.set_hook(HookTriggers::new().every_nth_instruction(LOOK_EVERY), move |_, debug| {
-            if !looked.load(Ordering::Relaxed) {
-                return Ok(VmState::Continue);
-            }
-            let place = format!("line {}", debug.current_line().unwrap_or_default());
-            Err(mlua::Error::runtime(format!("{place}{STOPPED}")))
-        })
-        .map_err(failed)?;
+        // What goes a little beyond is seen below, where its line is known.
+        lua.set_memory_limit(bytes_max + bytes_max / 8).map_err(failed)?;
+        sandbox(&lua, stop, bytes_max).map_err(failed)?;
         let chunk = lua.load(&code.source).set_name(format!("={}", code.name)).set_mode(ChunkMode::Text);
         let function = chunk.into_function().map_err(failed)?;
-        Ok(Self { lua, code: code.clone(), function, bytes_max })
+        let name = function.info().short_src.unwrap_or_default();
+        let (looked, here, collects_from) = (Arc::clone(stop), name.clone(), AtomicUsize::new(bytes_max));
+        lua.set_hook(HookTriggers::new().every_nth_instruction(LOOK_EVERY), move |lua, _| {
+            if looked.load(Ordering::Relaxed) {
+                return Err(stopped(lua, &here, STOPPED));
+            }
+            if lua.used_memory() > collects_from.load(Ordering::Relaxed) {
+                lua.gc_collect()?;
+                let used = lua.used_memory();
+                if used > bytes_max {
+                    return Err(stopped(lua, &here, FULL));
+                }
+                // Not again for each little piece.
+                collects_from.store(bytes_max.max(used + bytes_max / 16), Ordering::Relaxed);
+            }
+            Ok(VmState::Continue)
+        })
+        .map_err(failed)?;
+        Ok(Self { lua, code: code.clone(), function, bytes_max, stop: Arc::clone(stop), at: AtomicUsize::new(0), name })
     }
 
     pub(super) fn is_of(&self, code: &Code) -> bool {
         self.code == *code
     }
 
+    /// Which input of the last call it was at.
+    pub(super) fn reached(&self) -> Option<usize> {
+        Some(self.at.load(Ordering::Relaxed))
+    }
+
     /// Runs the code once for each input.
-    pub(super) fn run(&self, call: Call) -> Result<Called, CodeError> {
+    pub(super) fn run(&self, call: Call) -> Result<Called, Death> {
         let died = |error: mlua::Error| self.died(&error);
         let lua = &self.lua;
         let shared = to_lua(lua, &call.shared).map_err(died)?;
@@ -100,10 +136,11 @@ impl Machine {
         // `input.sendmail{subject = …, body = …}`: it is sent when the code has ended well.
         let mails = lua.create_table().map_err(died)?;
         let box_of_mails = mails.clone();
-        let sendmail = lua.create_function(move |_, mail: Table| box_of_mails.raw_push(mail)).map_err(died)?;
+        let sendmail = lua.create_function(move |_, mail: Table| put(&box_of_mails, mail)).map_err(died)?;
         let globals = lua.globals();
         let mut outputs = Vec::with_capacity(call.inputs.len());
         for input in call.inputs {
+            self.at.store(outputs.len(), Ordering::Relaxed);
             let Json::Object(given) = input else { continue };
             let input = table(lua, &given).map_err(died)?;
             for (key, value) in &common {
@@ -143,17 +180,22 @@ impl Machine {
     fn handles(&self, names: &[String], asks: &mpsc::Sender<Asked>) -> mlua::Result<Table> {
         let dbs = self.lua.create_table()?;
         for name in names {
-            let handle = Handle { db: name.clone(), asks: asks.clone() };
+            let handle = Handle { db: name.clone(), asks: asks.clone(), stop: Arc::clone(&self.stop) };
             dbs.raw_set(name.as_str(), handle)?;
         }
         Ok(dbs)
     }
 
-    fn died(&self, error: &mlua::Error) -> CodeError {
-        if is_out_of_memory(error) {
-            return self.code.limits.full(&self.code.name);
+    fn died(&self, error: &mlua::Error) -> Death {
+        let (code, line) = (&self.code.name, line(error, &self.name));
+        let place = line.map(|line| format!("line {line}"));
+        if self.stop.load(Ordering::Relaxed) {
+            return Death::Stopped(place);
         }
-        CodeError::Died { code: self.code.name.clone(), why: told(error) }
+        Death::Failed(match is_out_of_memory(error) {
+            true => self.code.limits.full(code, place.as_deref()),
+            false => CodeError::Died { code: code.clone(), why: told(error, &self.name) },
+        })
     }
 
     fn garbage(&self, unfit: Unfit) -> CodeError {
@@ -161,7 +203,28 @@ impl Machine {
     }
 }
 
-fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>) -> mlua::Result<()> {
+/// Why a code is stopped, with the innermost line of it that runs: it may be in the library.
+fn stopped(lua: &Lua, name: &str, why: &str) -> mlua::Error {
+    let line = |level| {
+        lua.inspect_stack(level, |frame| {
+            let is_its = frame.source().short_src.as_deref() == Some(name);
+            frame.current_line().filter(|_| is_its)
+        })
+    };
+    let place = (0..FRAMES_MAX).map_while(line).flatten().next();
+    mlua::Error::runtime(place.map_or_else(|| why.to_owned(), |line| format!("{name}:{line}: {why}")))
+}
+
+/// A mail goes into the box; of those that are too many only the number.
+fn put(mails: &Table, mail: Table) -> mlua::Result<()> {
+    if mails.raw_len() < MAILS_MAX {
+        return mails.raw_push(mail);
+    }
+    let more: Option<i64> = mails.raw_get(MAILS_MAX + 1)?;
+    mails.raw_set(MAILS_MAX + 1, more.unwrap_or_default() + 1)
+}
+
+fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>, bytes_max: usize) -> mlua::Result<()> {
     let stop = Arc::clone(stop);
     let stopped = lua.create_function(move |_, ()| Ok(stop.load(Ordering::Relaxed)))?;
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -170,32 +233,14 @@ fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>) -> mlua::Result<()> {
     let date = lua.create_function(|_, ()| Ok(chrono::Local::now().format("%Y-%m-%d %H:%M:%S").to_string()))?;
     let time = lua.create_function(move |_, ()| Ok(now().as_secs()))?;
     lua.load(PATTERNS).set_name("=patterns").call::<()>(PATTERN_STEPS_MAX)?;
-    lua.load(SANDBOX).set_name("=sandbox").call((stopped, clock, date, time))
-}
-
-fn is_out_of_memory(error: &mlua::Error) -> bool {
-    match error {
-        mlua::Error::MemoryError(_) => true,
-        mlua::Error::CallbackError { cause, .. } | mlua::Error::BadArgument { cause, .. } => is_out_of_memory(cause),
-        _ => false,
-    }
-}
-
-/// The message, with code and line, without the stack.
-fn told(error: &mlua::Error) -> String {
-    let text = match error {
-        mlua::Error::RuntimeError(text) => text.clone(),
-        mlua::Error::SyntaxError { message, .. } => message.clone(),
-        mlua::Error::CallbackError { cause, .. } => told(cause),
-        other => other.to_string(),
-    };
-    text.split("\nstack traceback:").next().unwrap_or_default().trim().to_owned()
+    lua.load(SANDBOX).set_name("=sandbox").call((stopped, clock, date, time, bytes_max))
 }
 
 /// A database, as codes see it.
 struct Handle {
     db: String,
     asks: mpsc::Sender<Asked>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -205,6 +250,9 @@ impl Handle {
         let asked = Asked { db: self.db.clone(), statement: Statement { sql, values }, answer };
         let found = self.asks.blocking_send(asked).ok().and_then(|()| answered.blocking_recv().ok());
         let Some(found) = found else {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(mlua::Error::runtime(STOPPED));
+            }
             return Err(mlua::Error::runtime("this handle was for an earlier run: take it from input.dbh each time"));
         };
         found.map_err(|refused| {

@@ -3,6 +3,7 @@
 
 mod convert;
 mod machine;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::host::Runner;
 use super::{Code, CodeError, Databases};
-use machine::{Asked, Call, Called, Machine, STOPPED};
+use machine::{Asked, Call, Called, Death, Machine};
 
 /// So long a code that is told to stop may take before its thread is left to itself.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
@@ -28,11 +29,13 @@ pub(super) struct LuaHost {
     compiled: BTreeMap<i32, Compiled>,
     /// What codes keep for each other, and for later.
     shared: Value,
+    /// The input that the last call was at.
+    at: Option<usize>,
 }
 
 impl Default for LuaHost {
     fn default() -> Self {
-        Self { compiled: BTreeMap::new(), shared: Value::Object(Map::new()) }
+        Self { compiled: BTreeMap::new(), shared: Value::Object(Map::new()), at: None }
     }
 }
 
@@ -61,6 +64,10 @@ impl Runner for LuaHost {
         Machine::new(code, &Arc::default()).map(drop)
     }
 
+    fn reached(&self) -> Option<usize> {
+        self.at
+    }
+
     async fn run(
         &mut self,
         code: &Code,
@@ -68,6 +75,7 @@ impl Runner for LuaHost {
         inputs: Vec<Value>,
         dbs: &mut dyn Databases,
     ) -> Result<Vec<Value>, CodeError> {
+        self.at = None;
         let until = Instant::now() + code.limits.timeout;
         let Compiled { machine, stop } = self.take(code)?;
         let running = Running(&stop);
@@ -93,7 +101,11 @@ impl Runner for LuaHost {
         drop(running);
         match ended {
             Ok(Ok((machine, called))) => {
-                let Called { outputs, shared } = called?;
+                self.at = machine.reached();
+                let Called { outputs, shared } = called.map_err(|death| match death {
+                    Death::Stopped(place) => code.limits.late(&code.name, place.as_deref()),
+                    Death::Failed(error) => error,
+                })?;
                 stop.store(false, Ordering::Relaxed);
                 self.compiled.insert(code.id, Compiled { machine, stop });
                 self.shared = shared;
@@ -102,7 +114,10 @@ impl Runner for LuaHost {
             Ok(Err(_)) => Err(died("it panicked".to_owned())),
             Err(_) => {
                 let place = match tokio::time::timeout(STOP_WITHIN, told).await {
-                    Ok(Ok((_, Err(CodeError::Died { why, .. })))) => why.strip_suffix(STOPPED).map(str::to_owned),
+                    Ok(Ok((machine, Err(Death::Stopped(place))))) => {
+                        self.at = machine.reached();
+                        place
+                    }
                     _ => None,
                 };
                 Err(code.limits.late(&code.name, place.as_deref()))
@@ -120,7 +135,7 @@ impl Drop for Running<'_> {
     }
 }
 
-type Ended = (Machine, Result<Called, CodeError>);
+type Ended = (Machine, Result<Called, Death>);
 
 /// Answers what the code asks, until it ends.
 async fn answer(

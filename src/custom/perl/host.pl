@@ -178,7 +178,12 @@ sub call {
         @$input{keys %$common} = values %$common;
         $input->{shared} = \%shared;
         my @mails;
-        $input->{sendmail} = sub { push @mails, ref $_[0] ? { %{ $_[0] } } : "$_[0]"; return 1 };
+        # Of those that are too many only the number is kept.
+        $input->{sendmail} = sub {
+            if (@mails < $call->{mails_max}) { push @mails, ref $_[0] ? { %{ $_[0] } } : "$_[0]" }
+            else { $mails[$call->{mails_max}]++ }
+            return 1;
+        };
         if ($call->{names}) {
             $input->{dbh} = {%dbh};
             for my $side ('source', 'target') {
@@ -200,7 +205,7 @@ sub call {
             print STDERR error_text($@), "\n" if !$is_done;
             CORE::exit($is_done ? 0 : 255);
         }
-        return { died => error_text($@) } if !$is_done;
+        return { died => [scalar @outputs, error_text($@)] } if !$is_done;
         delete @$input{qw(shared dbh sourcedbh targetdbh), @left};
         delete $input->{sendmail} if ref $input->{sendmail} eq 'CODE';
         $input->{sendmail} = \@mails if @mails;

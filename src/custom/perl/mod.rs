@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::host::Runner;
 use super::statement::numbered;
-use super::{Code, CodeError, Column, Databases, Found, Refused, Statement};
+use super::{Code, CodeError, Column, Databases, Found, MAILS_MAX, Refused, Statement};
 use child::{Lost, PerlChild};
 
 const PROGRAM: &str = "perl";
@@ -36,8 +36,8 @@ enum Said {
     Broken(String),
     /// It has run.
     Outputs(Vec<Value>),
-    /// It died.
-    Died(String),
+    /// It died, at this input of the call.
+    Died(usize, String),
     /// What it left behind cannot be sent.
     Garbage(String),
     /// It was stopped, there.
@@ -65,6 +65,8 @@ pub(super) struct PerlHost {
     compiled: BTreeMap<i32, Code>,
     /// What was asked last.
     number: u64,
+    /// The input that the last call was at.
+    at: Option<usize>,
 }
 
 impl Default for PerlHost {
@@ -76,6 +78,7 @@ impl Default for PerlHost {
             memory_mb: 0,
             compiled: BTreeMap::new(),
             number: 0,
+            at: None,
         }
     }
 }
@@ -141,6 +144,10 @@ impl Runner for PerlHost {
         }
     }
 
+    fn reached(&self) -> Option<usize> {
+        self.at
+    }
+
     async fn run(
         &mut self,
         code: &Code,
@@ -148,12 +155,13 @@ impl Runner for PerlHost {
         inputs: Vec<Value>,
         dbs: &mut dyn Databases,
     ) -> Result<Vec<Value>, CodeError> {
+        self.at = None;
         let until = Instant::now() + code.limits.timeout;
         let Ok(ready) = timeout_at(until, self.ready(code)).await else {
             return Err(code.limits.late(&code.name, None));
         };
         let mut child = ready?;
-        match timeout_at(until, talk(&mut child, code, &mut self.number, (common, inputs), dbs)).await {
+        match timeout_at(until, talk(&mut child, code, &mut self.number, (common, inputs), dbs, &mut self.at)).await {
             Ok(Ok(outputs)) => {
                 self.child = Some(child);
                 Ok(outputs)
@@ -180,7 +188,7 @@ fn lost_child(code: &Code, lost: Lost) -> CodeError {
     let name = code.name.clone();
     match lost {
         Lost::Ended(how) => CodeError::Died { code: name, why: format!("its process ended: {how}") },
-        Lost::Memory => code.limits.full(&name),
+        Lost::Memory => code.limits.full(&name, None),
         Lost::Flood(why) => CodeError::Stopped { code: name, why: why.to_owned() },
     }
 }
@@ -213,6 +221,7 @@ async fn talk(
     number: &mut u64,
     (common, inputs): (&Map<String, Value>, Vec<Value>),
     dbs: &mut dyn Databases,
+    reached: &mut Option<usize>,
 ) -> Result<Vec<Value>, Ended> {
     let names = if code.getdbh { json!(dbs.names()) } else { Value::Null };
     let unwritten = |error: serde_json::Error| Ended::Failed(garbage(code, &error.to_string()));
@@ -223,8 +232,9 @@ async fn talk(
     while inputs.peek().is_some() {
         *number += 1;
         let id = code.id;
-        let call =
-            format!("{{\"number\":{number},\"call\":{{\"id\":{id},\"names\":{names},\"common\":{common},\"inputs\":[");
+        let call = format!(
+            "{{\"number\":{number},\"call\":{{\"id\":{id},\"mails_max\":{MAILS_MAX},\"names\":{names},\"common\":{common},\"inputs\":["
+        );
         let mut line = call.into_bytes();
         let (mut sent, enough) = (0, line.len() + BATCH_BYTES);
         while line.len() < enough
@@ -238,7 +248,9 @@ async fn talk(
         }
         line.extend_from_slice(b"]}}");
         child.send(line).await?;
-        let found = answers(child, code, *number, dbs).await?;
+        let found = answers(child, code, *number, dbs, reached).await;
+        *reached = reached.map(|at| at + outputs.len());
+        let found = found?;
         if found.len() != sent || !found.iter().all(Value::is_object) {
             return Err(Ended::Failed(garbage(code, "it is not one object for each input")));
         }
@@ -252,11 +264,13 @@ async fn answers(
     code: &Code,
     number: u64,
     dbs: &mut dyn Databases,
+    reached: &mut Option<usize>,
 ) -> Result<Vec<Value>, Ended> {
     loop {
         match hear(child, code, number).await? {
             Said::Outputs(outputs) => return Ok(outputs),
-            Said::Died(why) => {
+            Said::Died(at, why) => {
+                *reached = Some(at);
                 return Err(Ended::Failed(CodeError::Died { code: code.name.clone(), why: one_line(&why) }));
             }
             Said::Garbage(why) => return Err(Ended::Failed(garbage(code, &why))),

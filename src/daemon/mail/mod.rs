@@ -91,8 +91,13 @@ impl Mailer {
 
     /// Has something told.
     pub(super) fn tell(&self, event: Event) {
+        let of = match &event {
+            Event::Code(mail) => Some((mail.sync.clone(), mail.code.clone())),
+            _ => None,
+        };
         if self.orders.try_send(Order::Tell(event)).is_err() {
-            warn!("a mail is lost: too many are to be sent at once");
+            let (sync, code) = of.unzip();
+            warn!(sync, code, "a mail is lost: too many are to be sent at once");
         }
     }
 
