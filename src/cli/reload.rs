@@ -80,7 +80,7 @@ async fn syncs(ctx: &Context, ear: &mut Ear) -> Outcome {
             continue;
         }
         ctx.out.part(format!("Reloading sync {name}..."));
-        let before = state(&ear, name).await?;
+        let before = state(ear, name).await?;
         ear.say(&format!("reload_sync_{name}")).await?;
         let (good, bad) = (format!("reloaded_sync_{name}"), format!("reload_error_sync_{name}"));
         let meant = |word: &str| if word == good { Some(true) } else { (word == bad).then_some(false) };

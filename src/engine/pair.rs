@@ -67,12 +67,12 @@ impl PairSession {
     ///
     /// See [`RoundError`]; a copy in pieces goes on with the next call.
     pub async fn copy_only(&mut self, watch: &Watch) -> Result<Option<RoundReport>, RoundError> {
-        let report = self.repeat(Reason::Request, watch, true).await?;
+        let report = Box::pin(self.repeat(Reason::Request, watch, true)).await?;
         Ok((report.copied || report.more).then_some(report))
     }
 
     pub(super) async fn run(&mut self, reason: Reason, watch: &Watch) -> Result<RoundReport, RoundError> {
-        self.repeat(reason, watch, false).await
+        Box::pin(self.repeat(reason, watch, false)).await
     }
 
     async fn repeat(&mut self, reason: Reason, watch: &Watch, copy_only: bool) -> Result<RoundReport, RoundError> {

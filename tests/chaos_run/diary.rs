@@ -80,7 +80,9 @@ const AWAY: [&str; 12] = [
 ];
 
 /// The only complaints that there may be, each with its causes.
-const COMPLAINTS: [(&str, &[Cause]); 23] = [
+const COMPLAINTS: [(&str, &[Cause]); 24] = [
+    // A source whose rows are changed again and again while a merge writes there is only read for a while.
+    ("could not serialize access due to concurrent update", &[Cause::Load]),
     ("clashes again and again", &[Cause::Load]),
     ("KID is stalled", &[Cause::Database]),
     ("VAC is stalled", &[Cause::Database, Cause::Control]),

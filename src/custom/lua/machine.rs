@@ -87,7 +87,7 @@ impl Machine {
         let bytes_max = code.limits.memory_mb as usize * 1024 * 1024;
         // What goes a little beyond is seen below, where its line is known.
         lua.set_memory_limit(bytes_max + bytes_max / 8).map_err(failed)?;
-        sandbox(&lua, stop, bytes_max).map_err(failed)?;
+        sandbox(&lua, stop).map_err(failed)?;
         let chunk = lua.load(&code.source).set_name(format!("={}", code.name)).set_mode(ChunkMode::Text);
         let function = chunk.into_function().map_err(failed)?;
         let name = function.info().short_src.unwrap_or_default();
@@ -224,7 +224,7 @@ fn put(mails: &Table, mail: Table) -> mlua::Result<()> {
     mails.raw_set(MAILS_MAX + 1, more.unwrap_or_default() + 1)
 }
 
-fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>, bytes_max: usize) -> mlua::Result<()> {
+fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>) -> mlua::Result<()> {
     let stop = Arc::clone(stop);
     let stopped = lua.create_function(move |_, ()| Ok(stop.load(Ordering::Relaxed)))?;
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -233,7 +233,7 @@ fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>, bytes_max: usize) -> mlua::Result<
     let date = lua.create_function(|_, ()| Ok(chrono::Local::now().format("%Y-%m-%d %H:%M:%S").to_string()))?;
     let time = lua.create_function(move |_, ()| Ok(now().as_secs()))?;
     lua.load(PATTERNS).set_name("=patterns").call::<()>(PATTERN_STEPS_MAX)?;
-    lua.load(SANDBOX).set_name("=sandbox").call((stopped, clock, date, time, bytes_max))
+    lua.load(SANDBOX).set_name("=sandbox").call((stopped, clock, date, time))
 }
 
 /// A database, as codes see it.

@@ -1,5 +1,5 @@
 -- What a code finds: the language without anything that reaches outside, loads code, or runs past the limits.
-local stopped, clock, date, time, bytes_max = ...
+local stopped, clock, date, time = ...
 
 local next = next
 local keep = {
@@ -33,11 +33,10 @@ end
 -- All texts share one: who could change it would change them for the library, too.
 getmetatable("").__metatable = "string"
 
--- Nothing, however often; and what there is no memory for is told where it is asked for.
+-- Nothing, however often.
 local rep = string.rep
 function string.rep(s, count, between)
     if s == "" and (between or "") == "" and type(count) == "number" then count = 1 end
-    if type(s) == "string" and type(count) == "number" and #s * (count + 0.0) > bytes_max then error("not enough memory", 0) end
     return rep(s, count, between)
 end
 
