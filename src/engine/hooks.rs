@@ -138,6 +138,11 @@ impl Hooks {
         self.codes.has(hook, goat.map(|goat| goat.id))
     }
 
+    /// Whether codes decide conflicts of a table: its own ones, or others that have named a winner for all tables.
+    pub(super) fn judge(&self, goat: Option<&Goat>) -> bool {
+        self.has(Hook::Conflict, goat) || goat.is_some_and(|goat| self.codes.have_winner(goat.id))
+    }
+
     /// Whether any code that runs here may ask databases.
     pub(super) fn asks(&self, hook: Hook, goat: Option<&Goat>) -> bool {
         self.codes.ask(hook, goat.map(|goat| goat.id))

@@ -67,6 +67,8 @@ impl Pleas {
             tries: self.asked,
         };
         let mut told = told.told();
+        // Of the target's rows none is known.
+        told.told.insert("present".to_owned(), json!([]));
         if key.is_none() {
             told.told.insert("keys".to_owned(), json!([]));
             told.told.insert("rows".to_owned(), json!([]));

@@ -86,6 +86,12 @@ impl Codes {
         Ok((verdicts, outcome))
     }
 
+    /// Whether a code has named who wins what is left open in a table.
+    #[must_use]
+    pub fn have_winner(&self, goat: i32) -> bool {
+        self.winners.of(goat).is_some()
+    }
+
     fn asking<'a>(&self, code: &Code, field: &Field<'a>, base: &Map<String, Value>, dbs: &dyn Databases) -> Asking<'a> {
         let mut base = base.clone();
         base.insert("shared".to_owned(), self.shared.clone());

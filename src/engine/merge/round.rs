@@ -310,7 +310,7 @@ impl Merge<'_> {
         let strategy = self.strategy(place)?;
         self.open_scratch(&goat).await?;
         let mut hooks = self.hooks.take();
-        let judges = hooks.as_deref_mut().filter(|hooks| hooks.has(Hook::Conflict, self.sync.tables().nth(place)));
+        let judges = hooks.as_deref_mut().filter(|hooks| hooks.judge(self.sync.tables().nth(place)));
         let ruled = judge::table(self, &goat, place, (readers, looks, news), &strategy, tally.leader, judges).await;
         self.hooks = hooks;
         let ruled = ruled?;
