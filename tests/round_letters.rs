@@ -195,11 +195,9 @@ async fn who_is_added_later_mends_a_table_in_quarantine() {
 async fn codes_mend_what_a_whole_copy_meets() {
     for (role, bytes) in [(Role::Fullcopy, 1 << 30), (Role::Target, 1 << 30), (Role::Target, 0)] {
         let mut lab = lab().await;
-        let place = lab.sync.members.iter().position(|member| member.db.name.as_str() == "b").unwrap();
-        lab.sync.members[place].role = role;
+        lab.renew_as(role).await;
         lab.sync.copy.atomic_bytes = bytes;
         (lab.sync.onetimecopy, lab.sync.copy_request) = (1, 1);
-        lab.validate().await.unwrap();
         lab.on("a").run("INSERT INTO people VALUES (1, 'x', 5), (2, 'y', 30), (3, 'y', 30), (4, 'z', 6)").await;
         let grow = "a: UPDATE people SET age = 40 WHERE id = (SELECT min(id) FROM people WHERE age < 18)";
         let rename = "a: UPDATE people SET email = email || '-2' WHERE id = 3 AND email = 'y'";

@@ -115,39 +115,3 @@ pub(crate) fn number(row: &Value, column: &str) -> i64 {
 pub(crate) fn sides(input: &Value) -> Vec<Value> {
     input["rows"].as_object().unwrap().values().filter(|row| !row.is_null()).cloned().collect()
 }
-
-/// Languages of codes.
-pub(crate) const LANGUAGES: [&str; 3] = ["lua", "perl", "sql"];
-
-/// A code that writes into the diary of a database what it is told; at after_sync it speaks, too.
-pub(crate) fn diarist(language: &str, hook: &str, db: &str) -> String {
-    let say = hook == "after_sync";
-    match language {
-        "lua" => format!(
-            "local told = table.concat({{input.syncname, input.synctype, input.sourcename, \
-                input.deltacount.all, input.dmlcount.allinserts.target, input.dmlcount.alldeletes.target}}, '|')
-             input.dbh.{db}:run('INSERT INTO diary (hook, language, told) VALUES ($1, $2, $3)', input.whenrun, 'lua', told)
-             {}",
-            if say { "input.message = 'lua has seen it'" } else { "" }
-        ),
-        "perl" => format!(
-            "my $input = shift;
-             my $told = join '|', @$input{{qw(syncname synctype sourcename)}}, $input->{{deltacount}}{{all}},
-                $input->{{dmlcount}}{{allinserts}}{{target}}, $input->{{dmlcount}}{{alldeletes}}{{target}};
-             my $sth = $input->{{dbh}}{{{db}}}->prepare('INSERT INTO diary (hook, language, told) VALUES (?, ?, ?)');
-             $sth->execute($input->{{whenrun}}, 'perl', $told);
-             {}",
-            if say { "$input->{message} = 'perl has seen it';" } else { "" }
-        ),
-        "sql" => format!(
-            "-- db: {db}
-             INSERT INTO diary (hook, language, told)
-             SELECT $1->>'whenrun', 'sql', concat_ws('|', $1->>'syncname', $1->>'synctype', $1->>'sourcename',
-                $1->'deltacount'->>'all', $1->'dmlcount'->'allinserts'->>'target',
-                $1->'dmlcount'->'alldeletes'->>'target')
-             RETURNING {}",
-            if say { "'{\"message\": \"sql has seen it\"}'::jsonb" } else { "NULL::jsonb" }
-        ),
-        other => panic!("{other}"),
-    }
-}

@@ -5,6 +5,7 @@ pub(crate) mod codes;
 pub(crate) mod compare;
 pub(crate) mod daemon;
 pub(crate) mod database;
+pub(crate) mod languages;
 pub(crate) mod leftovers;
 pub(crate) mod log;
 pub(crate) mod perl;
@@ -15,7 +16,9 @@ pub(crate) mod smtp;
 pub(crate) mod sync_lab;
 pub(crate) mod sync_town;
 pub(crate) mod wait;
+pub(crate) mod ways;
 pub(crate) mod web;
+pub(crate) mod witness;
 pub(crate) mod writer;
 
 pub(crate) use compare::{assert_same, difference};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bucardo::catalog::conflicts::{Conflict, ConflictStore};
 use bucardo::catalog::{Budget, CopyLimits, Db, DeleteMethod, Goat, GoatKind, Member, Role, SyncDetail};
-use bucardo::custom::{Codes, Hosts};
+use bucardo::custom::{Codes, Hosts, Post};
 use bucardo::engine::merge::MergeSession;
 use bucardo::engine::{CopySession, PairSession};
 use bucardo::pg::Access;
@@ -33,6 +33,8 @@ pub(crate) struct SyncLab {
     merging: Option<MergeSession>,
     /// What runs custom codes.
     pub(crate) hosts: Option<Hosts>,
+    /// Who sends the mails of custom codes.
+    pub(crate) post: Option<Post>,
     /// What merges have told.
     pub(crate) conflicts: Told,
 }
@@ -87,7 +89,8 @@ impl SyncLab {
         let mut sync = empty_sync("s");
         sync.members = members;
         sync.goats = goats.iter().zip(1..).map(|(text, id)| goat(id, text)).collect();
-        Self { sync, databases, sessions: HashMap::new(), merging: None, hosts: None, conflicts: Told::default() }
+        let (sessions, conflicts) = (HashMap::new(), Told::default());
+        Self { sync, databases, sessions, merging: None, hosts: None, post: None, conflicts }
     }
 
     /// Makes the sources `sources` (the first is `a`) and `targets`, runs `ddl` in each, and validates the sync.
@@ -136,6 +139,13 @@ impl SyncLab {
         self.sessions.clear();
         self.merging = None;
         validate_sync(&self.sync).await
+    }
+
+    /// Gives the target another role.
+    pub(crate) async fn renew_as(&mut self, role: Role) {
+        let place = self.sync.members.iter().position(|member| member.db.name.as_str() == "b").unwrap();
+        self.sync.members[place].role = role;
+        self.validate().await.unwrap();
     }
 
     /// Every KID begins a new session.
@@ -195,7 +205,7 @@ impl SyncLab {
     }
 
     fn codes(&self, sync: &Arc<SyncDetail>) -> Option<Codes> {
-        Codes::of(sync, self.hosts.clone()?)
+        Some(Codes::of(sync, self.hosts.clone()?)?.with_post(self.post.clone()))
     }
 
     /// A KID of its own for a target.
