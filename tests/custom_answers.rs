@@ -1,10 +1,11 @@
 //! What codes are told of conflicts, and what their answers mean: in the words of versions 3, 4 and 5, and in plain ones.
 
+use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
 use bucardo::catalog::{Goat, GoatKind, SyncDetail};
 use bucardo::custom::conflict::{Asking, Dispute, Field, Side, Winners, answer};
-use bucardo::custom::{Code, Decision, Forms, Hook, Language, Limits, Row};
+use bucardo::custom::{Cells, Code, Decision, Forms, Hook, Language, Limits};
 
 use crate::support::sync_lab::empty_sync;
 
@@ -26,12 +27,12 @@ fn goat(key: &[&str]) -> Goat {
     }
 }
 
-fn row(id: &str, hits: Option<&str>) -> Row {
-    Row::from([("id".to_owned(), Some(id.to_owned())), ("hits".to_owned(), hits.map(str::to_owned))])
+fn row(id: &str, hits: Option<&str>) -> Cells {
+    [Some(id), hits].into_iter().collect()
 }
 
 fn dispute() -> Dispute {
-    let side = |db: &str, row: Option<Row>| Side { db: db.to_owned(), changed: "2026-11-28T00:00:00Z".to_owned(), row };
+    let side = |db: &str, row: Option<Cells>| Side { db: db.into(), changed: DateTime::UNIX_EPOCH, row };
     Dispute {
         key: vec!["1".to_owned()],
         sides: vec![side("A", Some(row("1", Some("5")))), side("B", Some(row("1", None)))],

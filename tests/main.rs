@@ -50,6 +50,7 @@ mod custom_outputs;
 mod custom_refusals;
 mod custom_rounds;
 mod custom_settings;
+mod custom_shapes;
 mod custom_verdicts;
 mod daemon;
 mod daemon_backlog;

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
-use super::conflict::Winners;
+use super::conflict::{Winners, wants_handles};
 use super::input::Counts;
 use super::outcome::is_true;
 use super::{Code, CodeError, Databases, Forms, Found, Hook, Host, Language, Outcome, Refused, Statement};
@@ -267,10 +267,12 @@ fn here(sync: &SyncDetail, hook: Hook, goat: Option<i32>) -> impl Iterator<Item 
 }
 
 impl Code {
-    /// Whether it may ask databases. A statement is for one by its nature.
+    /// Whether it may ask databases. A statement is for one by its nature; of other codes of conflicts those that name
+    /// handles.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.getdbh || self.language == Language::Sql
+        let wants_handles = || self.hook != Hook::Conflict || wants_handles(&self.source);
+        self.language == Language::Sql || self.getdbh && wants_handles()
     }
 
     /// Whether it gets the keys of the changed rows: it was added with `getrows`, or it names them, as codes of version 5

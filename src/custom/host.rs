@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
+use super::conflict::{Asking, Dispute};
 use super::{Code, Databases};
 
 /// Why a code did not do what it should. `Display` names code and line, where known.
@@ -177,6 +178,18 @@ pub trait Host: Send {
         }
         self.call(code, inputs, dbs)
     }
+
+    /// The same about conflicts. Returns of each input what the code has changed, at least.
+    fn settle<'a>(
+        &'a mut self,
+        code: &'a Code,
+        asking: &'a Asking<'_>,
+        disputes: &'a [&'a Dispute],
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        let inputs = disputes.iter().map(|dispute| asking.about(dispute)).collect();
+        self.call_with(code, asking.common(), inputs, dbs)
+    }
 }
 
 /// What is particular to a language.
@@ -200,6 +213,18 @@ pub(super) trait Runner: Send {
         inputs: Vec<Value>,
         dbs: &mut dyn Databases,
     ) -> impl Future<Output = Result<Vec<Value>, CodeError>> + Send;
+
+    /// See [`Host::settle`].
+    fn settle(
+        &mut self,
+        code: &Code,
+        asking: &Asking<'_>,
+        disputes: &[&Dispute],
+        dbs: &mut dyn Databases,
+    ) -> impl Future<Output = Result<Vec<Value>, CodeError>> + Send {
+        let inputs = disputes.iter().map(|dispute| asking.about(dispute)).collect();
+        self.run(code, asking.common(), inputs, dbs)
+    }
 }
 
 /// The host of a language.
@@ -235,5 +260,15 @@ impl<T: Runner> Host for Hosting<T> {
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
         self.0.run(code, common, inputs, dbs).boxed()
+    }
+
+    fn settle<'a>(
+        &'a mut self,
+        code: &'a Code,
+        asking: &'a Asking<'_>,
+        disputes: &'a [&'a Dispute],
+        dbs: &'a mut dyn Databases,
+    ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
+        self.0.settle(code, asking, disputes, dbs).boxed()
     }
 }

@@ -27,7 +27,7 @@ pub use forms::Forms;
 pub(crate) use host::for_shell;
 pub use host::{CodeError, Host};
 pub use hosts::{Limits, open};
-pub use outcome::{Decision, Outcome, Row};
+pub use outcome::{Cells, Decision, Outcome, Row};
 pub use sql::{Prepared, prepared};
 pub use statement::commits;
 

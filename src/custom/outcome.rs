@@ -7,6 +7,53 @@ use serde_json::Value;
 /// A row by columns, every value in the output form of its type; `None` is NULL.
 pub type Row = BTreeMap<String, Option<String>>;
 
+/// The values of a row in the order of its columns, each in the output form of its type; `None` is NULL. Two pieces of
+/// memory, however many columns there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cells {
+    text: String,
+    /// Where each value ends; `None`: it is NULL.
+    ends: Vec<Option<usize>>,
+}
+
+impl Cells {
+    /// One without a value so far; room for so many of them, and so many bytes.
+    #[must_use]
+    pub fn with_capacity(columns: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(columns) }
+    }
+
+    /// Adds the value of the next column.
+    pub fn push(&mut self, value: Option<&str>) {
+        self.text.push_str(value.unwrap_or_default());
+        self.ends.push(value.map(|_| self.text.len()));
+    }
+
+    /// The values.
+    pub fn values(&self) -> impl Iterator<Item = Option<&str>> {
+        let mut from = 0;
+        self.ends.iter().map(move |end| {
+            let text = &self.text[from..(*end)?];
+            from += text.len();
+            Some(text)
+        })
+    }
+
+    /// The value of the column in this place; `None`: NULL, or there is none.
+    #[must_use]
+    pub fn value(&self, place: usize) -> Option<&str> {
+        self.values().nth(place).flatten()
+    }
+}
+
+impl<'a> FromIterator<Option<&'a str>> for Cells {
+    fn from_iter<I: IntoIterator<Item = Option<&'a str>>>(values: I) -> Self {
+        let mut row = Self::default();
+        values.into_iter().for_each(|value| row.push(value));
+        row
+    }
+}
+
 /// What the codes at one hook came to, all of them together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -28,7 +75,7 @@ pub enum Decision {
     /// The row of this database, or its deletion, wins.
     Winner(String),
     /// All get this row.
-    Edited(Row),
+    Edited(Cells),
     /// The row goes everywhere.
     Delete,
     /// Every database keeps what it has.

@@ -40,11 +40,11 @@ impl Codes {
                 break;
             }
             let asking = self.asking(code, field, &base, dbs);
-            let inputs = open.iter().map(|place| asking.about(&disputes[*place])).collect();
+            let asked: Vec<&Dispute> = open.iter().map(|place| &disputes[*place]).collect();
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
             let bounded = self.spent.call(code)?;
-            let outputs = self.host(code.language).call_with(&bounded, asking.common(), inputs, dbs).await;
+            let outputs = self.host(code.language).settle(&bounded, &asking, &asked, dbs).await;
             let outputs = self.spent.ended(code, outputs).map_err(|error| {
                 let at = self.host(code.language).reached().and_then(|at| open.get(at));
                 error.about(&about(field, at.map(|place| &disputes[*place])))
@@ -54,7 +54,7 @@ impl Codes {
                 let why = format!("{} answers to {} conflicts", outputs.len(), open.len());
                 return Err(CodeError::Garbage { code: code.name.clone(), why });
             }
-            let (mut heard, mut said) = (BTreeSet::new(), Said::default());
+            let (mut heard, mut said, name) = (BTreeSet::new(), Said::default(), Arc::from(code.name.as_str()));
             let mut still_open = Vec::new();
             for (place, output) in open.iter().copied().zip(outputs) {
                 let Value::Object(mut output) = output else { continue };
@@ -70,7 +70,7 @@ impl Codes {
                 once(&mut output, &mut heard);
                 let is_last = self.heed(code, &output, &mut outcome, &mut said)?;
                 if decision != Decision::Open {
-                    verdicts[place] = Verdict { decision, code: Some(code.name.clone()) };
+                    verdicts[place] = Verdict { decision, code: Some(Arc::clone(&name)) };
                 } else if !is_last {
                     still_open.push(place);
                 }
@@ -96,7 +96,7 @@ impl Codes {
         let mut base = base.clone();
         base.insert("shared".to_owned(), self.shared.clone());
         let mut asking = Asking::new(code, *field, &base);
-        if code.getdbh {
+        if code.getdbh && code.asks() {
             asking.tell(handles(&base, dbs));
         }
         asking

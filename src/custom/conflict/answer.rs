@@ -6,7 +6,7 @@ use super::input::joined;
 use super::{Dispute, Field};
 use crate::custom::forms::PLAIN;
 use crate::custom::outcome::is_true;
-use crate::custom::{Decision, Language, Row};
+use crate::custom::{Cells, Decision, Language};
 
 /// Whole numbers that a double holds exactly.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
@@ -103,12 +103,12 @@ fn acted(
             Some(Value::Object(row)) => {
                 let row = complete(field, dispute, row, key)?;
                 let is_same = side.row.as_ref() == Some(&row);
-                Ok(if is_same { Decision::Winner(side.db.clone()) } else { Decision::Edited(row) })
+                Ok(if is_same { Decision::Winner(side.db.to_string()) } else { Decision::Edited(row) })
             }
             // What a statement does not return is as it was.
-            None if language == Language::Sql => Ok(Decision::Winner(side.db.clone())),
+            None if language == Language::Sql => Ok(Decision::Winner(side.db.to_string())),
             None if side.row.is_some() => Err(format!("rowinfo.{key} is gone")),
-            _ if side.row.is_none() => Ok(Decision::Winner(side.db.clone())),
+            _ if side.row.is_none() => Ok(Decision::Winner(side.db.to_string())),
             _ => Ok(Decision::Delete),
         }
     };
@@ -136,31 +136,31 @@ fn made(field: &Field<'_>, dispute: &Dispute, row: &Map<String, Value>, of: &str
     let row = complete(field, dispute, row, of)?;
     // A row that somebody has is that one's.
     match dispute.sides.iter().find(|side| side.row.as_ref() == Some(&row)) {
-        Some(side) => Ok(Decision::Winner(side.db.clone())),
+        Some(side) => Ok(Decision::Winner(side.db.to_string())),
         None => Ok(Decision::Edited(row)),
     }
 }
 
 /// A row with all columns, and the key that it had.
-fn complete(field: &Field<'_>, dispute: &Dispute, row: &Map<String, Value>, of: &str) -> Result<Row, String> {
+fn complete(field: &Field<'_>, dispute: &Dispute, row: &Map<String, Value>, of: &str) -> Result<Cells, String> {
     if let Some(unknown) = row.keys().find(|column| !field.columns.contains(column)) {
         return Err(format!("{of}: the table has no column \"{unknown}\" that is copied"));
     }
-    let mut complete = Row::new();
-    for column in field.columns {
+    let known = |place: usize| dispute.sides.iter().filter_map(move |side| side.row.as_ref()?.value(place));
+    let mut complete = Cells::default();
+    for (place, column) in field.columns.iter().enumerate() {
         let Some(value) = row.get(column) else { return Err(format!("{of}: column \"{column}\" is missing")) };
-        let known = dispute.sides.iter().filter_map(|side| side.row.as_ref()?.get(column)?.as_deref());
-        let formed = field.forms.text(column, value, known).map(|text| text.map(Some));
+        let formed = field.forms.text(column, value, known(place)).map(|text| text.map(Some));
         let text = formed
             .unwrap_or_else(|| text(value))
             .ok_or_else(|| format!("{of}: column \"{column}\" is no plain value"))?;
-        complete.insert(column.clone(), text);
+        complete.push(text.as_deref());
     }
     for (column, value) in field.goat.key.iter().zip(&dispute.key) {
         // Equal keys need not be written alike: 1.0 is 1.00.
-        let mut known = dispute.sides.iter().filter_map(|side| side.row.as_ref()?.get(column)?.as_deref());
-        let now = complete.get(column).and_then(Option::as_deref);
-        if now != Some(value) && !known.any(|known| now == Some(known)) {
+        let Some(place) = field.columns.iter().position(|other| other == column) else { continue };
+        let now = complete.value(place);
+        if now != Some(value) && !known(place).any(|known| now == Some(known)) {
             return Err(format!("{of}: the key column \"{column}\" may not be changed"));
         }
     }

@@ -1,15 +1,29 @@
 //! What a code is told of a conflict. A code is told what it names only: each of a hundred thousand conflicts costs what
 //! is told of it. One that names none of the things that tell of a conflict hands all of them to somebody else.
 
+use std::borrow::Cow;
+
+use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
-use super::{Dispute, Field};
+use super::{Dispute, Field, Side};
 use crate::catalog::Role;
-use crate::custom::{Code, Language, Row};
+use crate::custom::{Code, Language};
 use crate::pg::Sql;
 
 /// Any of these tells of a conflict.
 const TELLING: [&str; 3] = ["rows", "rowinfo", "conflicts"];
+const HANDLES: [&str; 3] = ["dbh", "sourcedbh", "targetdbh"];
+
+/// Whether a code names none of the things that tell of a conflict.
+fn tells_nothing(source: &str) -> bool {
+    !TELLING.iter().any(|word| names(source, word))
+}
+
+/// Whether a code gets handles of databases.
+pub(in crate::custom) fn wants_handles(source: &str) -> bool {
+    tells_nothing(source) || HANDLES.iter().any(|word| names(source, word))
+}
 
 /// A code that is asked, and what it names.
 pub struct Asking<'a> {
@@ -31,7 +45,7 @@ impl<'a> Asking<'a> {
     pub fn new(code: &Code, field: Field<'a>, base: &Map<String, Value>) -> Self {
         let is_sql = code.language == Language::Sql;
         let has_word = |word: &str| names(&code.source, word);
-        let tells_nothing = !TELLING.iter().any(|word| has_word(word));
+        let tells_nothing = tells_nothing(&code.source);
         // For other versions: it says what else is said once more, so that statements are not told it unasked, either.
         let asked = |word: &str| has_word(word) || tells_nothing;
         let named = |word: &str| is_sql || asked(word);
@@ -76,28 +90,11 @@ impl<'a> Asking<'a> {
     /// The input for one conflict, without what is the same for all.
     #[must_use]
     pub fn about(&self, dispute: &Dispute) -> Value {
-        let mut input = Map::new();
+        let mut texts = self.texts(dispute).map(|text| json!(text));
+        let mut input = self.outline(dispute, || texts.next().unwrap_or_default());
         let mut put = |key: &str, value: Value| drop(input.insert(key.to_owned(), value));
-        let sides = &dispute.sides;
-        if self.key {
-            let pairs = self.field.goat.key.iter().zip(&dispute.key);
-            put("key", pairs.map(|(column, value)| (column.clone(), json!(value))).collect());
-        }
-        if self.rows {
-            put("rows", sides.iter().map(|side| (side.db.clone(), value(side.row.as_ref()))).collect());
-        }
-        if self.row {
-            // What is not set is NULL, in each language.
-            put("row", self.field.columns.iter().map(|column| (column.clone(), Value::Null)).collect());
-        }
-        if self.changed {
-            put("changed", sides.iter().map(|side| (side.db.clone(), json!(side.changed))).collect());
-        }
-        if self.dbs {
-            put("dbs", sides.iter().map(|side| json!(side.db)).collect());
-        }
         if self.conflicts {
-            let dbs: Map<String, Value> = sides.iter().map(|side| (side.db.clone(), json!(1))).collect();
+            let dbs: Map<String, Value> = dispute.sides.iter().map(|side| (side.db.to_string(), json!(1))).collect();
             put("conflicts", json!({joined(&dispute.key): dbs}));
         }
         if self.rowinfo {
@@ -109,10 +106,58 @@ impl<'a> Asking<'a> {
         Value::Object(input)
     }
 
+    /// Whether the inputs of conflicts between the same databases differ in [`Asking::texts`] only.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !self.conflicts && !self.rowinfo && !self.is_perl
+    }
+
+    /// What is told of a conflict in plain words: `text` gives each of [`Asking::texts`], in their order.
+    pub(in crate::custom) fn outline(&self, dispute: &Dispute, mut text: impl FnMut() -> Value) -> Map<String, Value> {
+        let mut input = Map::new();
+        let mut put = |key: &str, value: Value| drop(input.insert(key.to_owned(), value));
+        let (sides, columns) = (&dispute.sides, self.field.columns);
+        if self.key {
+            put("key", self.field.goat.key.iter().map(|column| (column.clone(), text())).collect());
+        }
+        if self.rows {
+            let mut row = || columns.iter().map(|column| (column.clone(), text())).collect();
+            let mut side = |side: &Side| (side.db.to_string(), side.row.as_ref().map_or(Value::Null, |_| row()));
+            put("rows", sides.iter().map(&mut side).collect());
+        }
+        if self.row {
+            // What is not set is NULL, in each language.
+            put("row", columns.iter().map(|column| (column.clone(), Value::Null)).collect());
+        }
+        if self.changed {
+            put("changed", sides.iter().map(|side| (side.db.to_string(), text())).collect());
+        }
+        if self.dbs {
+            put("dbs", sides.iter().map(|side| json!(side.db.as_str())).collect());
+        }
+        input
+    }
+
+    /// The texts of a conflict that are told in plain words; `None`: NULL.
+    pub(in crate::custom) fn texts<'d>(&self, dispute: &'d Dispute) -> impl Iterator<Item = Option<Cow<'d, str>>> {
+        let key = dispute.key.iter().filter(|_| self.key).map(|value| Some(Cow::Borrowed(value.as_str())));
+        let rows = dispute.sides.iter().filter(|_| self.rows).filter_map(|side| side.row.as_ref());
+        let rows = rows.flat_map(|row| row.values().map(|value| value.map(Cow::Borrowed)));
+        let changed = dispute.sides.iter().filter(|_| self.changed);
+        let time = |side: &Side| Some(Cow::Owned(side.changed.to_rfc3339_opts(SecondsFormat::Micros, true)));
+        key.chain(rows).chain(changed.map(time))
+    }
+
     /// The first two sides are source and target.
     fn rowinfo(&self, dispute: &Dispute) -> Value {
         let goat = self.field.goat;
-        let row = |at: usize| value(dispute.sides.get(at).and_then(|side| side.row.as_ref()));
+        let row = |at: usize| {
+            let row = dispute.sides.get(at).and_then(|side| side.row.as_ref());
+            row.map_or(Value::Null, |row| {
+                let pairs = self.field.columns.iter().zip(row.values());
+                pairs.map(|(column, value)| (column.clone(), json!(value))).collect()
+            })
+        };
         let quoted: Vec<String> = goat.key.iter().map(|name| Sql::ident(name).to_string()).collect();
         json!({
             "sourcerow": row(0),
@@ -141,10 +186,6 @@ pub fn one_or_all(values: &[String]) -> Value {
         [one] => json!(one),
         all => json!(all),
     }
-}
-
-fn value(row: Option<&Row>) -> Value {
-    row.map_or(Value::Null, |row| row.iter().map(|(column, value)| (column.clone(), json!(value))).collect())
 }
 
 fn dbinfo(field: &Field<'_>) -> Value {

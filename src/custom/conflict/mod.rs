@@ -7,9 +7,15 @@ mod answer;
 mod input;
 
 pub use answer::{TO_SOURCE, TO_TARGET, answer};
+pub(super) use input::wants_handles;
 pub use input::{Asking, one_or_all};
 
-use super::{Decision, Forms, Row};
+use std::sync::Arc;
+
+use bucardo_actors::model::DbName;
+use chrono::{DateTime, Utc};
+
+use super::{Cells, Decision, Forms};
 use crate::catalog::{Goat, SyncDetail};
 
 /// The table that conflicts are of.
@@ -40,17 +46,17 @@ pub struct Dispute {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The source.
-    pub db: String,
-    /// When, in the form of ISO 8601.
-    pub changed: String,
-    /// The row as it has it; `None`: it deleted it.
-    pub row: Option<Row>,
+    pub db: DbName,
+    /// When.
+    pub changed: DateTime<Utc>,
+    /// The row as it has it, with a value for each of [`Field::columns`]; `None`: it deleted it.
+    pub row: Option<Cells>,
 }
 
 impl Dispute {
     /// The row of a source; `None` where it has none, or is no side.
-    fn row(&self, db: &str) -> Option<&Row> {
-        self.sides.iter().find(|side| side.db == db)?.row.as_ref()
+    fn row(&self, db: &str) -> Option<&Cells> {
+        self.sides.iter().find(|side| side.db.as_str() == db)?.row.as_ref()
     }
 }
 
@@ -60,7 +66,7 @@ pub struct Verdict {
     /// What becomes of the key.
     pub decision: Decision,
     /// The code that decided; `None`: none did, or one that had named a winner for all.
-    pub code: Option<String>,
+    pub code: Option<Arc<str>>,
 }
 
 /// Winners that codes of version 5 name for all conflicts to come that they leave open: of a table or of the sync.

@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mlua::chunk::ChunkMode;
-use mlua::{
-    Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, UserData, UserDataMethods, Value, VmState,
-};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use serde_json::{Map, Value as Json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use super::around::Around;
 use super::convert::{Taker, Unfit, table, to_lua};
+use super::handle::Asked;
+use super::shape::{self, Packed};
 use super::told::{FULL, is_out_of_memory, line, told};
-use crate::custom::{Code, CodeError, Found, MAILS_MAX, Refused, Statement};
+use crate::custom::{Code, CodeError};
 
 const SANDBOX: &str = include_str!("sandbox.lua");
 const PATTERNS: &str = include_str!("patterns.lua");
@@ -23,27 +24,24 @@ const PATTERN_STEPS_MAX: f64 = 1e8;
 const LOOK_EVERY: u32 = 1_000;
 /// So many calls inside calls are looked through for a line of the code.
 const FRAMES_MAX: usize = 200;
-/// Keys of an input that are for the code alone.
-const OWN: [&str; 5] = ["dbh", "sourcedbh", "targetdbh", "shared", "sendmail"];
 /// What a code that is being stopped dies of.
-const STOPPED: &str = "it shall stop";
-
-/// A statement that a code waits for.
-pub(super) struct Asked {
-    pub(super) db: String,
-    pub(super) statement: Statement,
-    pub(super) answer: oneshot::Sender<Result<Found, Refused>>,
-}
+pub(super) const STOPPED: &str = "it shall stop";
 
 /// What one call comes with.
 pub(super) struct Call {
     /// What every input has besides.
     pub(super) common: Map<String, Json>,
-    pub(super) inputs: Vec<Json>,
+    pub(super) inputs: Inputs,
     pub(super) shared: Json,
     /// The databases that it may ask; `None`: none.
     pub(super) names: Option<Vec<String>>,
     pub(super) asks: mpsc::Sender<Asked>,
+}
+
+/// What a call is about.
+pub(super) enum Inputs {
+    Whole(Vec<Json>),
+    Packed(Packed),
 }
 
 /// What became of it.
@@ -57,6 +55,8 @@ pub(super) struct Machine {
     lua: Lua,
     code: Code,
     function: Function,
+    /// `string.unpack`, `next` and `rawset`, whatever codes make of these names.
+    library: [Function; 3],
     bytes_max: usize,
     stop: Arc<AtomicBool>,
     /// The input that it is at.
@@ -91,6 +91,9 @@ impl Machine {
         let chunk = lua.load(&code.source).set_name(format!("={}", code.name)).set_mode(ChunkMode::Text);
         let function = chunk.into_function().map_err(failed)?;
         let name = function.info().short_src.unwrap_or_default();
+        let globals = lua.globals();
+        let unpack = globals.get::<Table>("string").and_then(|string| string.get("unpack")).map_err(failed)?;
+        let library = [unpack, globals.get("next").map_err(failed)?, globals.get("rawset").map_err(failed)?];
         let (looked, here, collects_from) = (Arc::clone(stop), name.clone(), AtomicUsize::new(bytes_max));
         lua.set_hook(HookTriggers::new().every_nth_instruction(LOOK_EVERY), move |lua, _| {
             if looked.load(Ordering::Relaxed) {
@@ -108,7 +111,8 @@ impl Machine {
             Ok(VmState::Continue)
         })
         .map_err(failed)?;
-        Ok(Self { lua, code: code.clone(), function, bytes_max, stop: Arc::clone(stop), at: AtomicUsize::new(0), name })
+        let (code, stop, at) = (code.clone(), Arc::clone(stop), AtomicUsize::new(0));
+        Ok(Self { lua, code, function, library, bytes_max, stop, at, name })
     }
 
     pub(super) fn is_of(&self, code: &Code) -> bool {
@@ -122,68 +126,88 @@ impl Machine {
 
     /// Runs the code once for each input.
     pub(super) fn run(&self, call: Call) -> Result<Called, Death> {
-        let died = |error: mlua::Error| self.died(&error);
-        let lua = &self.lua;
-        let shared = to_lua(lua, &call.shared).map_err(died)?;
-        let dbs = call.names.as_ref().map(|names| self.handles(names, &call.asks)).transpose().map_err(died)?;
-        let common: mlua::Result<Vec<(&String, Value)>> =
-            call.common.iter().map(|(key, value)| Ok((key, to_lua(lua, value)?))).collect();
-        let common = common.map_err(died)?;
-        // What is one for all inputs is not taken back.
-        let is_left = |key: &str| {
-            OWN.contains(&key) || call.common.get(key).is_some_and(|value| value.is_object() || value.is_array())
+        let Call { common, inputs, shared: before, names, asks } = call;
+        let shared = to_lua(&self.lua, &before).map_err(|error| self.died(&error))?;
+        let around = Around::new((&self.lua, &self.stop), &common, &shared, (names, asks));
+        let around = around.map_err(|error| self.died(&error))?;
+        let outputs = match inputs {
+            Inputs::Whole(inputs) => self.whole(inputs, &around)?,
+            Inputs::Packed(packed) => self.packed(&packed, &around)?,
         };
-        // `input.sendmail{subject = …, body = …}`: it is sent when the code has ended well.
-        let mails = lua.create_table().map_err(died)?;
-        let box_of_mails = mails.clone();
-        let sendmail = lua.create_function(move |_, mail: Table| put(&box_of_mails, mail)).map_err(died)?;
-        let globals = lua.globals();
-        let mut outputs = Vec::with_capacity(call.inputs.len());
-        for input in call.inputs {
-            self.at.store(outputs.len(), Ordering::Relaxed);
-            let Json::Object(given) = input else { continue };
-            let input = table(lua, &given).map_err(died)?;
-            for (key, value) in &common {
-                input.raw_set(key.as_str(), value).map_err(died)?;
-            }
-            input.raw_set("shared", &shared).map_err(died)?;
-            if let Some(dbs) = &dbs {
-                input.raw_set("dbh", dbs).map_err(died)?;
-                for (handle, side) in [("sourcedbh", "sourcename"), ("targetdbh", "targetname")] {
-                    let told = |key: &str| given.get(key).or_else(|| call.common.get(key)).and_then(Json::as_str);
-                    if let Some(name) = told(handle).or_else(|| told(side)) {
-                        input.raw_set(handle, dbs.raw_get::<Value>(name).map_err(died)?).map_err(died)?;
-                    }
-                }
-            }
-            input.raw_set("sendmail", &sendmail).map_err(died)?;
-            globals.raw_set("input", &input).map_err(died)?;
-            self.function.call::<MultiValue>(&input).map_err(died)?;
-            let mut taker = Taker::new(self.bytes_max);
-            let mut output = taker.object(&input, given, is_left).map_err(|unfit| self.garbage(unfit))?;
-            // It may be called, or be given a mail.
-            let sent = match input.raw_get::<Value>("sendmail").map_err(died)? {
-                Value::Function(_) => Value::Table(mails.clone()),
-                given => given,
-            };
-            if !matches!(&sent, Value::Table(sent) if sent.is_empty()) {
-                let sent = taker.value(&sent, None).map_err(|unfit| self.garbage(unfit))?;
-                output.insert("sendmail".to_owned(), sent);
-                mails.clear().map_err(died)?;
-            }
-            outputs.push(Json::Object(output));
-        }
-        let shared = Taker::new(self.bytes_max).value(&shared, Some(call.shared));
+        let shared = Taker::new(self.bytes_max).value(&shared, Some(before));
         Ok(Called { outputs, shared: shared.map_err(|unfit| self.garbage(unfit))? })
     }
 
-    fn handles(&self, names: &[String], asks: &mpsc::Sender<Asked>) -> mlua::Result<Table> {
-        let dbs = self.lua.create_table()?;
-        for name in names {
-            let handle = Handle { db: name.clone(), asks: asks.clone(), stop: Arc::clone(&self.stop) };
-            dbs.raw_set(name.as_str(), handle)?;
+    fn whole(&self, inputs: Vec<Json>, around: &Around<'_>) -> Result<Vec<Json>, Death> {
+        let died = |error: mlua::Error| self.died(&error);
+        let mut outputs = Vec::with_capacity(inputs.len());
+        for given in inputs {
+            self.at.store(outputs.len(), Ordering::Relaxed);
+            let Json::Object(given) = given else { continue };
+            let input = table(&self.lua, &given).map_err(died)?;
+            around.put(&input, &given).map_err(died)?;
+            self.lua.globals().raw_set("input", &input).map_err(died)?;
+            self.function.call::<MultiValue>(&input).map_err(died)?;
+            let mut taker = Taker::new(self.bytes_max);
+            let output = taker.object(&input, given, |key| around.is_left(key)).map_err(|unfit| self.garbage(unfit))?;
+            let sent = input.raw_get::<Value>("sendmail").map_err(died)?;
+            outputs.push(self.with_mails(output, sent, around, &mut taker)?);
         }
-        Ok(dbs)
+        Ok(outputs)
+    }
+
+    fn packed(&self, packed: &Packed, around: &Around<'_>) -> Result<Vec<Json>, Death> {
+        let (died, lua) = (|error: mlua::Error| self.died(&error), &self.lua);
+        let left = lua.create_table().map_err(died)?;
+        for key in packed.shapes.iter().flat_map(Map::keys).map(String::as_str).chain(around.left()) {
+            left.raw_set(key, true).map_err(died)?;
+        }
+        let base = table(lua, &Map::new()).map_err(died)?;
+        around.put(&base, &Map::new()).map_err(died)?;
+        let made = packed.shapes.iter().map(|shape| {
+            let chunk = lua.load(shape::chunk(shape)).set_name("=shape").set_mode(ChunkMode::Text);
+            let [unpack, next, rawset] = &self.library;
+            chunk.call::<Function>((&self.function, unpack, next, rawset, lua.globals(), &base, &left))
+        });
+        let functions: Vec<Function> = made.collect::<mlua::Result<_>>().map_err(died)?;
+        let mut outputs = Vec::new();
+        for (shape, texts) in packed.inputs() {
+            self.at.store(outputs.len(), Ordering::Relaxed);
+            let texts = lua.create_string(texts).map_err(died)?;
+            let (changed, sent): (Option<Table>, Value) = functions[shape].call(texts).map_err(died)?;
+            let mut taker = Taker::new(self.bytes_max);
+            let mut output = Map::new();
+            if let Some(changed) = changed {
+                let mut given = Map::new();
+                for key in ["row", "rows"] {
+                    if changed.contains_key(key).map_err(died)? {
+                        given.extend(packed.shapes[shape].get(key).map(|value| (key.to_owned(), shape::nulls(value))));
+                    }
+                }
+                output = taker.object(&changed, given, |_| false).map_err(|unfit| self.garbage(unfit))?;
+            }
+            outputs.push(self.with_mails(output, sent, around, &mut taker)?);
+        }
+        Ok(outputs)
+    }
+
+    /// An output with what the code sends: it may have called `sendmail`, or given it a mail (`sent`).
+    fn with_mails(
+        &self,
+        mut output: Map<String, Json>,
+        sent: Value,
+        around: &Around<'_>,
+        taker: &mut Taker,
+    ) -> Result<Json, Death> {
+        let sent = match sent {
+            Value::Nil | Value::Function(_) if around.mails.is_empty() => return Ok(Json::Object(output)),
+            Value::Nil | Value::Function(_) => Value::Table(around.mails.clone()),
+            given => given,
+        };
+        let sent = taker.value(&sent, None).map_err(|unfit| self.garbage(unfit))?;
+        output.insert("sendmail".to_owned(), sent);
+        around.mails.clear().map_err(|error| self.died(&error))?;
+        Ok(Json::Object(output))
     }
 
     fn died(&self, error: &mlua::Error) -> Death {
@@ -215,15 +239,6 @@ fn stopped(lua: &Lua, name: &str, why: &str) -> mlua::Error {
     mlua::Error::runtime(place.map_or_else(|| why.to_owned(), |line| format!("{name}:{line}: {why}")))
 }
 
-/// A mail goes into the box; of those that are too many only the number.
-fn put(mails: &Table, mail: Table) -> mlua::Result<()> {
-    if mails.raw_len() < MAILS_MAX {
-        return mails.raw_push(mail);
-    }
-    let more: Option<i64> = mails.raw_get(MAILS_MAX + 1)?;
-    mails.raw_set(MAILS_MAX + 1, more.unwrap_or_default() + 1)
-}
-
 fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>) -> mlua::Result<()> {
     let stop = Arc::clone(stop);
     let stopped = lua.create_function(move |_, ()| Ok(stop.load(Ordering::Relaxed)))?;
@@ -234,73 +249,6 @@ fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>) -> mlua::Result<()> {
     let time = lua.create_function(move |_, ()| Ok(now().as_secs()))?;
     lua.load(PATTERNS).set_name("=patterns").call::<()>(PATTERN_STEPS_MAX)?;
     lua.load(SANDBOX).set_name("=sandbox").call((stopped, clock, date, time))
-}
-
-/// A database, as codes see it.
-struct Handle {
-    db: String,
-    asks: mpsc::Sender<Asked>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Handle {
-    fn ask(&self, sql: String, values: MultiValue) -> mlua::Result<Found> {
-        let values = values.iter().map(value).collect::<mlua::Result<_>>()?;
-        let (answer, answered) = oneshot::channel();
-        let asked = Asked { db: self.db.clone(), statement: Statement { sql, values }, answer };
-        let found = self.asks.blocking_send(asked).ok().and_then(|()| answered.blocking_recv().ok());
-        let Some(found) = found else {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(mlua::Error::runtime(STOPPED));
-            }
-            return Err(mlua::Error::runtime("this handle was for an earlier run: take it from input.dbh each time"));
-        };
-        found.map_err(|refused| {
-            let state = refused.sqlstate.map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
-            mlua::Error::runtime(format!("database \"{}\": {}{state}", self.db, refused.message))
-        })
-    }
-}
-
-impl UserData for Handle {
-    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("run", |_, db, (sql, values): (String, MultiValue)| Ok(db.ask(sql, values)?.count));
-        methods.add_method("rows", |lua, db, (sql, values): (String, MultiValue)| {
-            let found = db.ask(sql, values)?;
-            let rows = lua.create_table()?;
-            for (at, _) in found.rows.iter().enumerate() {
-                rows.raw_set(at + 1, row(lua, &found, at)?)?;
-            }
-            Ok(rows)
-        });
-        methods.add_method("row", |lua, db, (sql, values): (String, MultiValue)| {
-            let found = db.ask(sql, values)?;
-            if found.rows.is_empty() { Ok(None) } else { row(lua, &found, 0).map(Some) }
-        });
-        methods.add_method("value", |_, db, (sql, values): (String, MultiValue)| {
-            Ok(db.ask(sql, values)?.rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
-        });
-    }
-}
-
-fn row(lua: &Lua, found: &Found, at: usize) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    for (column, value) in found.columns.iter().zip(&found.rows[at]) {
-        table.raw_set(column.name.as_str(), value.as_deref())?;
-    }
-    Ok(table)
-}
-
-/// A value for a statement, as text.
-fn value(value: &Value) -> mlua::Result<Option<String>> {
-    match value {
-        Value::Nil => Ok(None),
-        Value::Boolean(flag) => Ok(Some(flag.to_string())),
-        Value::Integer(whole) => Ok(Some(whole.to_string())),
-        Value::Number(number) => Ok(Some(number.to_string())),
-        Value::String(text) => Ok(Some(text.to_str()?.to_owned())),
-        other => Err(mlua::Error::runtime(format!("a {} cannot be a value of a statement", other.type_name()))),
-    }
 }
 
 #[cfg(test)]

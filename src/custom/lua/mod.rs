@@ -1,8 +1,11 @@
 //! Lua codes: embedded, and shut in. Each has a Lua of its own, on a thread of its own while it runs; what it asks of
 //! databases is answered here.
 
+mod around;
 mod convert;
+mod handle;
 mod machine;
+mod shape;
 mod told;
 
 use std::collections::BTreeMap;
@@ -16,9 +19,12 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::conflict::{Asking, Dispute};
 use super::host::Runner;
 use super::{Code, CodeError, Databases};
-use machine::{Asked, Call, Called, Death, Machine};
+use handle::Asked;
+use machine::{Call, Called, Death, Inputs, Machine};
+use shape::Packed;
 
 /// So long a code that is told to stop may take before its thread is left to itself.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
@@ -73,6 +79,32 @@ impl Runner for LuaHost {
         code: &Code,
         common: &Map<String, Value>,
         inputs: Vec<Value>,
+        dbs: &mut dyn Databases,
+    ) -> Result<Vec<Value>, CodeError> {
+        self.call(code, common, Inputs::Whole(inputs), dbs).await
+    }
+
+    async fn settle(
+        &mut self,
+        code: &Code,
+        asking: &Asking<'_>,
+        disputes: &[&Dispute],
+        dbs: &mut dyn Databases,
+    ) -> Result<Vec<Value>, CodeError> {
+        let inputs = match Packed::new(asking, disputes) {
+            Some(packed) => Inputs::Packed(packed),
+            None => Inputs::Whole(disputes.iter().map(|dispute| asking.about(dispute)).collect()),
+        };
+        self.call(code, asking.common(), inputs, dbs).await
+    }
+}
+
+impl LuaHost {
+    async fn call(
+        &mut self,
+        code: &Code,
+        common: &Map<String, Value>,
+        inputs: Inputs,
         dbs: &mut dyn Databases,
     ) -> Result<Vec<Value>, CodeError> {
         self.at = None;

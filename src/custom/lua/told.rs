@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The library of the sandbox, whose lines say nothing to anybody.
-const OURS: [&str; 2] = ["sandbox:", "patterns:"];
+const OURS: [&str; 3] = ["sandbox:", "patterns:", "shape:"];
 /// How an error says that there is no memory left.
 pub(super) const FULL: &str = "not enough memory";
 

@@ -8,7 +8,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use bucardo_actors::model::SyncName;
 
@@ -62,11 +63,10 @@ impl Clash<'_> {
             hash.update(version.db.to_be_bytes());
             hash.update(version.serial.to_be_bytes());
         }
-        hash.finalize()
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .filter_map(|digit| char::from_digit(digit.into(), 16))
-            .collect()
+        let mut id = String::with_capacity(2 * Md5::output_size());
+        let digits = hash.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        id.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+        id
     }
 }
 
@@ -98,18 +98,37 @@ impl By<'_> {
 
 /// What is known of a conflict when it is decided, as JSON; rows and key are added later.
 pub(super) fn describe(clash: &Clash<'_>, by: &By<'_>) -> String {
-    let name = |place: u16| clash.names.name(place);
-    let versions: Map<String, Value> = clash
-        .rivals()
-        .map(|(place, version)| {
+    let winner = if by.has_winner() { clash.names.name(clash.take.winner) } else { "" };
+    let known = Known { strategy: by.spelled(clash.names), winner, versions: Versions(clash) };
+    serde_json::to_string(&known).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Known<'a> {
+    strategy: String,
+    winner: &'a str,
+    versions: Versions<'a>,
+}
+
+/// Of each rival.
+struct Versions<'a>(&'a Clash<'a>);
+
+#[derive(Serialize)]
+struct Of<'a> {
+    time: String,
+    db: &'a str,
+    serial: i64,
+}
+
+impl Serialize for Versions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = |place: u16| self.0.names.name(place);
+        serializer.collect_map(self.0.rivals().map(|(place, version)| {
             let time = DateTime::<Utc>::from_timestamp_micros(version.time).unwrap_or_default();
             let time = time.to_rfc3339_opts(SecondsFormat::Micros, true);
-            let version = json!({"time": time, "db": name(version.db), "serial": version.serial});
-            (name(place).to_owned(), version)
-        })
-        .collect();
-    let winner = if by.has_winner() { name(clash.take.winner) } else { "" };
-    json!({"strategy": by.spelled(clash.names), "winner": winner, "versions": versions}).to_string()
+            (name(place), Of { time, db: name(version.db), serial: version.serial })
+        }))
+    }
 }
 
 /// A strategy as it stands in the catalog.

@@ -1,7 +1,7 @@
 //! Conflicts that wait for custom code. While the logs of a table are read its sources are busy, so the conflicts are kept
 //! until all is read, in memory while they are few, else in a temporary file without a name.
 
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 use tempfile::SpooledTempFile;
@@ -11,12 +11,13 @@ use crate::engine::error::RoundError;
 
 /// What is kept in memory.
 const MEMORY_MAX: usize = 512 * 1024;
+/// Bytes of a length.
+const LENGTH: usize = size_of::<u32>();
 
 /// One conflict, with what the strategy says.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Waiting {
     /// The key's columns, as they came.
-    #[serde(skip)]
     pub(super) keys: Vec<u8>,
     pub(super) present: Vec<(u16, Entry)>,
     pub(super) ruling: Ruling,
@@ -39,46 +40,56 @@ impl Waiting {
 pub(super) struct Disputes {
     file: BufReader<SpooledTempFile>,
     pub(super) count: u64,
+    /// Of these, so many have been taken.
+    taken: u64,
+    /// The last one, as it is kept: its length and itself.
+    line: Vec<u8>,
 }
 
 fn lost(source: io::Error) -> RoundError {
     RoundError::Spool { source }
 }
 
+fn unreadable(error: postcard::Error) -> RoundError {
+    lost(io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 impl Disputes {
     pub(super) fn new() -> Self {
-        Self { file: BufReader::new(SpooledTempFile::new(MEMORY_MAX)), count: 0 }
+        let file = BufReader::new(SpooledTempFile::new(MEMORY_MAX));
+        Self { file, count: 0, taken: 0, line: Vec::new() }
     }
 
     /// Adds one.
     pub(super) fn put(&mut self, waiting: &Waiting) -> Result<(), RoundError> {
-        let mut line = waiting.keys.clone();
-        line.push(b'\n');
-        serde_json::to_writer(&mut line, waiting).map_err(|error| lost(error.into()))?;
-        line.push(b'\n');
+        self.line.clear();
+        self.line.extend_from_slice(&[0; LENGTH]);
+        let mut line = postcard::to_extend(waiting, std::mem::take(&mut self.line)).map_err(unreadable)?;
+        let length = u32::try_from(line.len() - LENGTH).map_err(|error| lost(io::Error::other(error)))?;
+        line[..LENGTH].copy_from_slice(&length.to_le_bytes());
         self.count += 1;
-        self.file.get_mut().write_all(&line).map_err(lost)
+        self.file.get_mut().write_all(&line).map_err(lost)?;
+        self.line = line;
+        Ok(())
     }
 
     /// All are there: they are read from the first one on.
     pub(super) fn rewind(&mut self) -> Result<(), RoundError> {
+        self.taken = 0;
         self.file.seek(SeekFrom::Start(0)).map(drop).map_err(lost)
     }
 
     /// The next ones, at most so many.
     pub(super) fn next(&mut self, most: usize) -> Result<Vec<Waiting>, RoundError> {
-        let mut batch = Vec::new();
-        let mut line = Vec::new();
-        while batch.len() < most {
-            let mut keys = Vec::new();
-            if self.file.read_until(b'\n', &mut keys).map_err(lost)? == 0 {
-                break;
-            }
-            keys.pop();
-            line.clear();
-            self.file.read_until(b'\n', &mut line).map_err(lost)?;
-            let waiting: Waiting = serde_json::from_slice(&line).map_err(|error| lost(error.into()))?;
-            batch.push(Waiting { keys, ..waiting });
+        let left = usize::try_from(self.count - self.taken).unwrap_or(usize::MAX);
+        let mut batch = Vec::with_capacity(left.min(most));
+        for _ in 0..left.min(most) {
+            let mut length = [0; LENGTH];
+            self.file.read_exact(&mut length).map_err(lost)?;
+            self.line.resize(usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX), 0);
+            self.file.read_exact(&mut self.line).map_err(lost)?;
+            batch.push(postcard::from_bytes(&self.line).map_err(unreadable)?);
+            self.taken += 1;
         }
         Ok(batch)
     }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use futures_util::future::{try_join, try_join_all};
 
@@ -12,10 +12,10 @@ use super::decide::{Ruling, Take, Terms, decide, replace};
 use super::dispute::{Disputes, Waiting};
 use super::judge::{Bench, Ruled};
 use super::pour::receivers;
-use super::spool::{Escaped, Spool, fields};
+use super::spool::{Escaped, Spool, cells, fields};
 use super::strategy::{Strategy, places};
 use crate::custom::conflict::{Dispute, Field, Side, Verdict};
-use crate::custom::{CodeError, Decision, Hook, Row};
+use crate::custom::{Cells, CodeError, Decision, Hook};
 use crate::engine::error::RoundError;
 use crate::engine::hooks::Hooks;
 use crate::engine::round::step;
@@ -169,11 +169,7 @@ impl Bench<'_> {
                 let entry = waiting.present.iter().find(|(place, _)| *place == arm.place);
                 let time = entry.and_then(|(place, entry)| entry.version(*place)).map_or(0, |version| version.time);
                 let changed = DateTime::<Utc>::from_timestamp_micros(time).unwrap_or_default();
-                Side {
-                    db: arm.site.db.to_string(),
-                    changed: changed.to_rfc3339_opts(SecondsFormat::Micros, true),
-                    row: rows[place][number].take(),
-                }
+                Side { db: arm.site.db.clone(), changed, row: rows[place][number].take() }
             };
             let sides = sides.map(side).collect();
             let key = fields(&waiting.keys).map(|value| Some(value?.unwrap_or_default())).collect::<Option<_>>();
@@ -185,7 +181,7 @@ impl Bench<'_> {
 
     /// The rows of a batch at one source that is a side, each in the place of its conflict; none once they are too many.
     /// `read`: bytes of rows, of all sources together.
-    async fn rows(&self, arm: usize, batch: &[Waiting], read: &AtomicUsize) -> Result<Vec<Option<Row>>, RoundError> {
+    async fn rows(&self, arm: usize, batch: &[Waiting], read: &AtomicUsize) -> Result<Vec<Option<Cells>>, RoundError> {
         let (site, at) = (&self.merge.arms[arm].site, &self.goat.at[arm]);
         let what = format!("reading conflicts of table \"{}\"", self.goat.label);
         let place = self.merge.arms[arm].place;
@@ -208,9 +204,7 @@ impl Bench<'_> {
                 }
                 let number = usize::try_from(receivers(&mut line)?).unwrap_or(usize::MAX);
                 let line = line.strip_suffix(b"\n").unwrap_or(&line);
-                let pairs = self.goat.columns.iter().zip(fields(line));
-                let row: Option<Row> = pairs.map(|(column, value)| Some((column.clone(), value?))).collect();
-                let row = row.ok_or_else(|| self.unreadable(arm))?;
+                let row = cells(line, self.goat.columns.len()).ok_or_else(|| self.unreadable(arm))?;
                 if let Some(slot) = rows.get_mut(number) {
                     *slot = Some(row);
                 }
@@ -256,7 +250,7 @@ impl Bench<'_> {
                 take.map(|take| (take, by("deleted"), None))
             }
             Decision::Edited(row) => {
-                let line = self.line(&row);
+                let line = copied(&row);
                 let take = replace(&waiting.present, rivals, &self.terms, line.as_bytes());
                 take.map(|take| (take, by("edited"), Some(line)))
             }
@@ -287,6 +281,9 @@ impl Bench<'_> {
 
     /// The winners that a code names. `None`: they take no part in this merge, and the strategy decides.
     fn winner(&self, names: &str, code: Option<&str>) -> Result<Option<Strategy>, RoundError> {
+        if let Some((place, _)) = (0u16..).zip(self.merge.names).find(|(_, name)| *name == names) {
+            return Ok((self.terms.up & (1 << place) != 0).then(|| Strategy::Listed(vec![place])));
+        }
         let names: Vec<String> = names.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
         let places = places(&names, self.merge.names).map_err(|_| {
             let sources = self.merge.names.join(", ");
@@ -296,13 +293,10 @@ impl Bench<'_> {
         let up: Vec<u16> = places.into_iter().filter(|place| self.terms.up & (1 << place) != 0).collect();
         Ok((!up.is_empty()).then_some(Strategy::Listed(up)))
     }
+}
 
-    /// A row as `COPY` takes it.
-    fn line(&self, row: &Row) -> String {
-        let values = self.goat.columns.iter().map(|column| match row.get(column) {
-            Some(Some(text)) => Escaped(text).to_string(),
-            Some(None) | None => "\\N".to_owned(),
-        });
-        values.collect::<Vec<_>>().join("\t")
-    }
+/// A row as `COPY` takes it.
+fn copied(row: &Cells) -> String {
+    let value = |value: Option<&str>| value.map_or_else(|| "\\N".to_owned(), |text| Escaped(text).to_string());
+    row.values().map(value).collect::<Vec<_>>().join("\t")
 }

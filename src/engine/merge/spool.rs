@@ -1,6 +1,7 @@
 //! Rulings of one table for one source. They are kept until its connection is free to take them, in memory while they are
 //! few, else in a temporary file without a name; or sent as they come.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use futures_util::{SinkExt, pin_mut};
 use tempfile::SpooledTempFile;
 use tokio_postgres::{CopyInSink, Statement};
 
+use crate::custom::Cells;
 use crate::engine::error::RoundError;
 use crate::engine::site::Site;
 
@@ -161,12 +163,25 @@ impl fmt::Display for Escaped<'_> {
 
 /// The values of a line of `COPY`, without its end; the outer `None`: no text in UTF-8.
 pub(in crate::engine) fn fields(line: &[u8]) -> impl Iterator<Item = Option<Option<String>>> {
+    texts(line).map(|field| Some(field?.map(Cow::into_owned)))
+}
+
+/// All values of such a line.
+pub(super) fn cells(line: &[u8], columns: usize) -> Option<Cells> {
+    let mut cells = Cells::with_capacity(columns, line.len());
+    for field in texts(line) {
+        cells.push(field?.as_deref());
+    }
+    Some(cells)
+}
+
+fn texts(line: &[u8]) -> impl Iterator<Item = Option<Option<Cow<'_, str>>>> {
     line.split(|byte| *byte == b'\t').map(|field| if field == b"\\N" { Some(None) } else { unescaped(field).map(Some) })
 }
 
-fn unescaped(field: &[u8]) -> Option<String> {
+fn unescaped(field: &[u8]) -> Option<Cow<'_, str>> {
     if !field.contains(&b'\\') {
-        return std::str::from_utf8(field).ok().map(str::to_owned);
+        return std::str::from_utf8(field).ok().map(Cow::Borrowed);
     }
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.iter().copied();
@@ -182,7 +197,7 @@ fn unescaped(field: &[u8]) -> Option<String> {
             (byte, None) => byte,
         });
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]
