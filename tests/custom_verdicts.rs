@@ -320,6 +320,8 @@ async fn answers_that_leave_it_to_others() {
         clashes.among(vec![judge(language, Some(1), &said)]).await;
         assert!(clashes.lab.merge().await.unwrap().more, "{language:?}");
         let of = "sync=\"s\" code=\"of table\" whenrun=\"conflict\"";
-        assert_eq!(clashes.heard.lines(), [format!("INFO seen {of}"), format!("WARN hm {of}")], "{language:?}");
+        // Clocks of a busy machine may be told of, too.
+        let lines: Vec<String> = clashes.heard.lines().into_iter().filter(|line| line.contains(" code=")).collect();
+        assert_eq!(lines, [format!("INFO seen {of}"), format!("WARN hm {of}")], "{language:?}");
     }
 }
