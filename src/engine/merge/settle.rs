@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::{try_join, try_join_all, try_join3};
 
 use super::conflict::By;
 use super::decide::{Ruling, Take, Terms, decide, replace};
@@ -44,6 +44,25 @@ struct Queue {
     again: Vec<Waiting>,
     /// So many are taken next.
     most: usize,
+}
+
+/// A conflict that codes have been asked about.
+struct Settled {
+    waiting: Waiting,
+    verdict: Verdict,
+    /// The strategy decides nothing, and all sides have the same row.
+    is_equal: bool,
+}
+
+/// Without the rows, which are not needed any more.
+fn settled(batch: Vec<Waiting>, told: &[Dispute], verdicts: Vec<Verdict>) -> Vec<Settled> {
+    let all = batch.into_iter().zip(told).zip(verdicts);
+    let one = |((waiting, dispute), verdict): ((Waiting, &Dispute), Verdict)| {
+        let mut pairs = dispute.sides.windows(2);
+        let is_equal = matches!(waiting.ruling, Ruling::Abort { .. }) && pairs.all(|pair| pair[0].row == pair[1].row);
+        Settled { waiting, verdict, is_equal }
+    };
+    all.map(one).collect()
 }
 
 impl Queue {
@@ -92,24 +111,29 @@ impl Bench<'_> {
         let asks = hooks.asks(Hook::Conflict, Some(goat));
         let mut queue = self.begin(ruled, disputes).await?;
         let mut next = Box::pin(self.next(&mut queue)).await?;
+        let mut before = Vec::new();
         while let Some((batch, told)) = next {
-            let settled = Box::pin(hooks.settle(&field, &told, &sites));
+            let settling = Box::pin(hooks.settle(&field, &told, &sites));
+            // While the codes are at these, what they said of those before is noted.
+            let noting = async { self.note_all(ruled, std::mem::take(&mut before)) };
             let verdicts = if asks {
-                let verdicts = settled.await?;
+                let (verdicts, ()) = try_join(settling, noting).await?;
                 next = Box::pin(self.next(&mut queue)).await?;
                 verdicts
             } else {
-                // The codes leave the sources alone, so the next rows come meanwhile.
-                let (verdicts, read) = try_join(settled, Box::pin(self.next(&mut queue))).await?;
+                // The codes leave the sources alone, so the next rows come meanwhile, too.
+                let (verdicts, (), read) = try_join3(settling, noting, Box::pin(self.next(&mut queue))).await?;
                 next = read;
                 verdicts
             };
-            for ((waiting, dispute), verdict) in batch.iter().zip(&told).zip(verdicts) {
-                self.carry_out(ruled, waiting, verdict, dispute)?;
-            }
-            merge.watch.moved(u64::try_from(batch.len()).unwrap_or_default());
+            before = settled(batch, &told, verdicts);
         }
-        Ok(())
+        self.note_all(ruled, before)
+    }
+
+    fn note_all(&self, ruled: &mut Ruled, settled: Vec<Settled>) -> Result<(), RoundError> {
+        self.merge.watch.moved(u64::try_from(settled.len()).unwrap_or_default());
+        settled.into_iter().try_for_each(|one| self.carry_out(ruled, one))
     }
 
     /// Settles conflicts that nobody decides: one whose rivals all have the same row is none, any other stops the merge.
@@ -119,10 +143,8 @@ impl Bench<'_> {
         }
         let mut queue = self.begin(ruled, disputes).await?;
         while let Some((batch, told)) = Box::pin(self.next(&mut queue)).await? {
-            for (waiting, dispute) in batch.iter().zip(&told) {
-                self.carry_out(ruled, waiting, Verdict { code: None, decision: Decision::Open }, dispute)?;
-            }
-            self.merge.watch.moved(u64::try_from(batch.len()).unwrap_or_default());
+            let verdicts = vec![Verdict { code: None, decision: Decision::Open }; batch.len()];
+            self.note_all(ruled, settled(batch, &told, verdicts))?;
         }
         Ok(())
     }
@@ -222,14 +244,9 @@ impl Bench<'_> {
         }
     }
 
-    /// Notes what each source does about one conflict; `dispute`: its rows.
-    fn carry_out(
-        &self,
-        ruled: &mut Ruled,
-        waiting: &Waiting,
-        verdict: Verdict,
-        dispute: &Dispute,
-    ) -> Result<(), RoundError> {
+    /// Notes what each source does about one conflict.
+    fn carry_out(&self, ruled: &mut Ruled, settled: Settled) -> Result<(), RoundError> {
+        let Settled { waiting, verdict, is_equal } = settled;
         let rivals = waiting.ruling.rivals();
         let code = verdict.code.as_deref();
         let by = |how| By::Code { name: code, how };
@@ -240,9 +257,9 @@ impl Bench<'_> {
                 let why = format!("custom code \"{code}\" aborts: {why}");
                 return Err(self.abort(rivals, &waiting.keys, why, Some(code)));
             }
-            Decision::Skip => self.take(waiting, &Strategy::Skip).map(|take| (take, by("skipped"), None)),
+            Decision::Skip => self.take(&waiting, &Strategy::Skip).map(|take| (take, by("skipped"), None)),
             Decision::Winner(names) => {
-                let take = self.winner(&names, code)?.and_then(|strategy| self.take(waiting, &strategy));
+                let take = self.winner(&names, code)?.and_then(|strategy| self.take(&waiting, &strategy));
                 take.map(|take| (take, by("picked"), None))
             }
             Decision::Delete => {
@@ -258,7 +275,6 @@ impl Bench<'_> {
         if let Some((take, by, made)) = decided {
             return self.put(ruled, &take, &waiting.present, &waiting.keys, (String::new(), by, made.as_deref()));
         }
-        let is_equal = dispute.sides.windows(2).all(|pair| pair[0].row == pair[1].row);
         let by = By::Strategy(self.terms.strategy);
         match waiting.ruling {
             Ruling::Abort { .. } if is_equal => {
