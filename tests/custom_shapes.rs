@@ -158,5 +158,5 @@ async fn conflicts_told_at_once_are_decided_as_those_told_one_by_one() {
         assert_eq!(heard(outputs, host.reached()), expected, "{source}");
         decided += usize::from(expected.is_ok());
     }
-    assert!((25..CODES.len()).contains(&decided), "some fail, most do not: {decided}");
+    assert!((20..CODES.len()).contains(&decided), "some fail, most do not: {decided}");
 }
