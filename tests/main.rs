@@ -74,6 +74,7 @@ mod failures_servers;
 mod journald;
 mod kid_panics;
 mod lab;
+mod letters_types;
 mod limits;
 mod logs;
 mod mail;

@@ -241,6 +241,72 @@ async fn a_winner_that_is_refused_stays_the_winner() {
     assert_eq!(lab.on("b").rows(PEOPLE).await, ["1one"]);
 }
 
+/// A row that a conflict code makes is refused by one source: there it waits, by the code's name, and the conflict is decided
+/// and told. Nobody has one that all refuse, and the code is at fault.
+#[tokio::test]
+async fn a_row_that_a_code_made_waits_where_it_is_refused() {
+    let mut lab = masters(&["a", "b", "c"], true).await;
+    lab.on("a").run("INSERT INTO people VALUES (1, 'one', 30), (2, 'two', 30)").await;
+    lab.settle().await;
+    lab.on("b").run("ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 17)").await;
+    let diary = Diary::default();
+    give(&mut lab, &diary, vec![code(Hook::Conflict, r#"row={"id": "1", "email": "made", "age": "5"}"#)]);
+    lab.on("a").run("UPDATE people SET email = 'a' WHERE id = 1; UPDATE people SET age = 31 WHERE id = 2").await;
+    lab.on("c").run("UPDATE people SET email = 'c' WHERE id = 1").await;
+    lab.settle().await;
+    for name in ["a", "c"] {
+        assert_eq!(lab.on(name).rows(PEOPLE).await, ["1made", "2two"], "{name}");
+    }
+    assert_eq!(lab.on("b").rows(PEOPLE).await, ["1one", "2two"]);
+    assert_eq!(letters(&lab, "b").await, ["1 a 23514 1"]);
+    let why = lab.on("b").value("SELECT error FROM bucardo.deadletter").await;
+    assert!(why.starts_with("the row that custom code \"") && why.contains("adults"), "{why}");
+    assert_eq!(lab.conflicts.all().len(), 1);
+    assert!(lab.merge().await.unwrap().is_empty());
+    lab.on("b").run("ALTER TABLE people DROP CONSTRAINT adults").await;
+    retry(&lab, "a", "b", 1).await;
+    lab.settle().await;
+    assert_eq!(letters(&lab, "b").await, Vec::<String>::new());
+    assert_eq!(lab.on("b").rows(PEOPLE).await, ["1made", "2two"]);
+    lab.assert_same().await;
+
+    for name in ["a", "b", "c"] {
+        lab.on(name)
+            .run(
+                "ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 4), ADD CONSTRAINT made CHECK (email <> 'none')",
+            )
+            .await;
+    }
+    give(&mut lab, &diary, vec![code(Hook::Conflict, r#"row={"id": "2", "email": "none", "age": "5"}"#)]);
+    lab.on("a").run("UPDATE people SET email = 'a' WHERE id = 2").await;
+    lab.on("c").run("UPDATE people SET email = 'c' WHERE id = 2").await;
+    let fault = loop {
+        // One that takes long to connect comes with the next merge.
+        if let Err(fault) = lab.merge().await {
+            break fault;
+        }
+    };
+    assert!(fault.message.contains("custom code") && fault.message.contains("\"made\""), "{}", fault.message);
+}
+
+/// Most of some rows are refused, more than are looked for one by one: each merge finds some more of them, and
+/// what waits in the end is what is refused.
+#[tokio::test]
+async fn thousands_of_refused_rows_are_found_in_several_merges() {
+    let mut lab = masters(&["a", "b"], true).await;
+    lab.on("b").run("ALTER TABLE people ADD CONSTRAINT adults CHECK (age > 17)").await;
+    lab.on("a").run("INSERT INTO people SELECT n, 'm' || n, CASE WHEN n % 10 = 0 THEN 20 ELSE 5 END FROM generate_series(1, 1700) n").await;
+    let report = lab.merge().await.unwrap();
+    assert!(report.quarantined.is_empty() && report.more, "{report:?}");
+    lab.settle().await;
+    assert_eq!(lab.on("b").number("SELECT count(*) FROM people").await, 170);
+    assert_eq!(lab.on("b").number("SELECT count(*) FROM bucardo.deadletter WHERE tries = 1").await, 1530);
+    lab.on("a").run("UPDATE people SET age = 20 WHERE age = 5").await;
+    lab.settle().await;
+    assert_eq!(letters(&lab, "b").await, Vec::<String>::new());
+    lab.assert_same().await;
+}
+
 async fn retry(lab: &SyncLab, source: &str, db: &str, id: i32) {
     let from = lab.sync.db(&source.into()).unwrap();
     let conn = connect(&from.access, "test").await.unwrap();

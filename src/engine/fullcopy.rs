@@ -20,7 +20,7 @@ use super::drift::{Drift, remedy};
 use super::error::RoundError;
 use super::hooks::{Hooks, Scene, left};
 use super::onward;
-use super::pleas::Pleas;
+use super::pleas::{Pleas, may_spare};
 use super::round::{Held, fence, step};
 use super::scout::PIECE;
 use super::sequences::Sequences;
@@ -101,10 +101,11 @@ impl Copies {
         };
         let (mut source, mut target) = connect().await?;
         let (mut without, mut quarantined, mut pleas) = (Vec::new(), Vec::new(), Pleas::default());
+        let mut spares = false;
         loop {
             // Nothing at all is no copy: then the error is told.
             hooks.iter_mut().for_each(|hooks| hooks.begin_try());
-            let error = match self.copy(&source, &target, watch, &without, hooks.as_deref_mut()).await {
+            let error = match self.copy((&source, &target, watch), (&without, spares), hooks.as_deref_mut()).await {
                 Ok(Copied { deletes, inserts, goats: copies, .. }) => {
                     let took = began.elapsed();
                     return Ok(RoundReport {
@@ -126,6 +127,11 @@ impl Copies {
                 (source, target) = connect().await?;
                 continue;
             }
+            if !spares && may_spare(sync, &error) {
+                spares = true;
+                (source, target) = connect().await?;
+                continue;
+            }
             let is_last = without.len() + 1 >= sync.tables().filter(|goat| !goat.ghost).count();
             let drift = Drift::of(&error).filter(|drift| !drift.by_statement && !is_last);
             let Some(Drift { table, why, .. }) = drift else { return Err(error) };
@@ -142,13 +148,11 @@ impl Copies {
         }
     }
 
-    /// Copies every table but some.
+    /// Copies every table but some; `spares`: and but for rows that are refused.
     async fn copy(
         &self,
-        source: &Site,
-        target: &Site,
-        watch: &Watch,
-        without: &[String],
+        (source, target, watch): (&Site, &Site, &Watch),
+        (without, spares): (&[String], bool),
         mut hooks: Option<&mut Hooks>,
     ) -> Result<Copied, RoundError> {
         let (sync, id) = (&self.sync, &self.id);
@@ -169,7 +173,7 @@ impl Copies {
         at(&mut hooks, Hook::BeforeCheckRows, None, here).await?;
         let snapshot = source.conn.query_one(SNAPSHOT.text(), &[]).await.map_err(source.failed("taking a snapshot"))?;
         step(watch, Step::Snapshot).await?;
-        let copier = Copier { sync, source, target, watch, without };
+        let copier = Copier { sync, source, target, watch, without, spares };
         at(&mut hooks, Hook::BeforeTriggerDisable, None, here).await?;
         at(&mut hooks, Hook::AfterTriggerDisable, None, here).await?;
         let copied = copier.run(id).await?;

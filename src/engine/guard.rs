@@ -1,7 +1,7 @@
 //! Rows that a target refuses: which keys they have, what custom codes do about it (hook `exception`), and where those keys
 //! wait that nobody could help (`deadletter`), so that the rest of the table goes on.
 //!
-//! Only tables with such codes, or of a sync that allows dead letters, pay for the savepoint; and those of which rows were
+//! Only tables with such codes, or of a sync that allows dead letters, have a savepoint; and those of which rows were
 //! refused before, in this round or when they were put aside: then at the least the keys have names. A key that waits keeps the
 //! row that the target has. It is written in the target's transaction that takes the position past it, and goes again in
 //! the one that delivers it: only the key is needed, as what is sent is always the present row.
@@ -15,13 +15,10 @@ use tokio_postgres::error::DbError;
 use super::apply::{self, Moved};
 use super::error::RoundError;
 use super::hooks::Scene;
-use super::intake::Intake;
-use super::refused::{
-    Key, NAMED_MAX, PASSES_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json, name_keys, named, names, refusal,
-    rows, undo,
-};
+use super::refused::{Key, Letters, Patience, Refusals, Refused, as_json, named, names, refusal, rows, undo};
 use super::round::Round;
-use super::site::{Site, pour};
+use super::sift::{Most, Sifted};
+use super::site::Site;
 use super::table::{Ready, Table};
 use crate::catalog::Goat;
 use crate::custom::Hook;
@@ -29,16 +26,18 @@ use crate::pg::SqlFile;
 
 pub(super) const LETTERS_ADD: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_add.sql"));
 pub(super) const LETTERS_ANY: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_any.sql"));
-const LETTERS_LIFT: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_lift.sql"));
+pub(super) const LETTERS_LIFT: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters_lift.sql"));
 
 /// A table and its statements.
 #[derive(Clone, Copy)]
-struct Bench<'a> {
-    source: &'a Site,
-    target: &'a Site,
-    table: &'a Table,
-    ready: &'a Ready,
-    round: &'a Round<'a>,
+pub(super) struct Bench<'a> {
+    pub(super) source: &'a Site,
+    pub(super) target: &'a Site,
+    pub(super) table: &'a Table,
+    pub(super) ready: &'a Ready,
+    pub(super) round: &'a Round<'a>,
+    /// Rows of it were refused at the commit.
+    pub(super) is_late: bool,
 }
 
 /// Whether what is refused of this table is looked into.
@@ -53,12 +52,14 @@ fn is_helped(round: &Round<'_>, goat: &Goat) -> bool {
 
 /// Brings the changes of a table of which rows may be refused.
 pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) -> Result<Moved, RoundError> {
-    let Some(bench) = bench(round, place) else { return Ok(Moved { keys: 0, deletes: 0, inserts: 0 }) };
+    let nothing = || Moved { keys: 0, deletes: 0, inserts: 0 };
+    let Some(bench) = bench(round, place) else { return Ok(nothing()) };
     let label = bench.table.label.clone();
-    bench.savepoint("SAVEPOINT bucardo_table").await?;
-    let error = match apply::bring(round, bench.table, bench.ready, changes).await {
+    let brought = bench.bring(changes).await?;
+    round.has_savepoint = true;
+    let Some(bench) = self::bench(round, place) else { return Ok(nothing()) };
+    let error = match brought {
         Ok(moved) => {
-            bench.savepoint("RELEASE SAVEPOINT bucardo_table").await?;
             if bench.has_letters().await? {
                 let all = bench.all_keys().await?;
                 bench.lift(&distinct(&all, bench.table)).await?;
@@ -71,30 +72,33 @@ pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) 
     if bench.refusal(&error).is_none() || (round.is_cut && is_clash) || !undo(bench.target).await {
         return Err(error);
     }
+    round.has_savepoint = false;
+    let Some(bench) = self::bench(round, place) else { return Ok(nothing()) };
     let all = bench.all_keys().await?;
     let keys = distinct(&all, bench.table);
     let (mut patience, mut doubted) = (Patience::default(), Vec::new());
     // Where nobody can help, some names are all that is wanted.
-    let most = if is_helped(round, &bench.table.goat) { REFUSED_MAX } else { NAMED_MAX };
+    let most = if is_helped(round, &bench.table.goat) { Most::Waiting } else { Most::Named };
     loop {
         let Some(bench) = self::bench(round, place) else { return Err(error) };
-        let (refused, is_all) = bench.find(&keys, &doubted, most).await?;
+        let Sifted { refused, gone, is_all } = bench.sift(&keys, &doubted, most).await?;
         if !is_all {
             return Err(named(error, &bench.table.goat, &refused));
         }
         if let Some(tries) = patience.next(refused.len())
             && ask(round, place, &refused, tries).await?
         {
-            doubted = refused.into_iter().map(|it| it.key).collect();
+            doubted = refused.into_iter().filter(|it| !it.is_unsure).map(|it| it.key).collect();
             continue;
         }
         let Some(bench) = self::bench(round, place) else { return Err(error) };
         if !refused.is_empty() && !round.sync.deadletter {
             return Err(named(error, &bench.table.goat, &refused));
         }
-        let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).collect();
+        let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).chain(&gone).collect();
         let good: Vec<Key> = keys.iter().filter(|key| !bad.contains(key)).cloned().collect();
         let mut moved = bench.deliver(&all, &good).await?;
+        bench.check_late().await?;
         let refused = bench.save(&all, refused, &mut moved).await?;
         if round.sync.deadletter {
             let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).collect();
@@ -104,6 +108,7 @@ pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) 
         if !refused.is_empty() {
             bench.park(&refused).await?;
             let (keys, why) = (names(&bench.table.goat, &refused), &refused[0].message);
+            round.has_letters = true;
             tracing::warn!(kid = %round.id, table = label, keys, why, "rows were refused and wait as dead letters, the others go on");
         }
         return Ok(moved);
@@ -113,7 +118,8 @@ pub(super) async fn bring(round: &mut Round<'_>, place: usize, changes: &Found) 
 fn bench<'a>(round: &'a Round<'a>, place: usize) -> Option<Bench<'a>> {
     let session = &*round.session;
     let table = &session.tables[place];
-    Some(Bench { source: &session.source, target: &session.target, table, ready: table.ready.as_ref()?, round })
+    let (source, target, ready) = (&session.source, &session.target, table.ready.as_ref()?);
+    Some(Bench { source, target, table, ready, round, is_late: round.is_late_with(&table.label) })
 }
 
 /// The keys that changed, each once.
@@ -130,12 +136,26 @@ fn columns(all: &Found, table: &Table) -> Vec<Vec<String>> {
 }
 
 impl Bench<'_> {
-    async fn savepoint(&self, sql: &str) -> Result<(), RoundError> {
+    pub(super) async fn savepoint(&self, sql: &str) -> Result<(), RoundError> {
         self.target.run(&format!("a savepoint of table \"{}\"", self.table.label), sql).await
     }
 
+    /// Brings the changes as if nothing was refused, after a savepoint that goes in one breath with them. The savepoint of the
+    /// table before goes with the transaction, or here: many in each other are slow.
+    async fn bring(&self, changes: &Found) -> Result<Result<Moved, RoundError>, RoundError> {
+        let release = if self.round.has_savepoint { "RELEASE SAVEPOINT bucardo_table; " } else { "" };
+        let savepoint = format!("{release}SAVEPOINT bucardo_table");
+        let bringing = apply::bring(self.round, self.table, self.ready, changes);
+        let (saved, brought) = tokio::join!(self.savepoint(&savepoint), bringing);
+        saved?;
+        Ok(match brought {
+            Ok(moved) => self.check_late().await.map(|()| moved),
+            Err(error) => Err(error),
+        })
+    }
+
     /// What a server says that refuses rows.
-    fn refusal<'e>(&self, error: &'e RoundError) -> Option<&'e DbError> {
+    pub(super) fn refusal<'e>(&self, error: &'e RoundError) -> Option<&'e DbError> {
         refusal(error).filter(|_| error.db() == Some(&self.target.db))
     }
 
@@ -144,63 +164,21 @@ impl Bench<'_> {
         self.source.conn.query_one(&self.ready.keys, &[&i64::MAX]).await.map_err(failed)
     }
 
-    /// The keys that the target does not take, however the others are delivered, and whether these are all of them: the search
-    /// ends with more than `most`. `doubted` were refused before.
-    async fn find(&self, keys: &[Key], doubted: &[Key], most: usize) -> Result<(Vec<Refused>, bool), RoundError> {
-        let doubted: BTreeSet<&Key> = doubted.iter().collect();
-        let mut refused: Vec<Refused> = Vec::new();
-        for _ in 0..PASSES_MAX {
-            let bad: BTreeSet<&Key> = refused.iter().map(|it| &it.key).collect();
-            let good: Vec<Key> = keys.iter().filter(|key| !bad.contains(key)).cloned().collect();
-            self.savepoint("SAVEPOINT bucardo_table").await?;
-            self.delete(&good).await?;
-            let (sure, single): (Vec<Key>, Vec<Key>) = good.into_iter().partition(|key| !doubted.contains(key));
-            let found = self.halve(&sure, &single, most).await?;
-            self.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
-            let is_done = found.is_empty();
-            refused.extend(found);
-            if refused.len() > most {
-                return Ok((refused, false));
-            }
-            if is_done {
-                return Ok((refused, true));
-            }
-        }
-        Ok((refused, false))
-    }
-
-    /// Halves what is refused until single keys are left. Their old rows are gone. `single`: one by one from the start.
-    async fn halve(&self, keys: &[Key], single: &[Key], most: usize) -> Result<Vec<Refused>, RoundError> {
-        let mut refused = Vec::new();
-        let mut pieces: Vec<&[Key]> = single.chunks(1).rev().chain([keys]).collect();
-        while let Some(piece) = pieces.pop().filter(|_| refused.len() <= most) {
-            self.round.watch.moved(1);
-            self.savepoint("SAVEPOINT bucardo_piece").await?;
-            let Err(error) = self.insert(piece).await else {
-                self.savepoint("RELEASE SAVEPOINT bucardo_piece").await?;
-                continue;
-            };
-            let Some(why) = self.refusal(&error) else { return Err(error) };
-            self.savepoint("ROLLBACK TO SAVEPOINT bucardo_piece; RELEASE SAVEPOINT bucardo_piece").await?;
-            match piece {
-                [] => {}
-                [key] => refused.push(Refused::new(key.clone(), why)),
-                more => {
-                    let (left, right) = more.split_at(more.len() / 2);
-                    pieces.extend([right, left]);
-                }
-            }
-        }
-        Ok(refused)
-    }
-
     /// Tries each refused key once more, by itself: what it clashed with may keep an older row now. Returns those that are
     /// still refused.
     async fn save(&self, all: &Found, refused: Vec<Refused>, moved: &mut Moved) -> Result<Vec<Refused>, RoundError> {
         let mut still = Vec::new();
         for it in refused {
+            if it.is_unsure {
+                still.push(it);
+                continue;
+            }
             self.savepoint("SAVEPOINT bucardo_piece").await?;
-            match self.deliver(all, std::slice::from_ref(&it.key)).await {
+            let saved = match self.deliver(all, std::slice::from_ref(&it.key)).await {
+                Ok(saved) => self.check_late().await.map(|()| saved),
+                Err(error) => Err(error),
+            };
+            match saved {
                 Ok(saved) => {
                     self.savepoint("RELEASE SAVEPOINT bucardo_piece").await?;
                     moved.keys += saved.keys;
@@ -215,25 +193,6 @@ impl Bench<'_> {
             }
         }
         Ok(still)
-    }
-
-    async fn delete(&self, keys: &[Key]) -> Result<u64, RoundError> {
-        let arrays: Vec<Vec<&str>> =
-            (0..self.table.goat.key.len()).map(|at| keys.iter().map(|key| key[at].as_str()).collect()).collect();
-        let args: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as &(dyn ToSql + Sync)).collect();
-        let failed = self.target.failed(format!("deleting changed rows of table \"{}\"", self.table.label));
-        self.target.conn.execute(&self.ready.delete_few, &args).await.map_err(failed)
-    }
-
-    async fn insert(&self, keys: &[Key]) -> Result<u64, RoundError> {
-        let label = &self.table.label;
-        name_keys(self.source, label, keys).await?;
-        let (rows, sink) = tokio::join!(
-            self.source.conn.copy_out_in_pieces(self.ready.rows_some.as_str()),
-            Intake::open(self.target, format!("writing rows of table \"{label}\""), &self.ready.rows_in),
-        );
-        let rows = rows.map_err(self.source.failed(format!("reading rows of table \"{label}\"")))?;
-        pour(label, self.source, rows, sink?, self.round.watch).await
     }
 
     /// Brings these keys, and hands them on, in place of what the whole batch would have done.
@@ -260,7 +219,7 @@ impl Bench<'_> {
     }
 
     async fn has_letters(&self) -> Result<bool, RoundError> {
-        if !self.round.sync.deadletter {
+        if !self.round.has_letters {
             return Ok(false);
         }
         let (sync, goat) = (self.table.sync.as_str(), &self.table.goat);
@@ -278,11 +237,10 @@ impl Bench<'_> {
     }
 
     async fn park(&self, refused: &[Refused]) -> Result<(), RoundError> {
-        let keys: Vec<String> = refused.iter().map(|it| as_json(&self.table.goat, &it.key).to_string()).collect();
-        let states: Vec<&str> = refused.iter().map(|it| it.sqlstate.as_str()).collect();
-        let errors: Vec<&str> = refused.iter().map(|it| it.message.as_str()).collect();
+        let Letters { keys, states, errors, tries } = Letters::of(&self.table.goat, refused.iter());
         let (sync, source, goat) = (self.table.sync.as_str(), self.round.id.source.as_str(), &self.table.goat);
-        let args: [&(dyn ToSql + Sync); 7] = [&sync, &goat.schema, &goat.name, &source, &keys, &states, &errors];
+        let args: [&(dyn ToSql + Sync); 8] =
+            [&sync, &goat.schema, &goat.name, &source, &keys, &states, &errors, &tries];
         let parked = self.target.conn.execute(LETTERS_ADD.text(), &args).await;
         parked.map(drop).map_err(self.target.failed("writing dead letters"))
     }
@@ -295,10 +253,12 @@ async fn ask(round: &mut Round<'_>, place: usize, refused: &[Refused], tries: u3
         return Ok(false);
     }
     let Some(bench) = bench(round, place) else { return Ok(false) };
+    let refused: Vec<Refused> = refused.iter().filter(|it| !it.is_unsure).cloned().collect();
     let keys: Vec<Key> = refused.iter().map(|it| it.key.clone()).collect();
     let (label, columns) = (&bench.table.label, bench.ready.columns.as_slice());
     let rows = rows(bench.source, label, (&bench.ready.rows_some, columns), &keys).await?;
-    let present = self::rows(bench.target, label, (&bench.ready.rows_there, columns), &keys).await?;
+    let known: Vec<Key> = refused.iter().filter(|it| !it.is_foreign).map(|it| it.key.clone()).collect();
+    let present = self::rows(bench.target, label, (&bench.ready.rows_there, columns), &known).await?;
     let source = bench.source.db.as_str();
     let told = Refusals {
         goat: &goat,
@@ -306,7 +266,7 @@ async fn ask(round: &mut Round<'_>, place: usize, refused: &[Refused], tries: u3
         forms: &bench.ready.forms,
         target: bench.target.db.as_str(),
         first: source,
-        refused,
+        refused: &refused,
         sources: &vec![source; refused.len()],
         rows: &rows,
         present: &present,

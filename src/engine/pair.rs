@@ -18,13 +18,15 @@ use super::drift::Drift;
 use super::error::RoundError;
 use super::hooks::{Hooks, left};
 use super::join::join;
-use super::pleas::Pleas;
+use super::pleas::{Pleas, may_spare};
 use super::quarantine::Quarantine;
+use super::refused::refusal;
 use super::round::{Ended, Others, Round, step};
 use super::session::Session;
 use super::step::Step;
 use crate::catalog::{Goat, SyncDetail};
 use crate::custom::{Codes, Hook};
+use crate::pg::causes;
 
 /// How often a round starts over because a table's definition changed under it, or a cut batch clashed.
 const TRIES_MAX: u32 = 5;
@@ -100,7 +102,7 @@ impl PairSession {
         let mut tries = 0;
         let mut reason = reason;
         let mut joined = false;
-        let (mut without, mut pleas) = (Vec::new(), Pleas::default());
+        let (mut without, mut pleas, mut is_late, mut spares) = (Vec::new(), Pleas::default(), false, false);
         while tries < TRIES_MAX {
             let mut session = match self.take_session(reason).await {
                 Ok(session) => session,
@@ -130,6 +132,11 @@ impl PairSession {
                 is_copying,
                 without: without_now,
                 doubted: &doubted,
+                spares,
+                is_late,
+                is_committing: false,
+                has_letters: false,
+                has_savepoint: false,
                 others,
                 began,
             };
@@ -157,11 +164,15 @@ impl PairSession {
                 }
                 Err(error) => error,
             };
-            let (is_cut, is_copying) = (round.is_cut, round.is_copying);
+            let (is_cut, is_copying, is_committing) = (round.is_cut, round.is_copying, round.is_committing);
             self.quarantine.unlearn();
             session.release().await;
             let heard = (&*self.sync, &self.id.source);
             if pleas.heed(&error, heard, self.hooks.as_deref_mut(), watch).await? {
+                continue;
+            }
+            if !spares && may_spare(&self.sync, &error) {
+                spares = true;
                 continue;
             }
             // The row that stands in the way may be one whose change was cut off.
@@ -169,6 +180,9 @@ impl PairSession {
                 tracing::info!(kid = %self.id, "a part of the backlog clashes with the rest, the round takes it whole");
                 uncut = true;
                 tries += 1;
+            } else if is_committing && !is_copying && !is_late && refusal(&error).is_some() {
+                tracing::info!(kid = %self.id, error = causes(&error), "rows were refused at the commit, the round starts over and looks for them");
+                is_late = true;
             // What others did meanwhile fits in no order with what this round saw; the next one sees it.
             } else if self.sync.serializable && tries + 1 < TRIES_MAX && error.sqlstate() == Some("40001") {
                 tracing::info!(kid = %self.id, "the round cannot be serialized, it starts over");

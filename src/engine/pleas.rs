@@ -1,6 +1,6 @@
 //! Whole copies of which a database refuses rows: codes of the hook `exception` are told, once the transactions of the copy
-//! are over, with connections of their own. What they mend counts for the copy that is then made anew. Nothing of it
-//! waits as dead letters: a copy has all rows, or is none.
+//! are over, with connections of their own. What they mend counts for the copy that is then made anew. What nobody mends waits
+//! as dead letters, where the sync has them; else a copy has all rows, or is none.
 
 use std::collections::HashSet;
 
@@ -76,6 +76,13 @@ impl Pleas {
         }
         hooks.exception_outside(goat, told, watch).await
     }
+}
+
+/// Whether a copy that failed can be made without the rows that were refused, once codes have not helped.
+pub(super) fn may_spare(sync: &SyncDetail, error: &RoundError) -> bool {
+    let Some((label, _)) = copied(error) else { return false };
+    let has_key = sync.tables().any(|goat| goat.label() == label && !goat.key.is_empty());
+    sync.deadletter && has_key && sync.copyextra.trim().is_empty() && refusal(error).is_some()
 }
 
 /// Of which table a whole copy failed, and its columns.

@@ -16,8 +16,12 @@ const NAME_KEYS: SqlFile = SqlFile::new(include_str!("../../sql/engine/name_keys
 
 /// So often in a row codes may ask for a table to be tried again without fewer keys being refused, in one round.
 const TRIES_MAX: u32 = 3;
-/// More refused keys of a table in one round are no exceptions: the table is put aside.
+/// So many refused keys of a table are found one by one in one round. Of the rest, pieces of [`PIECE_MAX`] keys wait as
+/// they are, if some row of them is refused, and are sent again by the next rounds.
 pub(super) const REFUSED_MAX: usize = 1000;
+pub(super) const PIECE_MAX: usize = 1000;
+/// More keys of a table that would wait are no exceptions: the table is put aside.
+pub(super) const LETTERS_MAX: usize = 100_000;
 /// What was not refused may clash with rows that a refused key keeps; so often it is looked again.
 pub(super) const PASSES_MAX: u32 = 5;
 /// So many refused keys are named in one message.
@@ -36,6 +40,10 @@ pub(super) struct Refused {
     pub(super) constraint: Option<String>,
     pub(super) detail: Option<String>,
     pub(super) message: String,
+    /// The database can have no row of this key: its values are none of the types that the key has there.
+    pub(super) is_foreign: bool,
+    /// Some row was refused of those that it was tried with.
+    pub(super) is_unsure: bool,
 }
 
 impl Refused {
@@ -49,6 +57,8 @@ impl Refused {
                 Some(detail) => format!("{}: {detail}", why.message()),
                 None => why.message().to_owned(),
             },
+            is_foreign: false,
+            is_unsure: false,
         }
     }
 }
@@ -120,11 +130,44 @@ pub(super) fn names(goat: &Goat, refused: &[Refused]) -> String {
 
 /// The same error, with the keys.
 pub(super) fn named(error: RoundError, goat: &Goat, refused: &[Refused]) -> RoundError {
+    let too_many = if refused.len() > LETTERS_MAX {
+        format!(
+            "; more than {LETTERS_MAX} keys of a table do not wait as dead letters: mend what refuses them, and the table comes back by itself"
+        )
+    } else {
+        String::new()
+    };
     match error {
         RoundError::Sql { what, db, source } => {
-            RoundError::Sql { what: format!("{what} (refused: {})", names(goat, refused)), db, source }
+            RoundError::Sql { what: format!("{what} (refused: {}{too_many})", names(goat, refused)), db, source }
         }
         other => other,
+    }
+}
+
+/// What is written of dead letters: keys, SQLSTATEs, what the server said, and how often each was tried.
+pub(super) struct Letters {
+    pub(super) keys: Vec<String>,
+    pub(super) states: Vec<String>,
+    pub(super) errors: Vec<String>,
+    pub(super) tries: Vec<i32>,
+}
+
+impl Letters {
+    pub(super) fn of<'r>(goat: &Goat, refused: impl Iterator<Item = &'r Refused>) -> Self {
+        let mut letters = Self { keys: Vec::new(), states: Vec::new(), errors: Vec::new(), tries: Vec::new() };
+        for it in refused {
+            letters.keys.push(as_json(goat, &it.key).to_string());
+            letters.states.push(it.sqlstate.clone());
+            let among = if it.is_unsure {
+                "not tried by itself yet, of the rows that it was sent with one was refused: "
+            } else {
+                ""
+            };
+            letters.errors.push(format!("{among}{}", it.message));
+            letters.tries.push(i32::from(!it.is_unsure));
+        }
+        letters
     }
 }
 

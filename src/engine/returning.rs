@@ -10,6 +10,7 @@ use bucardo_actors::model::Reason;
 use super::apply::{self, Applied};
 use super::batch::Truncated;
 use super::check::{recapture, uncaptured};
+use super::copy::Spared;
 use super::drift::Drift;
 use super::error::RoundError;
 use super::guard;
@@ -144,13 +145,21 @@ async fn all(round: &Round<'_>, table: &Table, ready: &Ready) -> Result<(u64, u6
     let deletes = target.conn.execute(&format!("DELETE FROM {}", ready.emptying.table), &[]).await;
     let deletes = deletes.map_err(target.failed(format!("emptying table \"{label}\"")))?;
     step(round.watch, Step::Deleted(label)).await?;
-    let (rows, sink) = tokio::join!(
-        source.conn.copy_out_in_pieces(&ready.all_out),
-        Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
-    );
-    let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
-    let inserts = pour(label, source, rows, sink?, round.watch).await;
-    let inserts = inserts.map_err(|error| error.in_copy(label, &ready.columns))?;
+    let inserts = if round.spares {
+        let rows = source.conn.copy_out_in_pieces(&ready.all_out).await;
+        let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
+        let (sync, goat, columns) = (round.sync, &table.goat, &ready.columns);
+        let spared = Spared { sync, goat, source: &source.db, target, columns };
+        spared.pour(rows, &ready.rows_in, &mut |rows, _| round.watch.moved(rows.max(1))).await?
+    } else {
+        let (rows, sink) = tokio::join!(
+            source.conn.copy_out_in_pieces(&ready.all_out),
+            Intake::open(target, format!("writing rows of table \"{label}\""), &ready.rows_in),
+        );
+        let rows = rows.map_err(source.failed(format!("reading rows of table \"{label}\"")))?;
+        let inserts = pour(label, source, rows, sink?, round.watch).await;
+        inserts.map_err(|error| error.in_copy(label, &ready.columns))?
+    };
     step(round.watch, Step::Copied(label)).await?;
     Ok((deletes, inserts))
 }

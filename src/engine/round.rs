@@ -16,18 +16,13 @@ use super::hearsay::{self, Extent};
 use super::hooks::Hooks;
 use super::position::{Position, is_other_timeline};
 use super::quarantine::Quarantine;
-use super::refused::refusal;
 use super::session::Session;
 use super::site::Site;
 use super::step::Step;
-use super::table::Table;
 use super::{again, apply, copy, returning};
 use crate::catalog::SyncDetail;
 use crate::custom::Hook;
-use crate::pg::SqlFile;
 use crate::source::given_up::{self, GivenUp};
-
-const CHECK_LATE: SqlFile = SqlFile::new(include_str!("../../sql/engine/check_late.sql"));
 
 /// The target's position, as the fence read it.
 pub(super) struct Held {
@@ -111,10 +106,20 @@ pub(super) struct Round<'a> {
     pub(super) copy_only: bool,
     /// It copies whole tables.
     pub(super) is_copying: bool,
+    /// Rows that a whole copy is refused wait as dead letters.
+    pub(super) spares: bool,
     /// Tables (`schema.table`) that a copy passes over.
     pub(super) without: &'a [String],
     /// Tables of which the server refused a statement before, in this round.
     pub(super) doubted: &'a HashSet<String>,
+    /// Rows were refused at the commit before, in this round.
+    pub(super) is_late: bool,
+    /// It is at the commit.
+    pub(super) is_committing: bool,
+    /// Keys of the sync wait at the target as dead letters.
+    pub(super) has_letters: bool,
+    /// A savepoint of the table that was written last is open.
+    pub(super) has_savepoint: bool,
     pub(super) others: Others,
     pub(super) began: Instant,
 }
@@ -182,7 +187,7 @@ impl Round<'_> {
         let rows = (applied.deletes, applied.inserts);
         self.commit(&held, &batch.position, rows, held.copy_request, extent).await?;
         let (source, target) = (&self.session.source, &self.session.target);
-        let is_again = again::send(self.sync, target, &applied.goats, |_| Some(source)).await?;
+        let is_again = self.has_letters && again::send(self.sync, target, &applied.goats, |_| Some(source)).await?;
         let lag = applied.oldest.map(|oldest| age(oldest, now) + looked.elapsed());
         Ok(Ended::Done(RoundReport {
             deletes: applied.deletes,
@@ -195,26 +200,6 @@ impl Round<'_> {
             took: self.began.elapsed(),
             ..RoundReport::default()
         }))
-    }
-
-    /// What would be refused at the commit, of whatever table, is refused here, where one table can wait for it. Afterwards
-    /// it is late again.
-    async fn check_late(&self) -> Result<(), RoundError> {
-        if !self.sync.deadletter {
-            return Ok(());
-        }
-        let checked = self.session.target.run("checking deferred constraints", CHECK_LATE.text()).await;
-        checked.map_err(|error| {
-            let of = |table: &Table| {
-                let said = refusal(&error)?;
-                let (schema, name) = (said.schema()?, said.table()?);
-                (table.there.schema == schema && table.there.name == name).then(|| table.label.clone())
-            };
-            match self.session.tables.iter().find_map(of) {
-                Some(label) => error.of_table(&label),
-                None => error,
-            }
-        })
     }
 
     /// Sees, now and then, what became of the tables: is all captured, and do those in quarantine fit again? Neither
@@ -263,10 +248,23 @@ impl Round<'_> {
     pub(super) async fn fence(&mut self) -> Result<Held, RoundError> {
         let Session { target, begin, statements, hearsay, .. } = &*self.session;
         let fencing = fence(target, &begin.target, &statements.fence, self.id);
-        let Some(hearsay) = hearsay else { return fencing.await };
-        let (held, known) = tokio::join!(fencing, hearsay.known(target, self.sync.name.as_str()));
+        let sync = self.sync.name.as_str();
+        let known = async {
+            match hearsay {
+                Some(hearsay) => hearsay.known(target, sync).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let letters = async {
+            match &statements.letters {
+                Some(letters) => target.conn.query_one(letters, &[&sync]).await.map(|row| row.get("any")),
+                None => Ok(false),
+            }
+        };
+        let (held, known, letters) = tokio::join!(fencing, known, letters);
         let held = held?;
         self.others.known = known?;
+        self.has_letters = letters.map_err(target.failed("looking for dead letters"))?;
         Ok(held)
     }
 
@@ -477,7 +475,9 @@ impl Round<'_> {
             // What a serializable transaction has read counts only when it could commit.
             source.run("ending the reading transaction", "COMMIT").await?;
         }
+        self.is_committing = true;
         target.run("committing", "COMMIT").await?;
+        self.is_committing = false;
         step(self.watch, Step::TargetCommitted).await?;
         let (deletes, inserts): (i64, i64) = (totals.get("deletes"), totals.get("inserts"));
         let args: [&(dyn postgres_types::ToSql + Sync); 6] =

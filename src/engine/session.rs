@@ -30,6 +30,7 @@ pub(super) const SINCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/si
 const LOOK: SqlFile = SqlFile::new(include_str!("../../sql/engine/look.sql"));
 const TRUNCATED: SqlFile = SqlFile::new(include_str!("../../sql/engine/truncated.sql"));
 pub(super) const ADVANCE: SqlFile = SqlFile::new(include_str!("../../sql/engine/advance.sql"));
+pub(super) const LETTERS: SqlFile = SqlFile::new(include_str!("../../sql/engine/letters.sql"));
 const TRACK: SqlFile = SqlFile::new(include_str!("../../sql/engine/track.sql"));
 
 /// The statements that every round runs.
@@ -40,6 +41,8 @@ pub(super) struct Statements {
     pub(super) track: Statement,
     pub(super) fence: Statement,
     pub(super) advance: Statement,
+    /// `None`: the sync has no dead letters.
+    pub(super) letters: Option<Statement>,
 }
 
 /// An open pair.
@@ -223,6 +226,7 @@ impl Statements {
             on_target(FENCE.text()),
             on_target(ADVANCE.text()),
         )?;
-        Ok(Self { since, look, truncated, track, fence, advance })
+        let letters = if sync.deadletter { Some(on_target(LETTERS.text()).await?) } else { None };
+        Ok(Self { since, look, truncated, track, fence, advance, letters })
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bucardo_actors::model::{GoatCounts, Pair};
 use bucardo_actors::ports::Watch;
-use postgres_types::Oid;
+use postgres_types::{Oid, ToSql};
 
 use super::plan::{self, Size};
 use super::progress::Piece;
+use super::spare::Spared;
 use super::telling::Telling;
 use super::whole::Whole;
 use crate::catalog::{DeleteMethod, Goat, SyncDetail};
@@ -25,6 +26,7 @@ use crate::source::relations;
 
 const COVERS: SqlFile = SqlFile::new(include_str!("../../../sql/engine/covers.sql"));
 const INDEXES: SqlFile = SqlFile::new(include_str!("../../../sql/engine/indexes.sql"));
+const LETTERS_FORGET: SqlFile = SqlFile::new(include_str!("../../../sql/copy/letters_forget.sql"));
 const ENCODING: SqlFile = SqlFile::new(include_str!("../../../sql/copy/encoding.sql"));
 const UNCHANGED: SqlFile = SqlFile::new(include_str!("../../../sql/copy/unchanged.sql"));
 
@@ -41,6 +43,8 @@ pub(in crate::engine) struct Copier<'a> {
     pub(in crate::engine) watch: &'a Watch,
     /// Tables (`schema.table`) that cannot be copied as they are, and are passed over.
     pub(in crate::engine) without: &'a [String],
+    /// Rows that are refused wait as dead letters.
+    pub(in crate::engine) spares: bool,
 }
 
 /// What a copy did.
@@ -223,6 +227,7 @@ impl Copier<'_> {
         method: DeleteMethod,
     ) -> Result<Vec<u64>, RoundError> {
         let mut deletes = vec![0; tables.len()];
+        self.forget_letters(tables).await?;
         if !filled.contains(&true) {
             return Ok(deletes);
         }
@@ -251,6 +256,17 @@ impl Copier<'_> {
         Ok(deletes)
     }
 
+    async fn forget_letters(&self, tables: &[&Whole]) -> Result<(), RoundError> {
+        if !self.sync.deadletter {
+            return Ok(());
+        }
+        let schemas: Vec<&str> = tables.iter().map(|table| table.goat.schema.as_str()).collect();
+        let names: Vec<&str> = tables.iter().map(|table| table.goat.name.as_str()).collect();
+        let args: [&(dyn ToSql + Sync); 3] = [&self.sync.name.as_str(), &schemas, &names];
+        let forgotten = self.target.conn.execute(LETTERS_FORGET.text(), &args).await;
+        forgotten.map(drop).map_err(self.target.failed("taking out dead letters"))
+    }
+
     async fn covers(&self, tables: &[&Whole]) -> Result<Vec<Covers>, RoundError> {
         let oids: Vec<Oid> = tables.iter().map(|table| table.oid).collect();
         covers(self.target, &oids).await
@@ -258,19 +274,13 @@ impl Copier<'_> {
 
     /// Fills an empty table; returns its rows.
     async fn fill(&self, table: &Whole, mut counted: Piece<'_>) -> Result<u64, RoundError> {
-        let (source, target, label) = (self.source, self.target, &table.label);
+        let (target, label) = (self.target, &table.label);
         let indexes = self.drop_indexes(table).await?;
-        // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
-        let has_options = !self.sync.copyextra.trim().is_empty();
-        let sink = Intake::prepare(target, format!("writing table \"{label}\""), &table.into, has_options).await?;
-        let rows = source.conn.copy_out_in_pieces(&table.out).await;
-        let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
         let mut moved = |rows: u64, bytes: u64| {
             self.watch.moved(rows.max(1));
             counted.moved(rows, bytes);
         };
-        let copied = pour_counted(label, source, rows, sink, &mut moved).await;
-        let copied = copied.map_err(|error| error.in_copy(label, &table.columns))?;
+        let copied = self.pour(table, &table.out, &mut moved).await?;
         counted.done();
         self.check_unchanged(table).await?;
         step(self.watch, Step::Copied(label)).await?;
@@ -285,6 +295,34 @@ impl Copier<'_> {
         Ok(copied)
     }
 
+    /// Writes the rows that a `COPY … TO STDOUT` of the source reads into a table.
+    pub(super) async fn pour(
+        &self,
+        table: &Whole,
+        out: &str,
+        moved: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<u64, RoundError> {
+        let (source, target, label) = (self.source, self.target, &table.label);
+        // Lines with options are whatever these say.
+        let has_options = !self.sync.copyextra.trim().is_empty();
+        let is_sparing = self.spares && !has_options && !table.goat.key.is_empty();
+        // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
+        let writing = format!("writing table \"{label}\"");
+        let sink = match is_sparing {
+            true => None,
+            false => Some(Intake::prepare(target, writing.clone(), &table.into, has_options).await?),
+        };
+        let rows = self.patiently(source.conn.copy_out_in_pieces(out)).await;
+        let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
+        let Some(sink) = sink else {
+            let into = target.conn.prepare(&table.into).await.map_err(target.failed(writing))?;
+            let (sync, goat, source, columns) = (self.sync, &table.goat, &source.db, &table.columns);
+            return Spared { sync, goat, source, target, columns }.pour(rows, &into, moved).await;
+        };
+        let copied = pour_counted(label, source, rows, sink, moved).await;
+        copied.map_err(|error| error.in_copy(label, &table.columns))
+    }
+
     /// Sees, after its rows were read, that the source's table was not written anew since the snapshot was taken: what
     /// rewrites a table is seen by older snapshots as an empty one (manual, section "Caveats" of "Concurrency Control").
     pub(super) async fn check_unchanged(&self, table: &Whole) -> Result<(), RoundError> {
@@ -296,7 +334,8 @@ impl Copier<'_> {
     /// Drops what is faster made anew than kept up row by row, where that is wanted. Until the commit nobody else sees
     /// it gone.
     pub(super) async fn drop_indexes(&self, table: &Whole) -> Result<Vec<Index>, RoundError> {
-        if !table.goat.rebuild_index.unwrap_or(self.sync.rebuild_index) {
+        // What they refuse is to be known row by row.
+        if self.spares || !table.goat.rebuild_index.unwrap_or(self.sync.rebuild_index) {
             return Ok(Vec::new());
         }
         let (target, label) = (self.target, &table.label);

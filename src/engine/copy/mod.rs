@@ -17,6 +17,7 @@ mod copier;
 mod journal;
 mod plan;
 mod progress;
+mod spare;
 mod telling;
 mod whole;
 mod workers;
@@ -29,6 +30,7 @@ use copier::Begun;
 pub(super) use copier::{Copied, Copier, covers, together};
 use journal::{Job, Journal};
 use plan::{Size, Task};
+pub(super) use spare::Spared;
 use workers::{Crew, Holder};
 
 use super::apply::{self, Applied};
@@ -214,7 +216,8 @@ async fn pieces(
         Ok(number) => number,
         Err(table) => return Ok(Err(table)),
     };
-    let crew = Crew::new((sync, id, watch), &holder, (number, job.attempt), &tasks);
+    let mut crew = Crew::new((sync, id, watch), &holder, (number, job.attempt), &tasks);
+    crew.spares = round.spares;
     let is_complete = crew.run(&round.session.target).await?;
     report.inserts += crew.rows();
     if is_complete {
@@ -305,5 +308,6 @@ async fn finish(round: &mut Round<'_>, job: &Job, number: i64, tasks: &[Task]) -
 
 fn copier<'a>(round: &'a Round<'_>) -> Copier<'a> {
     let (source, target) = (&round.session.source, &round.session.target);
-    Copier { sync: round.sync, source, target, watch: round.watch, without: round.without }
+    let (without, spares) = (round.without, round.spares);
+    Copier { sync: round.sync, source, target, watch: round.watch, without, spares }
 }

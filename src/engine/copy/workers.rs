@@ -19,10 +19,9 @@ use super::progress::Progress;
 use super::whole::Whole;
 use crate::catalog::SyncDetail;
 use crate::engine::error::RoundError;
-use crate::engine::intake::Intake;
 use crate::engine::round::step;
 use crate::engine::session::release;
-use crate::engine::site::{Site, pour_counted};
+use crate::engine::site::Site;
 use crate::engine::step::Step;
 use crate::pg::{Sql, SqlFile, causes};
 
@@ -88,6 +87,8 @@ pub(super) struct Crew<'a> {
     all_left: AtomicUsize,
     stopped: AtomicBool,
     failed: CancellationToken,
+    /// Rows that are refused wait as dead letters.
+    pub(super) spares: bool,
 }
 
 /// What a hand does next; places of tables and pieces.
@@ -138,6 +139,7 @@ impl<'a> Crew<'a> {
             all_left,
             stopped: AtomicBool::new(false),
             failed: CancellationToken::new(),
+            spares: false,
         }
     }
 
@@ -275,7 +277,7 @@ impl<'a> Crew<'a> {
         imported?;
         begun?;
         let (low, high) = (chunk.low.as_deref(), chunk.high.as_deref());
-        let copier = Copier { sync: self.sync, source, target, watch: self.watch, without: &[] };
+        let copier = Copier { sync: self.sync, source, target, watch: self.watch, without: &[], spares: self.spares };
         if !task.is_new {
             // Changes that an interrupted attempt has brought meanwhile may lie there.
             let sql = match &whole.split {
@@ -289,19 +291,13 @@ impl<'a> Crew<'a> {
             Some(split) if low.is_some() || high.is_some() => &split.out(low, high),
             _ => &whole.out,
         };
-        // Rows are asked for when they can be taken: a server that waits for that gives the connection up.
-        let has_options = !self.sync.copyextra.trim().is_empty();
-        let sink = Intake::prepare(target, format!("writing table \"{label}\""), &whole.into, has_options).await?;
-        let rows = copier.patiently(source.conn.copy_out_in_pieces(out)).await;
-        let rows = rows.map_err(source.failed(format!("reading table \"{label}\"")))?;
         let (mut bytes, mut counted) = (0, self.progress.piece(task.chunk_bytes()));
         let mut moved = |rows: u64, more: u64| {
             self.watch.moved(rows.max(1));
             bytes += more;
             counted.moved(rows, more);
         };
-        let copied = pour_counted(label, source, rows, sink, &mut moved).await;
-        let copied = copied.map_err(|error| error.in_copy(label, &whole.columns))?;
+        let copied = copier.pour(whole, out, &mut moved).await?;
         copier.check_unchanged(whole).await?;
         step(self.watch, Step::Piece(label, chunk.number)).await?;
         let (sync, from) = self.key();
@@ -323,7 +319,8 @@ impl<'a> Crew<'a> {
     /// Makes the indexes of a table whose pieces are all there, and tends it.
     async fn finish(&self, hand: &Hand, task: &Task) -> Result<(), RoundError> {
         let (target, label) = (&hand.target, &task.label());
-        let copier = Copier { sync: self.sync, source: &hand.source, target, watch: self.watch, without: &[] };
+        let (sync, source, watch, spares) = (self.sync, &hand.source, self.watch, self.spares);
+        let copier = Copier { sync, source, target, watch, without: &[], spares };
         if !task.indexes.is_empty() {
             self.begin(hand).await?;
             self.index(hand, task, &copier).await?;

@@ -20,7 +20,7 @@ use crate::engine::error::RoundError;
 use crate::engine::position::Position;
 use crate::engine::scout::{Found, Scout};
 use crate::engine::sequences;
-use crate::engine::session::{CAPTURED, SINCE, SYSTEM_ID, check_places};
+use crate::engine::session::{CAPTURED, LETTERS, SINCE, SYSTEM_ID, check_places};
 use crate::engine::site::Site;
 use crate::engine::table::delta_moved;
 use crate::pg::{Sql, SqlFile};
@@ -147,6 +147,8 @@ struct Statements {
     truncated: Statement,
     advance: Statement,
     track: Statement,
+    /// `None`: the sync has no dead letters.
+    letters: Option<Statement>,
 }
 
 /// An open source.
@@ -165,6 +167,8 @@ pub(super) struct Arm {
     pub(super) horizons: Vec<Horizon>,
     /// Its second session, in or between large merges.
     pub(super) second: Option<Site>,
+    /// Keys of the sync wait here as dead letters.
+    pub(super) has_letters: bool,
     scout: Scout,
     statements: Statements,
     checked: Option<Instant>,
@@ -195,7 +199,7 @@ impl Arm {
             .collect();
         let deltas: Vec<Sql> = tables.iter().map(|table| table.delta.clone()).collect();
         let scout = Scout::open((sync, &name), &site, &deltas, &pending, &branches).await?;
-        let statements = Statements::prepare(&site, &readable).await?;
+        let statements = Statements::prepare(&site, &readable, sync.deadletter).await?;
         Ok(Self {
             place,
             system_id: identity.get("system_id"),
@@ -208,6 +212,7 @@ impl Arm {
             second: None,
             scout,
             statements,
+            has_letters: false,
             checked: None,
         })
     }
@@ -224,10 +229,15 @@ impl Arm {
         let asked = Utc::now();
         let name = sync.name.as_str();
         let args: [&(dyn postgres_types::ToSql + Sync); 1] = [&name];
-        let (began, held, late, looked) = tokio::join!(
+        let letters = async {
+            let Some(letters) = &statements.letters else { return Ok(false) };
+            site.conn.query_one(letters, &args).await.map(|row| row.get("any"))
+        };
+        let (began, held, late, letters, looked) = tokio::join!(
             site.run("beginning a transaction", &begin),
             site.conn.query(&statements.fence, &args),
             site.conn.query(&statements.late, &args),
+            letters,
             site.conn.query_one(&statements.look, &args),
         );
         began?;
@@ -236,6 +246,7 @@ impl Arm {
             _ => site.failed("locking the positions")(error),
         })?;
         let late = late.map_err(site.failed("reading which tables are in quarantine"))?;
+        let has_letters = letters.map_err(site.failed("looking for dead letters"))?;
         let looked = looked.map_err(site.failed("taking a snapshot"))?;
         let answered = Utc::now();
         let middle = asked + (answered - asked) / 2;
@@ -267,6 +278,7 @@ impl Arm {
             };
             look.held.insert(row.get::<_, &str>("source").into(), held);
         }
+        self.has_letters = has_letters;
         Ok(look)
     }
 
@@ -466,7 +478,7 @@ async fn places(sync: &SyncDetail, goats: &[&Goat], site: &Site) -> Result<Vec<P
 }
 
 impl Statements {
-    async fn prepare(site: &Site, readable: &Sql) -> Result<Self, RoundError> {
+    async fn prepare(site: &Site, readable: &Sql, deadletter: bool) -> Result<Self, RoundError> {
         let prepare = |sql: String| async move {
             site.conn.prepare(&sql).await.map_err(|error| match error.code() {
                 Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
@@ -485,6 +497,7 @@ impl Statements {
             prepare(ADVANCE.text().to_owned()),
             prepare(TRACK.text().to_owned()),
         )?;
-        Ok(Self { fence, late, look, since, truncated, advance, track })
+        let letters = if deadletter { Some(prepare(LETTERS.text().to_owned()).await?) } else { None };
+        Ok(Self { fence, late, look, since, truncated, advance, track, letters })
     }
 }

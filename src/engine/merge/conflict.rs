@@ -249,8 +249,10 @@ impl Told {
         if is_same_row(&all) {
             return None;
         }
+        // Who has changed the row knows its key.
+        let key = all.iter().find(is_rival).and_then(|row| row.get(2)?.clone()).unwrap_or_default();
         let mut head = |column: usize| all.first_mut().and_then(|row| row.get_mut(column)?.take()).unwrap_or_default();
-        let (id, note, key) = (head(0), head(1), head(2));
+        let (id, note) = (head(0), head(1));
         // Objects become one: what the server and we have written as JSON is not taken apart again.
         let mut body =
             format!("{},\"key\":{key},\"rows\":", note.trim_start_matches(RIVAL).strip_suffix('}').unwrap_or_default());
@@ -268,10 +270,12 @@ impl Told {
     }
 }
 
+fn is_rival(side: &&Vec<Option<String>>) -> bool {
+    side.get(1).and_then(Option::as_ref).is_some_and(|note| note.starts_with(RIVAL))
+}
+
 /// Whether all rivals have the same row, or none. Of very wide ones only the beginning is known.
 fn is_same_row(sides: &[Vec<Option<String>>]) -> bool {
-    let is_rival =
-        |side: &&Vec<Option<String>>| side.get(1).and_then(Option::as_ref).is_some_and(|note| note.starts_with(RIVAL));
     let mut rows = sides.iter().filter(is_rival).map(|side| side.get(3).and_then(Option::as_deref));
     let Some(first) = rows.next() else { return false };
     first.is_none_or(|row| row.starts_with('{')) && rows.all(|row| row == first)

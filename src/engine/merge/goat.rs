@@ -5,11 +5,12 @@ use futures_util::future::try_join_all;
 use tokio_postgres::Statement;
 
 use super::arm::{Arm, Place, micros, readable};
+use super::letters::Letters;
 use super::log::INTEGERS_MAX;
 use crate::catalog::SyncDetail;
 use crate::custom::Forms;
 use crate::engine::error::RoundError;
-use crate::engine::table::{ROWS_OUT as SOME_ROWS, SIGNATURE, moved, named_keys, unfit};
+use crate::engine::table::{SIGNATURE, moved, unfit};
 use crate::pg::{Sql, SqlFile};
 use crate::source::{Column, Relation, delta_column, delta_columns, faults, relations, rounds_rows};
 
@@ -33,9 +34,6 @@ const OLDEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/oldest.sql
 const NEWEST: SqlFile = SqlFile::new(include_str!("../../../sql/merge/newest.sql"));
 const SCRATCH: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch.sql"));
 const SCRATCH_OUT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/scratch_out.sql"));
-const LETTERS_KEEP: SqlFile = SqlFile::new(include_str!("../../../sql/merge/letters_keep.sql"));
-const LETTERS_UNRECORD: SqlFile = SqlFile::new(include_str!("../../../sql/merge/letters_unrecord.sql"));
-const LETTERS_LIFT: SqlFile = SqlFile::new(include_str!("../../../sql/merge/letters_lift.sql"));
 const DEFINITION: SqlFile = SqlFile::new(include_str!("../../../sql/merge/definition.sql"));
 
 /// A table at all sources of a merge, in the order of its arms.
@@ -117,15 +115,6 @@ pub(super) struct Logs {
 pub(super) struct Dense {
     pub(super) delete: String,
     pub(super) rows_out: String,
-}
-
-/// What is done about refused rows.
-pub(super) struct Letters {
-    pub(super) keep: String,
-    /// Reads the rows of keys that were named.
-    pub(super) rows: String,
-    pub(super) unrecord: String,
-    pub(super) lift: String,
 }
 
 /// What a second session does.
@@ -312,6 +301,12 @@ impl Texts<'_> {
         let list = Sql::idents(self.columns.iter().map(String::as_str));
         let t_columns =
             Sql::join(self.columns.iter().map(|column| Sql::trusted(format!("t.{}", Sql::ident(column)))), ", ");
+        let same_delta = key.iter().map(|key| {
+            let (equals, cast) = self.equality(key);
+            let (column, delta) = (Sql::ident(key), Sql::ident(&delta_column(key)));
+            Sql::trusted(format!("t.{column}{cast} {equals} d.{delta}{cast}"))
+        });
+        let same_delta = Sql::join(same_delta, " AND ");
         let delta_keys = delta_columns(key);
         let json =
             numbered.clone().map(|(place, key)| Sql::trusted(format!("{}, k.c{place}::text", Sql::literal(key))));
@@ -386,7 +381,12 @@ impl Texts<'_> {
             sides: SIDES.fill(&[("key", &Sql::join(json, ", ")), ("table", &only), ("clash", &clash), ("on", &on)]),
             second,
             scratch: self.scratch(&cs),
-            letters: self.letters(&name, (&take, &give), (&on, &t_columns, &only)),
+            letters: Letters::of(
+                (table, self.sync.name.as_str(), &name),
+                &self.relation,
+                (&take, &give),
+                (&on, &same_delta, &t_columns, &only),
+            ),
         })
     }
 
@@ -442,28 +442,6 @@ impl Texts<'_> {
             vast: LOG_VAST.fill(&[&common[..], &[("same", &same)]].concat()),
             whole: LOG_WHOLE
                 .fill(&[&common[..], &[("delta_keys", &keys), ("table_keys", &table_keys), ("table", only)]].concat()),
-        }
-    }
-
-    fn letters(&self, name: &Sql, (take, give): (&Sql, &Sql), (on, columns, only): (&Sql, &Sql, &Sql)) -> Letters {
-        let table = &self.arm.tables[self.place];
-        let same = table.goat.key.iter().map(|key| {
-            let (equals, cast) = self.equality(key);
-            let (column, delta) = (Sql::ident(key), Sql::ident(&delta_column(key)));
-            Sql::trusted(format!("t.{column}{cast} {equals} d.{delta}{cast}"))
-        });
-        let same = Sql::join(same, " AND ");
-        let sync = Sql::literal(self.sync.name.as_str());
-        let named = named_keys(&table.goat.key, &self.relation, |place, _| Sql::trusted(format!("c{place}")));
-        let rows = SOME_ROWS.fill(&[("columns", columns), ("table", only), ("changed", &named), ("on", on)]);
-        let holes = [("take", take), ("give", give), ("delta", &table.delta), ("table", name), ("on", on)];
-        let [take, give, delta, table, on] = holes;
-        let (sync, same) = (("sync", &sync), ("same", &same));
-        Letters {
-            keep: LETTERS_KEEP.fill(&[take, table, on]),
-            rows,
-            unrecord: LETTERS_UNRECORD.fill(&[delta, table, sync, same]),
-            lift: LETTERS_LIFT.fill(&[take, give, delta, table, on, same]),
         }
     }
 

@@ -157,7 +157,8 @@ pub(super) async fn table(
     let is_large = extents.iter().all(|(_, extent)| !matches!(extent, Extent::Many | Extent::Whole));
     // Before a conflict stops the merge, its rows are compared.
     let waits = hooks.is_some() || matches!(strategy, Strategy::Abort | Strategy::Custom);
-    let is_second = merge.has_second && is_large && meeting.is_none() && !waits;
+    // Versions of refused rows are to be told apart.
+    let is_second = merge.has_second && is_large && meeting.is_none() && !waits && !merge.is_careful;
     let streams = try_join_all(extents.iter().map(|(arm, extent)| async {
         let extent = *extent;
         let second = bench.merge.arms[*arm].second.as_ref().filter(|_| is_second);

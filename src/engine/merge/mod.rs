@@ -14,6 +14,8 @@ mod judge;
 mod late;
 pub mod lead;
 mod leader;
+mod letters;
+mod lines;
 mod log;
 mod pour;
 mod refuse;

@@ -7,29 +7,25 @@
 //! again, or is back after a while, finds a source that lacks it. Meanwhile the databases differ in that key.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use futures_util::{TryStreamExt, pin_mut};
 use postgres_types::ToSql;
-use tempfile::SpooledTempFile;
 
 use super::goat::Goat;
+use super::lines::{Lines, MADE};
 use super::pour::receivers;
 use super::round::Merge;
-use super::spread::Work;
+use super::spool::Spool;
+use super::spread::{Work, makers, of_makers};
 use crate::custom::{Hook, Row};
 use crate::engine::error::RoundError;
-use crate::engine::guard::{LETTERS_ADD, LETTERS_ANY};
+use crate::engine::guard::{LETTERS_ADD, LETTERS_ANY, LETTERS_LIFT};
 use crate::engine::intake::Intake;
 use crate::engine::refused::{
-    Exception, Key, PASSES_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json, named, names, refusal, row, rows,
-    undo,
+    Exception, Key, LETTERS_MAX, Letters, PASSES_MAX, PIECE_MAX, Patience, REFUSED_MAX, Refusals, Refused, as_json,
+    named, names, refusal, row, rows, undo,
 };
-
-/// Rows of one receiver are kept in memory while they are few.
-const MEMORY_MAX: usize = 512 * 1024;
 
 /// What the tries of one round know of refused rows.
 #[derive(Default)]
@@ -55,6 +51,11 @@ pub(super) struct Told {
 }
 
 impl Cautions {
+    /// Whether rows were refused, of whatever table.
+    pub(super) fn is_any(&self) -> bool {
+        !self.tables.is_empty()
+    }
+
     /// Goes on with care in a table, if that is new.
     pub(super) fn add(&mut self, table: usize) -> bool {
         self.tables.insert(table)
@@ -73,34 +74,6 @@ impl Cautions {
     }
 }
 
-/// Rows for one source, as `COPY` writes them, and whose they are.
-struct Lines {
-    file: SpooledTempFile,
-    /// Where each ends, and the place of the arm that it comes from.
-    ends: Vec<(u64, usize)>,
-}
-
-impl Lines {
-    fn new() -> Self {
-        Self { file: SpooledTempFile::new(MEMORY_MAX), ends: Vec::new() }
-    }
-
-    fn put(&mut self, winner: usize, row: &[u8]) -> io::Result<()> {
-        self.file.write_all(row)?;
-        let end = self.ends.last().map_or(0, |(end, _)| *end) + u64::try_from(row.len()).unwrap_or_default();
-        self.ends.push((end, winner));
-        Ok(())
-    }
-
-    fn get(&mut self, at: usize) -> Result<Bytes, RoundError> {
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before].0);
-        let mut row = vec![0; usize::try_from(self.ends[at].0 - start).unwrap_or_default()];
-        let read = self.file.seek(SeekFrom::Start(start)).and_then(|_| self.file.read_exact(&mut row));
-        read.map_err(|source| RoundError::Spool { source })?;
-        Ok(Bytes::from(row))
-    }
-}
-
 /// A line that a source does not take.
 struct Bad {
     at: usize,
@@ -114,7 +87,7 @@ impl Merge<'_> {
             return Ok(true);
         }
         let Some(goat) = self.sync.tables().nth(place).filter(|_| self.sync.deadletter) else { return Ok(false) };
-        let asked = self.arms.iter().map(|arm| async move {
+        let asked = self.arms.iter().filter(|arm| arm.has_letters).map(|arm| async move {
             let args: [&(dyn ToSql + Sync); 3] = [&self.sync.name.as_str(), &goat.schema, &goat.name];
             let found = arm.site.conn.query_one(LETTERS_ANY.text(), &args).await;
             Ok::<_, RoundError>(found.map_err(arm.site.failed("looking for dead letters"))?.get::<_, bool>("any"))
@@ -137,6 +110,10 @@ struct Bench<'a> {
     /// The arm that receives.
     arm: usize,
     lines: Lines,
+    /// Keys that it can have no rows of.
+    foreign: &'a BTreeSet<Key>,
+    /// Those of them that wait as dead letters.
+    waiting: BTreeSet<Key>,
 }
 
 /// Why rows were not written.
@@ -154,24 +131,44 @@ impl From<RoundError> for Refusal {
 
 /// What one source got.
 enum Brought {
-    Rows(u64, u64),
+    /// How many were deleted, and written; and which it refused of those that custom codes made, if any.
+    Rows(u64, u64, Option<Made>),
     /// Nothing: it refuses rows, and nobody can help.
     Refused(RoundError),
 }
 
+/// Rows that custom codes made, and that a source refuses.
+struct Made {
+    refused: Vec<Refused>,
+    error: RoundError,
+}
+
 /// Writes the winners' rows of a table to each source, but for those that it refuses. Returns how many were deleted and
-/// written at each. Codes are told what each source refuses before anything waits, or is given up.
-pub(super) async fn bring(work: &Work<'_>, place: usize) -> Result<Vec<(u64, u64)>, Refusal> {
+/// written at each. Codes are told what each source refuses before anything waits, or is given up. `foreign`: keys that
+/// each can have no rows of; `made`: rows that custom codes made for each.
+pub(super) async fn bring(
+    work: &Work<'_>,
+    place: usize,
+    foreign: &[BTreeSet<Key>],
+    made: Vec<Spool>,
+) -> Result<Vec<(u64, u64)>, Refusal> {
     let merge = work.merge;
     let mut counts = vec![(0, 0); merge.arms.len()];
     let Some(goat) = merge.sync.tables().nth(place) else { return Ok(counts) };
-    let lines = gather(merge, work.goat, work.given).await?;
-    let mut refused = None;
+    let mut lines = gather(merge, work.goat, work.given).await?;
+    for (lines, made) in lines.iter_mut().zip(made) {
+        made.each(|row| lines.put(MADE, row)).map_err(|source| RoundError::Spool { source })?;
+    }
+    let (mut refused, mut unmade) = (None, Vec::new());
     for (arm, lines) in lines.into_iter().enumerate() {
-        let mut bench = Bench { work, goat, place, arm, lines };
+        let (foreign, waiting) = (&foreign[arm], BTreeSet::new());
+        let mut bench = Bench { work, goat, place, arm, lines, foreign, waiting };
         if work.taken[arm] > 0 {
             match bench.bring().await? {
-                Brought::Rows(deleted, written) => counts[arm] = (deleted, written),
+                Brought::Rows(deleted, written, made) => {
+                    counts[arm] = (deleted, written);
+                    unmade.extend(made.map(|made| (arm, made)));
+                }
                 Brought::Refused(error) => {
                     refused.get_or_insert(error);
                     continue;
@@ -184,8 +181,51 @@ pub(super) async fn bring(work: &Work<'_>, place: usize) -> Result<Vec<(u64, u64
     }
     match refused {
         Some(error) => Err(error.into()),
-        None => Ok(counts),
+        None => park_made(work, goat, unmade).await.map(|()| counts).map_err(Refusal::from),
     }
+}
+
+/// Rows that custom codes made wait at the sources that refuse them, as long as another one has them.
+async fn park_made(work: &Work<'_>, goat: &crate::catalog::Goat, unmade: Vec<(usize, Made)>) -> Result<(), RoundError> {
+    let merge = work.merge;
+    let refusing: BTreeMap<Key, Vec<usize>> = unmade.iter().fold(BTreeMap::new(), |mut refusing, (arm, made)| {
+        made.refused.iter().for_each(|it| refusing.entry(it.key.clone()).or_insert_with(Vec::new).push(*arm));
+        refusing
+    });
+    for (arm, made) in unmade {
+        let mut of: BTreeMap<usize, Vec<Refused>> = BTreeMap::new();
+        for it in made.refused {
+            let has = |other: &usize| {
+                merge.muted & merge.arms[*other].bit() == 0
+                    && !refusing.get(&it.key).is_some_and(|arms| arms.contains(other))
+            };
+            let Some(owner) = (0..merge.arms.len()).find(has) else {
+                return Err(of_makers(made.error, merge.sync, &work.goat.label));
+            };
+            let message =
+                format!("the row that custom code \"{}\" made: {}", makers(merge.sync, &work.goat.label), it.message);
+            of.entry(owner).or_default().push(Refused { message, ..it });
+        }
+        for (owner, refused) in of {
+            add_letters(merge, goat, (arm, owner), refused.iter()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes dead letters at one arm, of rows of another one (`at`).
+async fn add_letters<'r>(
+    merge: &Merge<'_>,
+    goat: &crate::catalog::Goat,
+    at: (usize, usize),
+    refused: impl Iterator<Item = &'r Refused>,
+) -> Result<(), RoundError> {
+    let (site, source) = (&merge.arms[at.0].site, merge.arms[at.1].site.db.as_str());
+    let Letters { keys, states, errors, tries } = Letters::of(goat, refused);
+    let sync = merge.sync.name.as_str();
+    let args: [&(dyn ToSql + Sync); 8] = [&sync, &goat.schema, &goat.name, &source, &keys, &states, &errors, &tries];
+    let added = site.conn.execute(LETTERS_ADD.text(), &args).await;
+    added.map(drop).map_err(site.failed("writing dead letters"))
 }
 
 /// Reads the winners' rows, for each receiver.
@@ -210,9 +250,12 @@ async fn gather(merge: &Merge<'_>, goat: &Goat, given: &[u64]) -> Result<Vec<Lin
 }
 
 impl Bench<'_> {
+    fn savepoints(&self) -> String {
+        format!("a savepoint of table \"{}\"", self.work.goat.label)
+    }
+
     async fn savepoint(&self, sql: &str) -> Result<(), RoundError> {
-        let what = format!("a savepoint of table \"{}\"", self.work.goat.label);
-        self.work.merge.arms[self.arm].site.run(&what, sql).await
+        self.work.merge.arms[self.arm].site.run(&self.savepoints(), sql).await
     }
 
     async fn bring(&mut self) -> Result<Brought, Refusal> {
@@ -221,7 +264,7 @@ impl Bench<'_> {
         let error = match self.replace(&all).await {
             Ok((deleted, written)) => {
                 self.savepoint("RELEASE SAVEPOINT bucardo_table").await?;
-                return Ok(Brought::Rows(deleted, written));
+                return Ok(Brought::Rows(deleted, written, None));
             }
             Err(error) => error,
         };
@@ -243,7 +286,7 @@ impl Bench<'_> {
             }
             self.keep_rows(&found).await?;
             bad.extend(found);
-            if bad.len() > REFUSED_MAX || passes > PASSES_MAX {
+            if bad.len() > LETTERS_MAX || passes > PASSES_MAX {
                 let refused: Vec<Refused> = bad.into_iter().map(|it| it.refused).collect();
                 return Ok(Brought::Refused(named(error, self.goat, &refused)));
             }
@@ -257,16 +300,21 @@ impl Bench<'_> {
         let good = self.good(&bad);
         let refused: Vec<Refused> = bad.into_iter().map(|it| it.refused).collect();
         if !refused.is_empty() && !merge.sync.deadletter {
-            return Ok(Brought::Refused(named(error, self.goat, &refused)));
+            let error = named(error, self.goat, &refused);
+            return match winners.contains(&MADE) {
+                true => Err(of_makers(error, merge.sync, &self.work.goat.label).into()),
+                false => Ok(Brought::Refused(error)),
+            };
         }
         let (deleted, written) = self.replace(&good).await?;
+        let mut made = None;
         if !refused.is_empty() {
-            self.park(&refused, &winners).await?;
             let (sync, db) = (&merge.sync.name, &merge.arms[self.arm].site.db);
-            let (table, keys, why) = (&self.work.goat.label, names(self.goat, &refused), &refused[0].message);
+            let (table, keys, why) = (&self.work.goat.label, names(self.goat, &refused), refused[0].message.clone());
+            made = self.park(refused, &winners).await?.map(|refused| Made { refused, error });
             tracing::warn!(%sync, %db, table, keys, why, "rows were refused and wait as dead letters, the others go on");
         }
-        Ok(Brought::Rows(deleted, written))
+        Ok(Brought::Rows(deleted, written, made))
     }
 
     fn good(&self, bad: &[Bad]) -> Vec<usize> {
@@ -296,24 +344,44 @@ impl Bench<'_> {
 
     /// Halves what is refused until single lines are left. Their old rows are gone.
     async fn halve(&mut self, lines: &[usize]) -> Result<Vec<Bad>, RoundError> {
-        let mut bad = Vec::new();
-        let mut pieces = vec![lines];
-        while let Some(piece) = pieces.pop().filter(|_| bad.len() <= REFUSED_MAX) {
-            self.savepoint("SAVEPOINT bucardo_piece").await?;
-            let Err(error) = self.insert(piece).await else {
-                self.savepoint("RELEASE SAVEPOINT bucardo_piece").await?;
+        let (mut bad, mut pieces) = (Vec::new(), vec![lines]);
+        let (merge, what) = (self.work.merge, self.savepoints());
+        let site = &merge.arms[self.arm].site;
+        // How the savepoint of the piece before ends: in one breath with what is tried next.
+        let mut end = None;
+        while let Some(piece) = pieces.pop().filter(|_| bad.len() <= LETTERS_MAX) {
+            let is_coarse = bad.len() > REFUSED_MAX;
+            if is_coarse && piece.len() > PIECE_MAX {
+                pieces.extend(piece.chunks(PIECE_MAX).rev());
+                continue;
+            }
+            let begin = format!("{}SAVEPOINT bucardo_piece", end.unwrap_or_default());
+            let (begun, done) = tokio::join!(site.run(&what, &begin), Box::pin(self.insert(piece)));
+            begun?;
+            let Err(error) = done else {
+                end = Some("RELEASE SAVEPOINT bucardo_piece;");
                 continue;
             };
             let Some(why) = refusal(&error) else { return Err(error) };
-            self.savepoint("ROLLBACK TO SAVEPOINT bucardo_piece; RELEASE SAVEPOINT bucardo_piece").await?;
+            end = Some("ROLLBACK TO SAVEPOINT bucardo_piece; RELEASE SAVEPOINT bucardo_piece;");
             match piece {
                 [] => {}
-                [at] => bad.push(Bad { at: *at, refused: Refused::new(self.key(*at)?, why) }),
+                some if is_coarse || some.len() == 1 => {
+                    for at in some {
+                        let key = self.key(*at)?;
+                        let (is_foreign, is_unsure) = (self.foreign.contains(&key), some.len() > 1);
+                        let refused = Refused { is_foreign, is_unsure, ..Refused::new(key, why) };
+                        bad.push(Bad { at: *at, refused });
+                    }
+                }
                 more => {
                     let (left, right) = more.split_at(more.len() / 2);
                     pieces.extend([right, left]);
                 }
             }
+        }
+        if let Some(end) = end {
+            self.savepoint(end).await?;
         }
         Ok(bad)
     }
@@ -344,11 +412,16 @@ impl Bench<'_> {
     }
 
     async fn told(&mut self, bad: &[Bad], winners: &[usize], tries: u32) -> Result<Exception, RoundError> {
+        let sure = || bad.iter().zip(winners).filter(|(it, _)| !it.refused.is_unsure);
+        let (bad, winners): (Vec<&Bad>, Vec<usize>) = sure().map(|(it, winner)| (it, *winner)).unzip();
         let sent = bad.iter().map(|it| self.row(it.at)).collect::<Result<Vec<Row>, _>>()?;
         let (merge, goat) = (self.work.merge, self.work.goat);
-        let sources: Vec<&str> = winners.iter().map(|arm| merge.arms[*arm].site.db.as_str()).collect();
+        // What custom codes made is its own.
+        let of = |arm: &usize| merge.arms.get(*arm).unwrap_or(&merge.arms[self.arm]).site.db.as_str();
+        let sources: Vec<&str> = winners.iter().map(of).collect();
         let refused: Vec<Refused> = bad.iter().map(|it| it.refused.clone()).collect();
-        let keys: Vec<Key> = refused.iter().map(|it| it.key.clone()).collect();
+        let known = refused.iter().filter(|it| !it.is_foreign);
+        let keys: Vec<Key> = known.map(|it| it.key.clone()).collect();
         let (site, copy) = (&merge.arms[self.arm].site, goat.at[self.arm].letters.rows.as_str());
         let present = rows(site, &goat.label, (copy, &goat.columns), &keys).await?;
         let told = Refusals {
@@ -372,39 +445,52 @@ impl Bench<'_> {
 
     /// What these keys have here makes no room.
     async fn keep_rows(&self, bad: &[Bad]) -> Result<(), RoundError> {
-        let keys = self.as_json(bad.iter().map(|it| &it.refused));
+        let keys = self.as_json(bad.iter().map(|it| &it.refused).filter(|it| !it.is_foreign));
         let (site, at) = (&self.work.merge.arms[self.arm].site, &self.work.goat.at[self.arm]);
         let kept = site.conn.execute(&at.letters.keep, &[&keys]).await;
         kept.map(drop).map_err(site.failed("keeping rows in place of refused ones"))
     }
 
-    /// These wait as dead letters; this source does not have their versions.
-    async fn park(&self, refused: &[Refused], winners: &[usize]) -> Result<(), RoundError> {
+    /// These wait as dead letters; this source does not have their versions. Returns those that custom codes made, which
+    /// have nobody's row yet.
+    async fn park(&mut self, refused: Vec<Refused>, winners: &[usize]) -> Result<Option<Vec<Refused>>, RoundError> {
+        self.waiting = refused.iter().filter(|it| it.is_foreign).map(|it| it.key.clone()).collect();
         let merge = self.work.merge;
         let (site, at) = (&merge.arms[self.arm].site, &self.work.goat.at[self.arm]);
-        let failed = || site.failed("writing dead letters");
-        let keys = self.as_json(refused.iter());
-        site.conn.execute(&at.letters.unrecord, &[&keys]).await.map_err(failed())?;
-        let from: BTreeSet<usize> = winners.iter().copied().collect();
-        for winner in from {
-            let of = || refused.iter().zip(winners).filter(|(_, it)| **it == winner).map(|(it, _)| it);
-            let keys = self.as_json(of());
-            let states: Vec<&str> = of().map(|it| it.sqlstate.as_str()).collect();
-            let errors: Vec<&str> = of().map(|it| it.message.as_str()).collect();
-            let source = merge.arms[winner].site.db.as_str();
-            let args: [&(dyn ToSql + Sync); 7] =
-                [&merge.sync.name.as_str(), &self.goat.schema, &self.goat.name, &source, &keys, &states, &errors];
-            site.conn.execute(LETTERS_ADD.text(), &args).await.map_err(failed())?;
+        let keys = self.as_json(refused.iter().filter(|it| !it.is_foreign));
+        let unrecorded = site.conn.execute(&at.letters.unrecord, &[&keys]).await;
+        unrecorded.map_err(site.failed("writing dead letters"))?;
+        let mut of: BTreeMap<usize, Vec<Refused>> = BTreeMap::new();
+        for (it, winner) in refused.into_iter().zip(winners) {
+            of.entry(*winner).or_default().push(it);
         }
-        Ok(())
+        let made = of.remove(&MADE);
+        for (winner, refused) in of {
+            add_letters(merge, self.goat, (self.arm, winner), refused.iter()).await?;
+        }
+        Ok(made)
     }
 
-    /// Keys that this source has got, or given, wait no longer.
+    /// Keys that this source has got, or given, wait no longer; nor do those that it can have no row of, once nobody has.
     async fn lift(&self) -> Result<(), RoundError> {
         let merge = self.work.merge;
         let (site, at) = (&merge.arms[self.arm].site, &self.work.goat.at[self.arm]);
-        let args: [&(dyn ToSql + Sync); 3] = [&merge.sync.name.as_str(), &self.goat.schema, &self.goat.name];
-        let lifted = site.conn.execute(&at.letters.lift, &args).await;
-        lifted.map(drop).map_err(site.failed("taking out dead letters"))
+        let failed = || site.failed("taking out dead letters");
+        let (sync, schema, table) = (merge.sync.name.as_str(), &self.goat.schema, &self.goat.name);
+        let gone = self.foreign.difference(&self.waiting);
+        let gone: Vec<String> = gone.map(|key| as_json(self.goat, key).to_string()).collect();
+        if !gone.is_empty() {
+            site.conn.execute(LETTERS_LIFT.text(), &[&sync, schema, table, &gone]).await.map_err(failed())?;
+        }
+        self.savepoint("SAVEPOINT bucardo_table").await?;
+        let lifted = site.conn.execute(&at.letters.lift, &[&sync, schema, table]).await.map_err(failed());
+        let Err(error) = lifted else { return self.savepoint("RELEASE SAVEPOINT bucardo_table").await };
+        // Among those that wait are keys that are none for the types here.
+        if refusal(&error).is_none() {
+            return Err(error);
+        }
+        self.savepoint("ROLLBACK TO SAVEPOINT bucardo_table; RELEASE SAVEPOINT bucardo_table").await?;
+        let lifted = site.conn.execute(&at.letters.lift_texts, &[&sync, schema, table]).await;
+        lifted.map(drop).map_err(failed())
     }
 }

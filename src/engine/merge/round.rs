@@ -68,6 +68,8 @@ pub(super) struct Merge<'a> {
     /// Custom codes; `None`: there are none.
     pub(super) hooks: Option<&'a mut Hooks>,
     pub(super) cautions: &'a mut Cautions,
+    /// Rows of the table that it is at may be refused.
+    pub(super) is_careful: bool,
     /// Bits of those where codes have made changes that this merge rules on.
     pub(super) coded: u64,
 }
@@ -225,7 +227,8 @@ impl Merge<'_> {
                 arms.iter().filter(|arm| committed.contains(arm)).map(|arm| self.arms[*arm].place).collect();
             self.asides.merged(&sync.name, table, &sources);
         }
-        for arm in committed.iter().map(|arm| &*self.arms[*arm]) {
+        let may_wait = |arm: &&Arm| arm.has_letters || self.cautions.is_any();
+        for arm in committed.iter().map(|arm| &*self.arms[*arm]).filter(may_wait) {
             let up = || committed.iter().map(|arm| &self.arms[*arm].site);
             let of = |name: &str| up().find(|site| site.db.as_str() == name);
             report.more |= again::send(sync, &arm.site, &report.goats, of).await?;
@@ -308,6 +311,7 @@ impl Merge<'_> {
         self.lock_second(&goat).await;
         step(self.watch, Step::Keys(&goat.label)).await?;
         let strategy = self.strategy(place)?;
+        self.is_careful = self.takes_care(place).await?;
         self.open_scratch(&goat).await?;
         let mut hooks = self.hooks.take();
         let judges = hooks.as_deref_mut().filter(|hooks| hooks.judge(self.sync.tables().nth(place)));
@@ -323,7 +327,7 @@ impl Merge<'_> {
         tally.report.keys += keys;
         *tally.oldest = [*tally.oldest, ruled.oldest].into_iter().flatten().min();
         let written: Vec<bool> = ruled.record.iter().map(|spool| spool.rows > 0).collect();
-        let care = self.takes_care(place).await?.then_some(place);
+        let care = self.is_careful.then_some(place);
         if let Err(Refusal { error, told }) = spread::table(self, &goat, looks, ruled, tally.rows, care).await {
             if let Some(told) = told {
                 self.is_open(told);
@@ -366,6 +370,7 @@ impl Merge<'_> {
             watch: self.watch,
             hooks: self.hooks.as_deref_mut(),
             cautions: &mut *self.cautions,
+            is_careful: false,
             coded: self.coded,
         };
         let readers = part.readers(&looks, Some(place))?;

@@ -279,6 +279,7 @@ impl MergeSession {
             watch,
             hooks,
             cautions,
+            is_careful: false,
             coded: 0,
         };
         let ended = Box::pin(merge.run()).await;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tokio_postgres::{CopyInSink, Statement};
 
 use crate::custom::Cells;
 use crate::engine::error::RoundError;
+use crate::engine::refused::{REFUSED_MAX, refusal};
 use crate::engine::site::Site;
 
 /// What one source keeps of its rulings in memory.
@@ -82,6 +83,19 @@ impl Spool {
         Ok(())
     }
 
+    /// Hands out the lines that are kept, each with its end.
+    pub(super) fn each(self, mut line: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let Way::File(mut file) = self.way else { return Ok(()) };
+        file.write_all(&self.piece)?;
+        file.seek(SeekFrom::Start(0))?;
+        let (mut file, mut next) = (BufReader::new(file), Vec::new());
+        while file.read_until(b'\n', &mut next)? > 0 {
+            line(&next)?;
+            next.clear();
+        }
+        Ok(())
+    }
+
     /// What comes now begins anew with the first keys.
     pub(super) fn begin_anew(&mut self) {
         self.is_mixed |= self.rows > 0;
@@ -119,22 +133,85 @@ impl Spool {
         if self.rows == 0 {
             return Ok(());
         }
-        let sink = site.conn.copy_in::<_, Bytes>(into).await.map_err(site.failed(what))?;
-        let lost = |source: io::Error| RoundError::Spool { source };
         file.write_all(&self.piece).map_err(lost)?;
         file.seek(SeekFrom::Start(0)).map_err(lost)?;
-        pin_mut!(sink);
-        loop {
-            let mut piece = Vec::with_capacity(PIECE);
-            (&mut file).take(PIECE as u64).read_to_end(&mut piece).map_err(lost)?;
-            if piece.is_empty() {
-                break;
-            }
-            sink.feed(Bytes::from(piece)).await.map_err(site.failed(what))?;
-        }
-        sink.finish().await.map_err(site.failed(what))?;
-        Ok(())
+        copy(file, site, what, into).await
     }
+
+    /// The same of lines that are kept, but for those that the server refuses: these are returned. Of them, `nameless` are
+    /// taken without the columns of their key, which are so many.
+    pub(super) async fn send_what_fits(
+        self,
+        site: &Site,
+        what: &str,
+        into: &Statement,
+        nameless: Option<usize>,
+    ) -> Result<Vec<Vec<u8>>, RoundError> {
+        let Way::File(mut file) = self.way else { return self.send(site, what, into).await.map(|()| Vec::new()) };
+        file.write_all(&self.piece).map_err(lost)?;
+        let ends = ends(&mut file).map_err(lost)?;
+        let (mut refused, mut pieces) = (Vec::new(), vec![0..ends.len() - 1]);
+        while let Some(piece) = pieces.pop().filter(|piece| !piece.is_empty()) {
+            let (start, end) = (ends[piece.start], ends[piece.end]);
+            site.run(what, "SAVEPOINT bucardo_lines").await?;
+            file.seek(SeekFrom::Start(start)).map_err(lost)?;
+            let Err(error) = copy((&mut file).take(end - start), site, what, into).await else {
+                site.run(what, "RELEASE SAVEPOINT bucardo_lines").await?;
+                continue;
+            };
+            if refusal(&error).is_none() || refused.len() >= REFUSED_MAX {
+                return Err(error);
+            }
+            site.run(what, "ROLLBACK TO SAVEPOINT bucardo_lines; RELEASE SAVEPOINT bucardo_lines").await?;
+            if piece.len() > 1 {
+                let middle = piece.start + piece.len() / 2;
+                pieces.extend([middle..piece.end, piece.start..middle]);
+                continue;
+            }
+            let mut line = Vec::new();
+            file.seek(SeekFrom::Start(start)).map_err(lost)?;
+            (&mut file).take(end - start).read_to_end(&mut line).map_err(lost)?;
+            if let Some(columns) = nameless {
+                let rest = line.split(|byte| *byte == b'\t').skip(columns);
+                let nameless = (0..columns).map(|_| b"\\N".as_slice()).chain(rest).collect::<Vec<_>>().join(&b'\t');
+                copy(nameless.as_slice(), site, what, into).await?;
+            }
+            refused.push(line);
+        }
+        Ok(refused)
+    }
+}
+
+fn lost(source: io::Error) -> RoundError {
+    RoundError::Spool { source }
+}
+
+/// Where lines begin, and the last one ends.
+fn ends(file: &mut SpooledTempFile) -> io::Result<Vec<u64>> {
+    file.seek(SeekFrom::Start(0))?;
+    let (mut file, mut ends, mut end, mut line) = (BufReader::new(file), vec![0], 0, Vec::new());
+    loop {
+        line.clear();
+        match file.read_until(b'\n', &mut line)? {
+            0 => return Ok(ends),
+            read => end += u64::try_from(read).unwrap_or_default(),
+        }
+        ends.push(end);
+    }
+}
+
+async fn copy(mut lines: impl Read, site: &Site, what: &str, into: &Statement) -> Result<(), RoundError> {
+    let sink = site.conn.copy_in::<_, Bytes>(into).await.map_err(site.failed(what))?;
+    pin_mut!(sink);
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        (&mut lines).take(PIECE as u64).read_to_end(&mut piece).map_err(lost)?;
+        if piece.is_empty() {
+            break;
+        }
+        sink.feed(Bytes::from(piece)).await.map_err(site.failed(what))?;
+    }
+    sink.finish().await.map(drop).map_err(site.failed(what))
 }
 
 /// A text as the text format of `COPY` wants it (manual, reference page `COPY`, "File Formats").

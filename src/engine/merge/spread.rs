@@ -1,5 +1,6 @@
 //! Carries out the rulings on one table: who lacks the winner's row gets it, with its version.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::try_join_all;
@@ -13,10 +14,11 @@ use super::judge::Ruled;
 use super::pour::{Intakes, RowsOut, Slot};
 use super::refuse::{self, Refusal};
 use super::round::Merge;
-use super::spool::Spool;
+use super::spool::{Spool, fields};
 use crate::catalog::SyncDetail;
 use crate::custom::{Code, CodeError, Hook};
 use crate::engine::error::RoundError;
+use crate::engine::refused::Key;
 use crate::engine::round::step;
 use crate::engine::site::Site;
 use crate::engine::step::Step;
@@ -58,7 +60,7 @@ pub(super) async fn table(
     let is_second = merge.has_second && many && given.iter().filter(|rows| **rows > 0).count() > 1;
     let keeper = merge.committing().first().copied().filter(|_| ruled.conflicts > 0);
     let conflicts = ruled.conflicts;
-    let made = ruled.made.iter_mut().map(|spool| std::mem::replace(spool, Spool::new())).collect::<Vec<_>>();
+    let mut made = ruled.made.iter_mut().map(|spool| std::mem::replace(spool, Spool::new())).collect::<Vec<_>>();
     let work = Work {
         merge,
         goat,
@@ -72,8 +74,8 @@ pub(super) async fn table(
     let kept = keeper.map(|arm| Keeper { arm, txid: looks[arm].txid, time: looks[0].now });
     let counts = match care {
         Some(place) => {
-            work.hand_out(ruled, kept).await?;
-            let counts = refuse::bring(&work, place).await?;
+            let foreign = work.hand_out_what_fits(ruled, kept).await?;
+            let counts = refuse::bring(&work, place, &foreign, std::mem::take(&mut made)).await?;
             step(merge.watch, Step::Deleted(label)).await?;
             counts
         }
@@ -184,6 +186,35 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// The same of a table of which rows may be refused. What a source does not take of it is of keys that it can have no
+    /// rows of: returns these, by arm.
+    async fn hand_out_what_fits(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<Vec<BTreeSet<Key>>, RoundError> {
+        let (what, columns) = (self.keeping(), self.goat.key.len());
+        let spools = ruled.take.into_iter().zip(ruled.record).zip(ruled.give.into_iter().zip(ruled.clash));
+        let (arms, what) = (self.merge.arms.iter().zip(&self.goat.at), what.as_str());
+        let foreign = try_join_all(arms.zip(spools).enumerate().map(|(place, ((arm, at), spools))| async move {
+            let ((take, record), (give, clash)) = spools;
+            let refused = record.send_what_fits(&arm.site, what, &at.record_in, None).await?;
+            if self.many {
+                arm.site.run(what, &plan(self.taken_dense[place])).await?;
+            }
+            take.send_what_fits(&arm.site, what, &at.take_in, None).await?;
+            give.send(&arm.site, what, &at.give_in).await?;
+            // All sources tell of the same conflicts, one after the other.
+            clash.send_what_fits(&arm.site, what, &at.clash_in, Some(columns)).await?;
+            let key = |line: &Vec<u8>| -> Key {
+                fields(line).take(columns).map(|it| it.flatten().unwrap_or_default()).collect()
+            };
+            Ok::<_, RoundError>(refused.iter().map(key).collect())
+        }));
+        let foreign = foreign.await?;
+        if let Some(kept) = kept {
+            let sites: Vec<&Site> = self.merge.arms.iter().map(|arm| &arm.site).collect();
+            self.keep(&sites, kept).await?;
+        }
+        Ok(foreign)
+    }
+
     /// The same in all ways at once: the first sessions delete, and take rows as soon as they have, while the second ones
     /// read conflicts and rows, as they were before that.
     async fn at_once(&self, ruled: Ruled, kept: Option<Keeper>) -> Result<Vec<(u64, u64)>, RoundError> {
@@ -282,21 +313,33 @@ fn plan(dense: Option<(i64, i64)>) -> String {
     PLAN_DENSE.fill(&[("low", &literal(low)), ("high", &literal(high))])
 }
 
-/// A value that the server or the table does not take is the code's fault, not the database's. So is a row that clashes
-/// with others, unless codes for exceptions are there to mend it or it may wait as a dead letter.
+/// A value that the server or the table does not take is the code's fault, not the database's, and so is a row that clashes
+/// with others: unless codes for exceptions are there to mend it or it may wait as a dead letter.
 fn of_code(error: RoundError, sync: &SyncDetail, table: &str) -> RoundError {
+    let has_help = sync.deadletter || codes(sync, table, Hook::Exception).next().is_some();
+    if has_help { error } else { of_makers(error, sync, table) }
+}
+
+/// The same where nobody has helped.
+pub(super) fn of_makers(error: RoundError, sync: &SyncDetail, table: &str) -> RoundError {
     let RoundError::Sql { source, db, .. } = &error else { return error };
     let Some(state) = source.code().map(SqlState::code) else { return error };
-    let goat = sync.tables().find(|goat| goat.label() == table).map(|goat| goat.id);
-    let of_table = |code: &&Code| code.goat.is_none() || code.goat == goat;
-    let codes = |hook: Hook| sync.codes.iter().filter(of_table).filter(move |code| code.hook == hook);
-    let is_bad = state.starts_with("22") || ["23502", "23514"].contains(&state);
-    let is_clash = ["23505", "23P01"].contains(&state) && !sync.deadletter && codes(Hook::Exception).next().is_none();
-    if !is_bad && !is_clash {
+    if !state.starts_with("22") && !["23502", "23514", "23505", "23P01"].contains(&state) {
         return error;
     }
     let place = source.as_db_error().and_then(|error| error.where_()).unwrap_or_default();
     let why = format!("table \"{table}\" on database \"{db}\": {} ({place})", causes(source));
-    let names: Vec<&str> = codes(Hook::Conflict).map(|code| code.name.as_str()).collect();
-    RoundError::Code(CodeError::Garbage { code: names.join("\" or \""), why })
+    RoundError::Code(CodeError::Garbage { code: makers(sync, table), why })
+}
+
+/// The codes that may have made a row of a table.
+pub(super) fn makers(sync: &SyncDetail, table: &str) -> String {
+    let names: Vec<&str> = codes(sync, table, Hook::Conflict).map(|code| code.name.as_str()).collect();
+    names.join("\" or \"")
+}
+
+fn codes<'a>(sync: &'a SyncDetail, table: &str, hook: Hook) -> impl Iterator<Item = &'a Code> {
+    let goat = sync.tables().find(|goat| goat.label() == table).map(|goat| goat.id);
+    let of_table = move |code: &&Code| code.goat.is_none() || code.goat == goat;
+    sync.codes.iter().filter(of_table).filter(move |code| code.hook == hook)
 }
