@@ -1,9 +1,11 @@
 //! What codes say, at every hook of a pair, a merge and whole copies: the same outputs have the same effect in every
 //! language.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use bucardo::custom::{Code, Hook, Language, Mail};
+use bucardo::custom::input::{self, Counts};
+use bucardo::custom::{Code, Codes, Forms, Hook, Language, Mail, Outcome};
+use bucardo::engine::hooks::outside;
 use serde_json::{Value, json};
 
 use crate::support::SyncLab;
@@ -29,7 +31,6 @@ struct Stage {
     way: Way,
     witness: Witness,
     heard: Heard,
-    mails: Arc<Mutex<Vec<Mail>>>,
     rows: i32,
 }
 
@@ -48,11 +49,8 @@ struct Played {
 impl Stage {
     async fn of(way: Way) -> Self {
         let mut lab = way.lab("CREATE TABLE orders (id int PRIMARY KEY, note text)", &["orders:id"]).await;
-        let (witness, mails) = (Witness::default(), Arc::<Mutex<Vec<Mail>>>::default());
-        let sent = Arc::clone(&mails);
-        lab.hosts = Some(witness.hosts());
-        lab.post = Some(Arc::new(move |mail| sent.lock().unwrap().push(mail)));
-        Self { lab, way, witness, heard: Heard::begin(), mails, rows: 0 }
+        let witness = Witness::of(&mut lab);
+        Self { lab, way, witness, heard: Heard::begin(), rows: 0 }
     }
 
     /// A run with these codes, for which a row waits.
@@ -70,6 +68,16 @@ impl Stage {
             log: self.heard.lines(),
         }
     }
+
+    /// What the controller does with these codes: what they came to, which ran, and what was logged.
+    async fn around(&mut self, hook: Hook, codes: Vec<Code>) -> (Result<Outcome, String>, Vec<String>, Vec<String>) {
+        self.lab.sync.codes = codes;
+        let sync = Arc::new(self.lab.sync.clone());
+        let mut codes = Codes::of(&sync, self.lab.hosts.clone().unwrap()).unwrap().with_post(self.lab.post.clone());
+        let base = input::base(&sync, Some(&"a".into()), None);
+        let ended = outside(&mut codes, hook, None, (&base, &Forms::default()), &Counts::default()).await;
+        (ended.map_err(|error| error.to_string()), self.witness.names(), self.heard.lines())
+    }
 }
 
 /// A code that says this, and one that comes after it.
@@ -79,9 +87,16 @@ fn followed(language: Language, hook: Hook, outputs: &Value) -> Vec<Code> {
     vec![Code { name: "it".to_owned(), ..code_in(1, language, hook, &says(language, outputs)) }, next]
 }
 
-/// Messages, warnings and mails of all languages at all hooks; what else they say there has no effect.
-async fn speak(way: Way) {
-    let mut stage = Stage::of(way).await;
+/// Codes that speak, and what is heard of them.
+struct Speech {
+    codes: Vec<Code>,
+    names: Vec<String>,
+    log: Vec<String>,
+    mails: Vec<Mail>,
+}
+
+/// Messages, warnings and mails in all languages, of the sync and of a table in turn; what else they say has no effect.
+fn speech(hooks: &[Hook]) -> Speech {
     let outputs = |name: &str| {
         json!({
             "message": format!("seen by {name}"), "warning": "it's \"odd\"", "skip": 1, "nextcode": true, "error": "",
@@ -89,7 +104,7 @@ async fn speak(way: Way) {
             "sendmail": [{"subject": "of ü", "body": name}, "a body alone"],
         })
     };
-    let codes = HOOKS.iter().flat_map(|hook| LANGUAGES.map(|language| (hook, language))).zip(1..);
+    let codes = hooks.iter().flat_map(|hook| LANGUAGES.map(|language| (hook, language))).zip(1..);
     let codes = codes.map(|((hook, language), id)| {
         let code = code_in(id, language, *hook, "");
         let goat = (id % 2 == 0).then_some(1);
@@ -101,6 +116,7 @@ async fn speak(way: Way) {
         let fields = format!("sync=\"s\" code=\"{name}\" whenrun=\"{}\"", hook.word());
         [format!("INFO seen by {name} {fields}"), format!("WARN it's \"odd\" {fields}")]
     });
+    let log = log.collect();
     let mails = names.iter().flat_map(|name| [(name, "of ü", name.as_str()), (name, "", "a body alone")]);
     let mails = mails.map(|(code, subject, body)| Mail {
         sync: "s".to_owned(),
@@ -108,10 +124,15 @@ async fn speak(way: Way) {
         subject: subject.to_owned(),
         body: body.to_owned(),
     });
-    let (log, mails): (Vec<String>, Vec<Mail>) = (log.collect(), mails.collect());
+    Speech { mails: mails.collect(), codes, names, log }
+}
+
+async fn speak(way: Way) {
+    let mut stage = Stage::of(way).await;
+    let Speech { codes, names, log, mails } = speech(&HOOKS);
     let played = stage.play(codes).await;
     assert_eq!(played, Played { ended: Ok((true, false)), arrived: true, ran: names, log }, "{way:?}");
-    assert_eq!(*stage.mails.lock().unwrap(), mails, "{way:?}");
+    assert_eq!(stage.witness.mails(), mails, "{way:?}");
 }
 
 /// Mails that codes send by a call.
@@ -127,7 +148,7 @@ async fn mails_may_be_sent_by_a_call() {
         ),
     ] {
         assert!(stage.play(vec![code_in(1, language, Hook::AfterTxn, source)]).await.arrived);
-        let mails: Vec<Mail> = stage.mails.lock().unwrap().drain(..).collect();
+        let mails = stage.witness.mails();
         let told = mails.iter().map(|mail| (mail.subject.as_str(), mail.body.as_str())).collect::<Vec<_>>();
         assert_eq!(told, [("n", "mail 1"), ("n", "mail 2")], "{language:?}");
     }
@@ -174,6 +195,31 @@ async fn decide(way: Way) {
             for language in LANGUAGES {
                 let played = stage.play(followed(language, hook, &outputs)).await;
                 assert_eq!(played, expected, "{way:?} {hook:?} {language:?} {outputs}");
+            }
+        }
+    }
+}
+
+/// The codes of the controller, around the runs of all KIDs.
+#[tokio::test]
+async fn codes_of_the_controller_speak_and_decide() {
+    let mut stage = Stage::of(Way::Pair).await;
+    let (alone, both) = (["it"], ["it", "next"]);
+    for hook in [Hook::BeforeSync, Hook::AfterSync] {
+        let Speech { codes, names, log, mails } = speech(&[hook]);
+        assert_eq!(stage.around(hook, codes).await, (Ok(Outcome::default()), names, log));
+        assert_eq!(stage.witness.mails(), mails);
+        let failed = Err("custom code \"it\" asked to end: not «today»".to_owned());
+        for (outputs, ended, ran) in [
+            (json!({"error": "not «today»", "endsync": 1}), failed, &alone[..]),
+            (json!({"endsync": true}), Ok(Outcome { endsync: true, ..Outcome::default() }), &alone),
+            (json!({"lastcode": "yes", "endsync": "0"}), Ok(Outcome::default()), &alone),
+            (json!({"skip": 1, "nextcode": 1}), Ok(Outcome::default()), &both),
+        ] {
+            let ran: Vec<String> = ran.iter().map(|&name| name.to_owned()).collect();
+            for language in LANGUAGES {
+                let ended_now = stage.around(hook, followed(language, hook, &outputs)).await;
+                assert_eq!(ended_now, (ended.clone(), ran.clone(), Vec::new()), "{hook:?} {language:?} {outputs}");
             }
         }
     }

@@ -50,7 +50,7 @@ fn cases(way: Way) -> Vec<Case> {
         case(Some(json!({"endsync": 1, "runagain": 1})), None, End::Left, &["says"]),
         case(Some(json!({"lastcode": 1})), again(), End::Refused, &["says"]),
         case(
-            Some(json!({"message": "m", "warning": "w", "nextcode": 1, "skip": 1})),
+            Some(json!({"message": "m", "warning": "w", "sendmail": {"body": "x"}, "nextcode": 1, "skip": 1})),
             again(),
             End::Mended,
             &["says", "mends"],
@@ -74,8 +74,7 @@ impl Stage {
         if way == Way::Copy {
             lab.on("a").run("ALTER TABLE people DROP CONSTRAINT people_email_key").await;
         }
-        let witness = Witness::default();
-        lab.hosts = Some(witness.hosts());
+        let witness = Witness::of(&mut lab);
         Self { way, lab, witness, heard: Heard::begin(), number: 0 }
     }
 
@@ -153,6 +152,8 @@ async fn play(way: Way) {
             said.dedup();
             let expected = match &case.says {
                 Some(says) if says.get("message").is_some() => {
+                    let [mail] = stage.witness.mails().try_into().unwrap();
+                    assert_eq!((mail.code.as_str(), mail.body.as_str()), ("says", "x"), "{what}");
                     let of = "sync=\"s\" code=\"says\" whenrun=\"exception\"";
                     vec![format!("INFO m {of}"), format!("WARN w {of}")]
                 }

@@ -126,9 +126,7 @@ async fn merges_keep_their_settings() {
 #[tokio::test]
 async fn whole_copies_keep_their_settings() {
     let mut lab = SyncLab::start(&["b"], DDL, &["orders:id"]).await;
-    let member = lab.sync.members.iter_mut().find(|member| member.db.name.as_str() == "b").unwrap();
-    member.role = Role::Fullcopy;
-    lab.validate().await.unwrap();
+    lab.renew_as(Role::Fullcopy).await;
     // The source of a copy is only read.
     lab.on("a")
         .run(

@@ -97,8 +97,8 @@ fn one_deleted() -> Vec<Case> {
 
 async fn lab(codes: Vec<Code>) -> (SyncLab, Witness) {
     let mut lab = SyncLab::masters(&ALL, &[], DDL, &["orders:id", "lines:id,part"]).await;
-    let witness = Witness::default();
-    (lab.hosts, lab.sync.codes) = (Some(witness.hosts()), codes);
+    lab.sync.codes = codes;
+    let witness = Witness::of(&mut lab);
     (lab, witness)
 }
 
@@ -316,10 +316,12 @@ async fn answers_that_leave_it_to_others() {
             let merged = clashes.merge().await.unwrap();
             assert_eq!(merged, (owned(&rows), owned(asked)), "{language:?} {outputs}");
         }
-        let said = json!({"message": "seen", "warning": "hm", "runagain": 1});
+        let said = json!({"message": "seen", "warning": "hm", "sendmail": [{"body": "x"}], "runagain": 1});
         clashes.among(vec![judge(language, Some(1), &said)]).await;
         assert!(clashes.lab.merge().await.unwrap().more, "{language:?}");
         let of = "sync=\"s\" code=\"of table\" whenrun=\"conflict\"";
+        let mails: Vec<_> = clashes.witness.mails().into_iter().map(|mail| (mail.code, mail.body)).collect();
+        assert_eq!(mails, vec![("of table".to_owned(), "x".to_owned()); 2], "{language:?}");
         // Clocks of a busy machine may be told of, too.
         let lines: Vec<String> = clashes.heard.lines().into_iter().filter(|line| line.contains(" code=")).collect();
         assert_eq!(lines, [format!("INFO seen {of}"), format!("WARN hm {of}")], "{language:?}");

@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use bucardo::custom::{Code, CodeError, Databases, Host, Hosts, open};
+use bucardo::custom::{Code, CodeError, Databases, Host, Hosts, Mail, open};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tracing::subscriber::DefaultGuard;
+
+use super::SyncLab;
 
 /// What one code was called with.
 #[derive(Clone, Debug)]
@@ -27,19 +29,37 @@ impl Call {
     }
 }
 
-/// Runs codes as the daemon does, and notes each call.
+/// Runs codes as the daemon does, and notes each call and each mail.
 #[derive(Clone, Default)]
-pub(crate) struct Witness(Arc<Mutex<Vec<Call>>>);
+pub(crate) struct Witness {
+    calls: Arc<Mutex<Vec<Call>>>,
+    mails: Arc<Mutex<Vec<Mail>>>,
+}
 
 impl Witness {
-    pub(crate) fn hosts(&self) -> Hosts {
+    /// A witness of the codes of a sync from now on.
+    pub(crate) fn of(lab: &mut SyncLab) -> Self {
+        let witness = Self::default();
+        let mails = Arc::clone(&witness.mails);
+        lab.hosts = Some(witness.hosts());
+        lab.post = Some(Arc::new(move |mail| mails.lock().unwrap().push(mail)));
+        lab.renew();
+        witness
+    }
+
+    fn hosts(&self) -> Hosts {
         let (open, calls) = (open(), self.clone());
         Arc::new(move |language| Box::new(Watched { host: open(language), calls: calls.clone() }))
     }
 
     /// The calls since the last time it was asked.
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.0.lock().unwrap().drain(..).collect()
+        self.calls.lock().unwrap().drain(..).collect()
+    }
+
+    /// The mails since the last time it was asked.
+    pub(crate) fn mails(&self) -> Vec<Mail> {
+        self.mails.lock().unwrap().drain(..).collect()
     }
 
     /// The names of the codes that were called since then.
@@ -103,7 +123,7 @@ impl Witness {
     fn note(&self, code: &Code, given: Vec<Value>, left: &Result<Vec<Value>, CodeError>) {
         let left = |at: usize| left.as_ref().ok().map(|left| left[at].clone());
         let calls = given.into_iter().enumerate().map(|(at, given)| Call { code: code.clone(), given, left: left(at) });
-        self.0.lock().unwrap().extend(calls);
+        self.calls.lock().unwrap().extend(calls);
     }
 }
 
