@@ -62,6 +62,14 @@ async fn codes_are_added_listed_changed_and_removed() {
         "Changed customcode \"three\" whenrun from 'conflict' to 'after_sync'\n\
          Changed customcode \"three\" src_code (3 bytes)\n"
     );
+    let lua = write(&lab, "other.lua", "local x = 1\n");
+    let told = lab.bucardo.run(&format!("update customcode three src_code={lua}"));
+    assert!(told.ends_with("Changed customcode \"three\" language from 'perl' to 'lua'\n"), "{told}");
+    let nameless = write(&lab, "other", "local x = 2\n");
+    let told = lab.bucardo.run(&format!("update customcode three src_code={nameless}"));
+    assert_eq!(told, "Changed customcode \"three\" src_code (12 bytes)\n", "it may be in any language");
+    let told = lab.bucardo.run(&format!("update customcode three src_code={other} language=lua"));
+    assert!(told.starts_with("No change needed for language\n"), "who names it knows: {told}");
     assert_eq!(
         lab.bucardo.run("update customcode one sync=s active=false"),
         "Customcode \"one\" is now for sync \"s\"\n"

@@ -63,7 +63,7 @@ impl Databases for Nowhere {
     }
 
     fn run<'a>(&'a mut self, _: &'a str, _: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
-        async { Err(Refused { message: "there is no database here".to_owned(), sqlstate: None }) }.boxed()
+        async { Err(Refused { message: "there is no database here".to_owned(), ..Refused::default() }) }.boxed()
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn add(ctx: &Context, given: &[String]) -> Outcome {
     let code = NewCode {
         name: name.clone(),
         whenrun,
-        language: parsed.value("language").map_or_else(|| language(file), str::to_owned),
+        language: parsed.value("language").or_else(|| language(file)).unwrap_or("perl").to_owned(),
         src_code,
         about: parsed.value("about").map(str::to_owned),
         getdbh: parsed.flag("getdbh").unwrap_or(true),
@@ -96,6 +96,10 @@ pub(super) async fn change(ctx: &Context, given: &[String]) -> Outcome {
         control.transaction().await.map_err(|error| CliError::caused("Cannot update customcode", &error))?;
     let all = codes::list(&transaction).await?;
     let code = all.iter().find(|code| code.name == *name).ok_or_else(|| unknown(name, &all))?;
+    let written_in = parsed.value("src_code").filter(|_| parsed.value("language").is_none()).and_then(language);
+    if let Some(language) = written_in.filter(|language| *language != code.language) {
+        pairs.push(("language".to_owned(), language.to_owned()));
+    }
     if let Some(new) = parsed.value("name").filter(|new| all.iter().any(|code| code.name == **new && new != name)) {
         let message = format!("Cannot rename customcode \"{name}\": the name \"{new}\" already exists");
         return Err(CliError::with_code(EXIT_CODE, message));
@@ -247,14 +251,11 @@ fn number(text: &str) -> Result<i16, CliError> {
     })
 }
 
-/// What a file is written in, by its name; what is no other is Perl, as in former versions.
-fn language(file: &str) -> String {
-    match std::path::Path::new(file).extension().and_then(std::ffi::OsStr::to_str) {
-        Some(known) if known.eq_ignore_ascii_case("lua") => "lua",
-        Some(known) if known.eq_ignore_ascii_case("sql") => "sql",
-        _ => "perl",
-    }
-    .to_owned()
+/// What a file is written in, as far as its name tells.
+fn language(file: &str) -> Option<&'static str> {
+    let ending = std::path::Path::new(file).extension()?.to_str()?;
+    let known = [("lua", "lua"), ("sql", "sql"), ("pl", "perl"), ("pm", "perl"), ("perl", "perl")];
+    known.into_iter().find(|(known, _)| ending.eq_ignore_ascii_case(known)).map(|(_, language)| language)
 }
 
 /// The contents of a file of code.

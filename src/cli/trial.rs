@@ -146,7 +146,9 @@ async fn open(control: &crate::catalog::Control, name: &str) -> Result<Connectio
     };
     let access = db.access().map_err(failed)?;
     let conn = Box::pin(connect(&access, "bucardo CLI")).await.map_err(failed)?;
-    conn.batch_execute("SET search_path TO DEFAULT; BEGIN").await.map_err(|error| CliError::refuse(causes(&error)))?;
+    // Committed, so that it outlives a rollback of the code.
+    let begin = "BEGIN; SET search_path TO DEFAULT; COMMIT; BEGIN";
+    conn.batch_execute(begin).await.map_err(|error| CliError::refuse(causes(&error)))?;
     Ok(conn)
 }
 
@@ -173,7 +175,7 @@ impl Databases for Opened {
 
     fn run<'a>(&'a mut self, db: &'a str, statement: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
         async move {
-            let refused = |message: String| Refused { message, sqlstate: None };
+            let refused = |message: String| Refused { message, ..Refused::default() };
             if custom::commits(&statement.sql) {
                 return Err(refused("a test commits nothing".to_owned()));
             }

@@ -1,6 +1,7 @@
 //! Runs what a code asks of a database, inside the transaction that is open there.
 
 use futures_util::TryStreamExt;
+use tokio_postgres::error::DbError;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -59,7 +60,7 @@ pub async fn ask_each(
 ) -> Result<Vec<Found>, Refused> {
     if sort(sql, is_strict)? != Sort::Rows {
         let message = "only what reads or changes rows can be run for each of many inputs".to_owned();
-        return Err(Refused { message, sqlstate: None });
+        return Err(Refused { message, ..Refused::default() });
     }
     within(client, rows(client, sql, calls)).await
 }
@@ -105,7 +106,7 @@ async fn rows(client: &Client, sql: &str, calls: &[Vec<Option<String>>]) -> Resu
     let wanted = prepared.params().len();
     if let Some(given) = calls.iter().map(Vec::len).find(|given| *given != wanted) {
         let message = format!("the statement takes {wanted} values, and {given} were given");
-        return Err(Refused { message, sqlstate: Some("08P01".to_owned()) });
+        return Err(Refused { message, sqlstate: Some("08P01".to_owned()), full: None });
     }
     let column = |column: &tokio_postgres::Column| Column {
         name: column.name().to_owned(),
@@ -239,9 +240,18 @@ async fn run_all(client: &Client, sql: &str, columns: &[Column], room: &mut usiz
     if is_full {
         let megabytes = FOUND_BYTES_MAX >> 20;
         let message = format!("it found more than {megabytes} MB: ask for less at a time");
-        return Err(Refused { message, sqlstate: None });
+        return Err(Refused { message, ..Refused::default() });
     }
     Ok(all)
+}
+
+/// All that a server says, line by line.
+fn full(error: &DbError) -> String {
+    let mut full = error.message().to_owned();
+    for (word, more) in [("DETAIL", error.detail()), ("HINT", error.hint())] {
+        full.extend(more.map(|more| format!("\n{word}:  {more}")));
+    }
+    full
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -250,7 +260,8 @@ fn refused(error: tokio_postgres::Error) -> Refused {
         Some(db) => Refused {
             message: db.detail().map_or_else(|| db.message().to_owned(), |more| format!("{}; {more}", db.message())),
             sqlstate: Some(db.code().code().to_owned()),
+            full: Some(full(db)),
         },
-        None => Refused { message: causes(&error), sqlstate: None },
+        None => Refused { message: causes(&error), ..Refused::default() },
     }
 }

@@ -9,15 +9,18 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use super::conflict::{Winners, wants_handles};
+use super::forms::tell_error;
 use super::input::Counts;
 use super::outcome::is_true;
 use super::{Code, CodeError, Databases, Forms, Found, Hook, Host, Language, Outcome, Refused, Statement};
 use crate::catalog::{Goat, SyncDetail};
 
+mod heard;
 mod said;
 mod settle;
 mod spent;
 
+use heard::Heard;
 pub(crate) use said::MAILS_MAX;
 use said::Said;
 use spent::Spent;
@@ -141,14 +144,16 @@ impl Codes {
             let mut input = self.input(code, goat, input, counts, dbs);
             if code.language == Language::Perl {
                 forms.tell(&mut input);
+                tell_error(&mut input);
             }
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
             dbs.begins(&code.name);
             let bounded = self.spent.call(code)?;
-            let found = self.host(code.language).call(&bounded, vec![Value::Object(input)], dbs).await;
-            let found = self.spent.ended(code, found)?;
-            put_back(code, dbs).await?;
+            let mut heard = Heard::new(dbs);
+            let found = self.host(code.language).call(&bounded, vec![Value::Object(input)], &mut heard).await;
+            let found = self.spent.ended(code, found).map_err(|error| heard.explain(error))?;
+            heard.end(code).await?;
             let Some(Value::Object(mut output)) = found.into_iter().next() else { continue };
             if let Some(shared) = output.remove("shared") {
                 self.shared = shared;
@@ -180,7 +185,7 @@ impl Codes {
             input.insert("tablename".to_owned(), json!(goat.name));
         }
         // What an exception is about has this name, too.
-        if code.wants_rows() && !base.contains_key("rows") {
+        if code.wants_rows() && (!base.contains_key("rows") || code.looks_rows_up()) {
             // The server's jsonb holds no NUL.
             let separator = if code.language == Language::Sql { "\u{1f}" } else { "\0" };
             let (rows, left_out) = counts.rows(separator);
@@ -243,11 +248,6 @@ impl Codes {
     }
 }
 
-async fn put_back(code: &Code, dbs: &mut dyn Databases) -> Result<(), CodeError> {
-    let died = |refused: Refused| CodeError::Died { code: code.name.clone(), why: refused.message };
-    dbs.put_back().await.map_err(died)
-}
-
 /// What stands for handles in an input.
 fn handles(base: &Map<String, Value>, dbs: &dyn Databases) -> Map<String, Value> {
     let names = dbs.names();
@@ -275,6 +275,11 @@ impl Code {
         self.language == Language::Sql || self.getdbh && wants_handles()
     }
 
+    /// Whether it looks into `rows` by a schema's name, as codes of version 5 do at whatever point.
+    fn looks_rows_up(&self) -> bool {
+        self.language == Language::Perl && ["{rows}{", "{rows}->{"].iter().any(|word| self.source.contains(word))
+    }
+
     /// Whether it gets the keys of the changed rows: it was added with `getrows`, or it names them, as codes of version 5
     /// do, where nobody had to ask.
     #[must_use]
@@ -294,7 +299,7 @@ impl Databases for Closed {
 
     fn run<'a>(&'a mut self, _: &'a str, _: Statement) -> BoxFuture<'a, Result<Found, Refused>> {
         let message = "the code was added without getdbh, so it may ask no database".to_owned();
-        async move { Err(Refused { message, sqlstate: None }) }.boxed()
+        async move { Err(Refused { message, ..Refused::default() }) }.boxed()
     }
 }
 

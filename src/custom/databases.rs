@@ -33,16 +33,33 @@ pub struct Found {
 }
 
 /// Why a statement was not run, or failed. The transaction goes on as if it had not been tried.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refused {
     /// What the server said, or what is not allowed here.
     pub message: String,
     /// The server's `SQLSTATE`; `None`: it never got there.
     pub sqlstate: Option<String>,
+    /// All that the server said, in the lines of PostgreSQL's own programs; `None`: it never got there.
+    pub full: Option<String>,
 }
 
 impl Refused {
+    /// The server's own sentence, without what it adds to it.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        self.full.as_deref().unwrap_or(&self.message).lines().next().unwrap_or_default()
+    }
+
+    /// Whether the same, tried again, may go well without anyone's help: the session was lost, others were in the way, or
+    /// the server had no room.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        const PASSING: [&str; 4] = ["08", "40", "53", "55P03"];
+        let state = self.sqlstate.as_deref().unwrap_or_default();
+        self.ends_session() || PASSING.iter().any(|passing| state.starts_with(passing)) && state != "08P01"
+    }
+
     /// Whether the server ended the session with that.
     #[must_use]
     pub fn ends_session(&self) -> bool {

@@ -82,6 +82,26 @@ impl Forms {
     }
 }
 
+/// Words the error that an input tells of as the driver does: what it says in detail has a line of its own.
+pub(super) fn tell_error(input: &mut Map<String, Value>) {
+    let Some(text) = input.get("error_string").and_then(Value::as_str) else { return };
+    let detail = input.get("detail").and_then(Value::as_str).map(|detail| format!(": {detail}"));
+    let place = detail.as_ref().and_then(|detail| Some((text.find(detail)?, detail.len())));
+    let words = match place {
+        Some((at, length)) => {
+            let (end, detail) = (at + length, &text[at + 2..at + length]);
+            format!("ERROR:  {}\nDETAIL:  {detail}{}", &text[..at], &text[end..])
+        }
+        None => format!("ERROR:  {text}"),
+    };
+    if let Some(Value::Object(info)) = input.get_mut("rowinfo") {
+        info.insert("dbi_error".to_owned(), json!(words));
+    }
+    for key in ["error_string", "dbi_error"] {
+        input.insert(key.to_owned(), json!(words));
+    }
+}
+
 impl Form {
     /// A text of the server in this form; `None`: it stays a text.
     fn told(self, text: &str) -> Option<Value> {
@@ -243,6 +263,28 @@ mod tests {
             forms().tell(&mut input);
             assert_eq!(input, row(json!({column: text})), "what is something else stays");
         }
+    }
+
+    #[test]
+    fn errors_have_the_words_of_the_driver() {
+        for (text, detail, expected) in [
+            (
+                "no: Key (a)=(1: 2). (SQLSTATE 23505)",
+                Some("Key (a)=(1: 2)."),
+                "ERROR:  no\nDETAIL:  Key (a)=(1: 2). (SQLSTATE 23505)",
+            ),
+            ("no (SQLSTATE 23514)", None, "ERROR:  no (SQLSTATE 23514)"),
+        ] {
+            let told =
+                json!({"error_string": text, "dbi_error": text, "detail": detail, "rowinfo": {"dbi_error": text}});
+            let Value::Object(mut input) = told else { panic!() };
+            tell_error(&mut input);
+            assert_eq!((&input["error_string"], &input["dbi_error"]), (&json!(expected), &json!(expected)));
+            assert_eq!(input["rowinfo"]["dbi_error"], expected);
+        }
+        let mut none = Map::new();
+        tell_error(&mut none);
+        assert!(none.is_empty());
     }
 
     #[test]

@@ -35,6 +35,18 @@ pub enum CodeError {
         /// What and where.
         why: String,
     },
+    /// A database failed it in a way that passes: its session was lost, or somebody was in the way.
+    #[error("custom code \"{code}\" failed: {why}")]
+    Passing {
+        /// Its name.
+        code: String,
+        /// What and where.
+        why: String,
+        /// The database, where it is known.
+        db: Option<String>,
+        /// Whether the session was lost.
+        is_lost: bool,
+    },
     /// It was stopped: it took too long or too much memory, or said too much.
     #[error("custom code \"{code}\" was stopped: {why}")]
     Stopped {
@@ -82,6 +94,7 @@ impl CodeError {
             Self::NoHost { code, .. }
             | Self::Compile { code, .. }
             | Self::Died { code, .. }
+            | Self::Passing { code, .. }
             | Self::Stopped { code, .. }
             | Self::Garbage { code, .. }
             | Self::Asked { code, .. } => code,
@@ -91,8 +104,28 @@ impl CodeError {
     /// The same error; `what`: what the code was about.
     #[must_use]
     pub(super) fn about(mut self, what: &str) -> Self {
-        if let Self::Died { why, .. } | Self::Stopped { why, .. } | Self::Garbage { why, .. } = &mut self {
+        if let Self::Died { why, .. }
+        | Self::Passing { why, .. }
+        | Self::Stopped { why, .. }
+        | Self::Garbage { why, .. } = &mut self
+        {
             *why = format!("{what}: {why}");
+        }
+        self
+    }
+
+    /// The same error, in one line that is not too long.
+    #[must_use]
+    fn plainly(mut self) -> Self {
+        match &mut self {
+            Self::NoHost { why, .. }
+            | Self::Compile { why, .. }
+            | Self::Died { why, .. }
+            | Self::Passing { why, .. }
+            | Self::Stopped { why, .. }
+            | Self::Garbage { why, .. }
+            | Self::Commit { why, .. } => *why = one_line(why),
+            Self::Asked { message, .. } => *message = one_line(message),
         }
         self
     }
@@ -104,6 +137,7 @@ impl CodeError {
             Self::NoHost { .. } | Self::Compile { .. } => Failure::Permanent,
             Self::Commit { .. }
             | Self::Died { .. }
+            | Self::Passing { .. }
             | Self::Stopped { .. }
             | Self::Garbage { .. }
             | Self::Asked { .. } => Failure::Transient,
@@ -116,6 +150,17 @@ impl CodeError {
         let code = for_shell(self.code());
         match self {
             Self::NoHost { .. } => format!("install what is missing, then run: bucardo kick {sync}"),
+            Self::Passing { db, is_lost, .. } => {
+                let server = db.as_ref().map_or_else(String::new, |db| format!(" of database \"{db}\""));
+                match is_lost {
+                    true => {
+                        format!("the run is tried again; why the session was lost is in the log of the server{server}")
+                    }
+                    false => format!(
+                        "the run is tried again; where this comes often, see what keeps the server{server} busy at that time"
+                    ),
+                }
+            }
             Self::Asked { .. } => format!(
                 "the code itself wants it; to run without it: bucardo update customcode {code} status=inactive && bucardo reload sync {sync}"
             ),
@@ -127,6 +172,17 @@ impl CodeError {
             ),
         }
     }
+}
+
+/// What codes die of may have several lines, and be long; a log has one for each.
+pub(in crate::custom) fn one_line(text: &str) -> String {
+    const LETTERS_MAX: usize = 2000;
+    let mut line: String =
+        text.trim().chars().take(LETTERS_MAX).map(|it| if it.is_control() { ' ' } else { it }).collect();
+    if text.trim().chars().nth(LETTERS_MAX).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 /// A name as a shell takes it.
@@ -236,7 +292,7 @@ impl<T: Runner> Host for Hosting<T> {
     }
 
     fn check<'a>(&'a mut self, code: &'a Code) -> BoxFuture<'a, Result<(), CodeError>> {
-        self.0.check(code).boxed()
+        async move { self.0.check(code).await.map_err(CodeError::plainly) }.boxed()
     }
 
     fn reached(&self) -> Option<usize> {
@@ -249,7 +305,7 @@ impl<T: Runner> Host for Hosting<T> {
         inputs: Vec<Value>,
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        async move { self.0.run(code, &Map::new(), inputs, dbs).await }.boxed()
+        async move { self.0.run(code, &Map::new(), inputs, dbs).await.map_err(CodeError::plainly) }.boxed()
     }
 
     fn call_with<'a>(
@@ -259,7 +315,7 @@ impl<T: Runner> Host for Hosting<T> {
         inputs: Vec<Value>,
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        self.0.run(code, common, inputs, dbs).boxed()
+        async move { self.0.run(code, common, inputs, dbs).await.map_err(CodeError::plainly) }.boxed()
     }
 
     fn settle<'a>(
@@ -269,6 +325,6 @@ impl<T: Runner> Host for Hosting<T> {
         disputes: &'a [&'a Dispute],
         dbs: &'a mut dyn Databases,
     ) -> BoxFuture<'a, Result<Vec<Value>, CodeError>> {
-        self.0.settle(code, asking, disputes, dbs).boxed()
+        async move { self.0.settle(code, asking, disputes, dbs).await.map_err(CodeError::plainly) }.boxed()
     }
 }

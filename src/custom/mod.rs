@@ -31,6 +31,11 @@ pub use outcome::{Cells, Decision, Outcome, Row};
 pub use sql::{Prepared, prepared};
 pub use statement::commits;
 
+/// What a code leaves of the inputs of one call has so many bytes at most.
+const OUTPUT_BYTES_MAX: usize = 64 << 20;
+/// What is said of one that leaves more.
+const TOO_MUCH: &str = "what it returned of one call has more than 64 MB";
+
 /// When a code runs, in the words of version 5. Versions 3 and 4 wrote `drop` for `disable`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,14 +1,14 @@
 //! Statements as codes. The inputs are one jsonb value, `$1`; a result of type `json` or `jsonb` is an object whose
 //! keys are put into the input.
 //!
-//! A statement runs on the database that its first line names (`-- db: NAME`), else, about refused rows, on the one that
+//! A statement runs on the database that a comment before it names (`-- db: NAME`), else, about refused rows, on the one that
 //! refused them, else on the target of the round, else on the first source.
 
 use serde_json::{Map, Value};
 
 use super::host::Runner;
 use super::statement::{Piece, pieces, quoted, sort};
-use super::{Code, CodeError, Databases, Found, Hook, Refused, Statement};
+use super::{Code, CodeError, Databases, Found, Hook, OUTPUT_BYTES_MAX, Refused, Statement, TOO_MUCH};
 
 /// Runs codes that are statements.
 #[derive(Default)]
@@ -69,11 +69,15 @@ async fn all(
             Some(found) => found,
             // One by one it is seen which of them fails.
             None => {
-                let mut found = Vec::with_capacity(same);
+                let (mut found, mut room) = (Vec::with_capacity(same), OUTPUT_BYTES_MAX);
                 for (place, input) in inputs[from..from + same].iter().enumerate() {
                     *reached = Some(from + place);
                     let asked = Statement { sql: statement.sql.clone(), values: values(input) };
-                    found.push(dbs.run(&db, asked).await.map_err(|refused| died(code, &db, refused))?);
+                    let one = dbs.run(&db, asked).await.map_err(|refused| died(code, &db, refused))?;
+                    let bytes: usize = one.rows.iter().flatten().flatten().map(String::len).sum();
+                    let too_much = || CodeError::Stopped { code: code.name.clone(), why: TOO_MUCH.to_owned() };
+                    room = room.checked_sub(bytes).ok_or_else(too_much)?;
+                    found.push(one);
                 }
                 found
             }
@@ -149,9 +153,28 @@ pub fn prepared(code: &Code) -> Result<Prepared, CodeError> {
             _ => {}
         }
     }
-    let named = code.source.lines().next().and_then(|line| line.trim().strip_prefix("-- db:"));
-    let db = named.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    Ok(Prepared { sql, takes_input, db })
+    let db = named(&code.source).map_err(|line| failed(format!("\"{line}\" names no database: -- db: NAME")))?;
+    Ok(Prepared { sql, takes_input, db: db.map(str::to_owned) })
+}
+
+/// The database that a comment before the statement names (`-- db: NAME`, in whatever letters and with whatever blanks).
+///
+/// # Errors
+///
+/// The comment, where it names none.
+fn named(source: &str) -> Result<Option<&str>, &str> {
+    let comments = source.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with("--"));
+    for line in comments {
+        let text = line.trim_start_matches('-').trim_start();
+        let (word, rest) = text.split_at(text.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(text.len()));
+        let name = rest.trim_start().strip_prefix([':', '=']);
+        if let Some(name) =
+            name.map(str::trim).filter(|_| ["db", "database"].iter().any(|it| word.eq_ignore_ascii_case(it)))
+        {
+            return if name.is_empty() { Err(line) } else { Ok(Some(name)) };
+        }
+    }
+    Ok(None)
 }
 
 fn place(
@@ -214,6 +237,22 @@ fn exact(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_database_is_named_in_a_comment_before_the_statement() {
+        for (source, expected) in [
+            ("-- db: A\nSELECT 1", Ok(Some("A"))),
+            ("--db:A b \nSELECT 1", Ok(Some("A b"))),
+            (" -- DB :A\nSELECT 1", Ok(Some("A"))),
+            ("\n-- What it does.\n--\n-- Database = ü-1\nSELECT 1", Ok(Some("ü-1"))),
+            ("-- db-A: what it does\nSELECT 1", Ok(None)),
+            ("-- the db: A\nSELECT 1\n-- db: B", Ok(None)),
+            ("SELECT 1 -- db: B", Ok(None)),
+            ("-- db:\nSELECT 1", Err("-- db:")),
+        ] {
+            assert_eq!(named(source), expected, "{source}");
+        }
+    }
 
     #[test]
     fn numbers_of_the_server_keep_their_digits() {

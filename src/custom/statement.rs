@@ -19,11 +19,14 @@ pub(super) enum Piece<'a> {
     Quoted,
 }
 
-/// The pieces of a statement, with the bytes where they stand.
+/// A statement has so many pieces at most: each takes memory of ours.
+const PIECES_MAX: usize = 500_000;
+
+/// The pieces of a statement, with the bytes where they stand; of one that has too many, one more than these.
 pub(super) fn pieces(sql: &str) -> Vec<(Piece<'_>, std::ops::Range<usize>)> {
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(first) = sql[at..].chars().next() {
+    while let Some(first) = sql[at..].chars().next().filter(|_| found.len() <= PIECES_MAX) {
         let rest = &sql[at..];
         let (piece, length) = match first {
             _ if first.is_whitespace() => (None, first.len_utf8()),
@@ -123,14 +126,25 @@ pub(super) enum Sort {
 
 const ROWS: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE"];
 
+/// The pieces of a statement, where it has not too many.
+fn some_pieces(sql: &str) -> Result<Vec<(Piece<'_>, std::ops::Range<usize>)>, Refused> {
+    let found = pieces(sql);
+    if found.len() > PIECES_MAX {
+        let message =
+            format!("the statement has more than {PIECES_MAX} words and signs: run several, or hand values over");
+        return Err(Refused { message, ..Refused::default() });
+    }
+    Ok(found)
+}
+
 /// Whether a statement may be run, and as what. `is_strict`: inside the transactions of a round.
 ///
 /// # Errors
 ///
 /// [`Refused`] names what is not allowed.
 pub(super) fn sort(sql: &str, is_strict: bool) -> Result<Sort, Refused> {
-    let found = pieces(sql);
-    let refused = |message: String| Err(Refused { message, sqlstate: None });
+    let found = some_pieces(sql)?;
+    let refused = |message: String| Err(Refused { message, ..Refused::default() });
     let upper: Vec<String> = found
         .iter()
         .filter(|(piece, _)| *piece != Piece::Sign('('))
@@ -204,7 +218,7 @@ pub fn commits(sql: &str) -> bool {
     matches!(pieces(sql).first(), Some((Piece::Word(word), _)) if word.eq_ignore_ascii_case("commit"))
 }
 
-/// A statement whose values stand as `$1`, written with `?` (`\?` is a plain `?`) or `:name`, too, as drivers allow.
+/// A statement whose values stand as `$1`, written with `?` or `:name`, too, as drivers allow; `\?` and `\:` are none.
 ///
 /// # Errors
 ///
@@ -214,15 +228,16 @@ pub(super) fn numbered(
     mut values: Vec<Option<String>>,
     named: &BTreeMap<String, Option<String>>,
 ) -> Result<Statement, Refused> {
-    let found = pieces(sql);
-    let refused = |message: String| Err(Refused { message, sqlstate: None });
-    if found.iter().any(|(piece, _)| matches!(piece, Piece::Number(_))) || (values.is_empty() && named.is_empty()) {
-        return Ok(Statement { sql: sql.to_owned(), values });
-    }
+    let found = some_pieces(sql)?;
+    let refused = |message: String| Err(Refused { message, ..Refused::default() });
+    let is_done =
+        found.iter().any(|(piece, _)| matches!(piece, Piece::Number(_))) || (values.is_empty() && named.is_empty());
     let (mut text, mut done, mut names, mut marks) = (String::new(), 0, Vec::new(), 0);
     for (at, (piece, place)) in found.iter().enumerate() {
         let is_plain = at > 0 && found[at - 1] == (Piece::Sign('\\'), place.start - 1..place.start);
         let (from, put) = match piece {
+            Piece::Sign('?' | ':') | Piece::Name(_) if is_plain => (place.start - 1, sql[place.clone()].to_owned()),
+            _ if is_done => continue,
             Piece::Name(name) if !named.is_empty() => {
                 let Some(value) = named.get(&format!(":{name}")).or_else(|| named.get(*name)) else {
                     return refused(format!("no value was bound to :{name}"));
@@ -234,7 +249,6 @@ pub(super) fn numbered(
                 });
                 (place.start, format!("${}", number + 1))
             }
-            Piece::Sign('?') if is_plain => (place.start - 1, "?".to_owned()),
             Piece::Sign('?') if named.is_empty() => {
                 marks += 1;
                 (place.start, format!("${marks}"))
@@ -246,7 +260,7 @@ pub(super) fn numbered(
         done = place.end;
     }
     text.push_str(&sql[done..]);
-    if named.is_empty() && marks != values.len() {
+    if !is_done && named.is_empty() && marks != values.len() {
         return refused(format!("called with {} bind variables when {marks} are needed", values.len()));
     }
     Ok(Statement { sql: text, values })
@@ -318,6 +332,19 @@ mod tests {
     }
 
     #[test]
+    fn statements_have_so_many_pieces() {
+        let long = |count: usize| format!("SELECT {}1", "1,".repeat(count));
+        assert_eq!(sort(&long(100_000), true), Ok(Sort::Rows));
+        for told in
+            [sort(&long(250_000), true).map(drop), numbered(&long(250_000), Vec::new(), &BTreeMap::new()).map(drop)]
+        {
+            assert!(told.unwrap_err().message.contains("more than 500000 words and signs"));
+        }
+        assert_eq!(pieces(&long(2_000_000)).len(), PIECES_MAX + 1);
+        assert_eq!(sort(&format!("SELECT '{}'", ",".repeat(1_000_000)), true), Ok(Sort::Rows));
+    }
+
+    #[test]
     fn values_stand_where_they_are_no_casts_quotes_or_comments() {
         let found: Vec<Piece<'_>> = pieces("a::b, ':c', :d, $12, 'ü$1' -- :e").into_iter().map(|(it, _)| it).collect();
         let values = found.iter().filter(|piece| matches!(piece, Piece::Number(_) | Piece::Name(_)));
@@ -330,6 +357,7 @@ mod tests {
         for (sql, expected) in [
             ("a = ? AND b = '?' AND c \\? 'x' AND d = ?", "a = $1 AND b = '?' AND c ? 'x' AND d = $2"),
             ("a = $2 AND b = $1", "a = $2 AND b = $1"),
+            ("a \\? $1 AND b ? $2 AND c[1\\:2]", "a ? $1 AND b ? $2 AND c[1:2]"),
         ] {
             let made = numbered(sql, some(&["1", "2"]), &BTreeMap::new()).unwrap();
             assert_eq!(made, Statement { sql: expected.to_owned(), values: some(&["1", "2"]) });
@@ -341,6 +369,8 @@ mod tests {
         assert_eq!(numbered(":c", Vec::new(), &named).unwrap_err().message, "no value was bound to :c");
         let none = numbered("SELECT '{}'::jsonb ? 'a'", Vec::new(), &BTreeMap::new()).unwrap();
         assert_eq!(none.sql, "SELECT '{}'::jsonb ? 'a'");
+        let none = numbered("SELECT '\\?', a \\? 'a', b[1\\:n]", Vec::new(), &BTreeMap::new()).unwrap();
+        assert_eq!(none.sql, "SELECT '\\?', a ? 'a', b[1:n]");
         let refused = numbered("? ?", some(&["1"]), &BTreeMap::new()).unwrap_err();
         assert_eq!(refused.message, "called with 1 bind variables when 2 are needed");
     }

@@ -310,7 +310,7 @@ pub async fn outside(
 
 pub(super) fn unknown(db: &str, names: &[String]) -> Refused {
     let message = format!("there is no database \"{db}\" here; there are {}", names.join(", "));
-    Refused { message, sqlstate: None }
+    Refused { message, ..Refused::default() }
 }
 
 /// The databases of a sync, on connections of their own.
@@ -335,10 +335,12 @@ impl Outside {
             let failed = |why: String| Refused {
                 message: format!("cannot connect to database \"{db}\": {why}"),
                 sqlstate: Some("08001".to_owned()),
+                ..Refused::default()
             };
             let conn = connect(&found.access, &name).await.map_err(|error| failed(causes(&error)))?;
             let longest = self.longest.as_millis();
-            let begin = format!("SET search_path TO DEFAULT; SET statement_timeout = {longest}; BEGIN");
+            // Committed, so that they outlive a rollback of the code.
+            let begin = format!("BEGIN; SET search_path TO DEFAULT; SET statement_timeout = {longest}; COMMIT; BEGIN");
             conn.batch_execute(&begin).await.map_err(|error| failed(causes(&error)))?;
             self.open.insert(db.to_owned(), conn);
         }

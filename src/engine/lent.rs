@@ -29,7 +29,7 @@ pub(super) struct Inside<'a> {
     /// For each of the sites the settings that the round has there; `None`: the present code has not asked it.
     lent: Vec<Option<String>>,
     /// What ended a session in which the present code asked.
-    lost: Option<String>,
+    lost: Option<Refused>,
 }
 
 impl<'a> Inside<'a> {
@@ -41,7 +41,7 @@ impl<'a> Inside<'a> {
         if let Err(refused) = found
             && refused.ends_session()
         {
-            self.lost = Some(refused.message.clone());
+            self.lost = Some(refused.clone());
         }
     }
 
@@ -79,7 +79,7 @@ pub(super) async fn settings(client: &Client, and: &str) -> Result<String, tokio
 }
 
 fn refused(what: &str, error: &tokio_postgres::Error) -> Refused {
-    Refused { message: format!("{what} failed: {}", causes(error)), sqlstate: None }
+    Refused { message: format!("{what} failed: {}", causes(error)), ..Refused::default() }
 }
 
 impl Databases for Inside<'_> {
@@ -120,16 +120,16 @@ impl Databases for Inside<'_> {
             let back = taken.map(|(site, settings)| async move {
                 let after =
                     AFTER.fill(&[("before", &Sql::literal(&settings)), ("session", &Sql::literal(site.settings()))]);
-                let sql =
-                    format!("RESET SESSION AUTHORIZATION; RESET ROLE; SET LOCAL search_path = pg_catalog; {after}");
+                // No session lock is the round's own.
+                let sql = format!(
+                    "RESET SESSION AUTHORIZATION; RESET ROLE; SET LOCAL search_path = pg_catalog; \
+                     SELECT pg_advisory_unlock_all(); {after}"
+                );
                 let what = format!("putting the settings back that it changed on database \"{}\"", site.db);
                 site.conn.batch_execute(&sql).await.map_err(|error| refused(&what, &error))
             });
             let back = try_join_all(back).await.map(drop);
-            back.map_err(|refused| match lost {
-                Some(message) => Refused { message, ..refused },
-                None => refused,
-            })
+            back.map_err(|refused| lost.unwrap_or(refused))
         }
         .boxed()
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::said::Said;
-use super::{Closed, Codes, handles, here, put_back, text};
+use super::{Closed, Codes, Heard, handles, here, text};
 use crate::custom::conflict::{Asking, Dispute, Field, Verdict, answer};
+use crate::custom::host::one_line;
 use crate::custom::input::Counts;
 use crate::custom::{Code, CodeError, Databases, Decision, Hook, Outcome};
 
@@ -44,12 +45,13 @@ impl Codes {
             let mut closed = Closed;
             let dbs: &mut dyn Databases = if code.asks() { &mut *dbs } else { &mut closed };
             let bounded = self.spent.call(code)?;
-            let outputs = self.host(code.language).settle(&bounded, &asking, &asked, dbs).await;
+            let mut heard = Heard::new(dbs);
+            let outputs = self.host(code.language).settle(&bounded, &asking, &asked, &mut heard).await;
             let outputs = self.spent.ended(code, outputs).map_err(|error| {
                 let at = self.host(code.language).reached().and_then(|at| open.get(at));
-                error.about(&about(field, at.map(|place| &disputes[*place])))
+                heard.explain(error).about(&about(field, at.map(|place| &disputes[*place])))
             })?;
-            put_back(code, dbs).await?;
+            heard.end(code).await?;
             if outputs.len() != open.len() {
                 let why = format!("{} answers to {} conflicts", outputs.len(), open.len());
                 return Err(CodeError::Garbage { code: code.name.clone(), why });
@@ -107,7 +109,7 @@ impl Codes {
 fn about(field: &Field<'_>, dispute: Option<&Dispute>) -> String {
     let table = field.goat.label();
     match dispute {
-        Some(dispute) => format!("key {} of table \"{table}\"", dispute.key.join(", ")),
+        Some(dispute) => one_line(&format!("key {} of table \"{table}\"", dispute.key.join(", "))),
         None => format!("conflicts of table \"{table}\""),
     }
 }

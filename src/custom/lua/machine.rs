@@ -14,7 +14,7 @@ use super::convert::{Taker, Unfit, table, to_lua};
 use super::handle::Asked;
 use super::shape::{self, Packed};
 use super::told::{FULL, is_out_of_memory, line, told};
-use crate::custom::{Code, CodeError};
+use crate::custom::{Code, CodeError, OUTPUT_BYTES_MAX};
 
 const SANDBOX: &str = include_str!("sandbox.lua");
 const PATTERNS: &str = include_str!("patterns.lua");
@@ -87,7 +87,7 @@ impl Machine {
         let bytes_max = code.limits.memory_mb as usize * 1024 * 1024;
         // What goes a little beyond is seen below, where its line is known.
         lua.set_memory_limit(bytes_max + bytes_max / 8).map_err(failed)?;
-        sandbox(&lua, stop).map_err(failed)?;
+        sandbox(&lua, stop, bytes_max).map_err(failed)?;
         let chunk = lua.load(&code.source).set_name(format!("={}", code.name)).set_mode(ChunkMode::Text);
         let function = chunk.into_function().map_err(failed)?;
         let name = function.info().short_src.unwrap_or_default();
@@ -141,6 +141,7 @@ impl Machine {
     fn whole(&self, inputs: Vec<Json>, around: &Around<'_>) -> Result<Vec<Json>, Death> {
         let died = |error: mlua::Error| self.died(&error);
         let mut outputs = Vec::with_capacity(inputs.len());
+        let mut taker = Taker::new(OUTPUT_BYTES_MAX);
         for given in inputs {
             self.at.store(outputs.len(), Ordering::Relaxed);
             let Json::Object(given) = given else { continue };
@@ -148,7 +149,6 @@ impl Machine {
             around.put(&input, &given).map_err(died)?;
             self.lua.globals().raw_set("input", &input).map_err(died)?;
             self.function.call::<MultiValue>(&input).map_err(died)?;
-            let mut taker = Taker::new(self.bytes_max);
             let output = taker.object(&input, given, |key| around.is_left(key)).map_err(|unfit| self.garbage(unfit))?;
             let sent = input.raw_get::<Value>("sendmail").map_err(died)?;
             outputs.push(self.with_mails(output, sent, around, &mut taker)?);
@@ -170,12 +170,11 @@ impl Machine {
             chunk.call::<Function>((&self.function, unpack, next, rawset, lua.globals(), &base, &left))
         });
         let functions: Vec<Function> = made.collect::<mlua::Result<_>>().map_err(died)?;
-        let mut outputs = Vec::new();
+        let (mut outputs, mut taker) = (Vec::new(), Taker::new(OUTPUT_BYTES_MAX));
         for (shape, texts) in packed.inputs() {
             self.at.store(outputs.len(), Ordering::Relaxed);
             let texts = lua.create_string(texts).map_err(died)?;
             let (changed, sent): (Option<Table>, Value) = functions[shape].call(texts).map_err(died)?;
-            let mut taker = Taker::new(self.bytes_max);
             let mut output = Map::new();
             if let Some(changed) = changed {
                 let mut given = Map::new();
@@ -239,7 +238,7 @@ fn stopped(lua: &Lua, name: &str, why: &str) -> mlua::Error {
     mlua::Error::runtime(place.map_or_else(|| why.to_owned(), |line| format!("{name}:{line}: {why}")))
 }
 
-fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>) -> mlua::Result<()> {
+fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>, bytes_max: usize) -> mlua::Result<()> {
     let stop = Arc::clone(stop);
     let stopped = lua.create_function(move |_, ()| Ok(stop.load(Ordering::Relaxed)))?;
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -248,7 +247,7 @@ fn sandbox(lua: &Lua, stop: &Arc<AtomicBool>) -> mlua::Result<()> {
     let date = lua.create_function(|_, ()| Ok(chrono::Local::now().format("%Y-%m-%d %H:%M:%S").to_string()))?;
     let time = lua.create_function(move |_, ()| Ok(now().as_secs()))?;
     lua.load(PATTERNS).set_name("=patterns").call::<()>(PATTERN_STEPS_MAX)?;
-    lua.load(SANDBOX).set_name("=sandbox").call((stopped, clock, date, time))
+    lua.load(SANDBOX).set_name("=sandbox").call((stopped, clock, date, time, bytes_max))
 }
 
 #[cfg(test)]

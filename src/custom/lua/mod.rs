@@ -129,8 +129,13 @@ impl LuaHost {
         let started = std::thread::Builder::new().name("custom code".to_owned()).spawn(thread);
         started.map_err(|error| died(format!("cannot start a thread: {error}")))?;
         let mut told = told.fuse();
-        let ended = timeout_at(until, answer(asked, &mut told, dbs)).await;
-        drop(running);
+        let ended = {
+            let answering = std::pin::pin!(answer(asked, &mut told, dbs));
+            let ended = timeout_at(until, answering).await;
+            // Before what it waits for is gone: it shall know why.
+            drop(running);
+            ended
+        };
         match ended {
             Ok(Ok((machine, called))) => {
                 self.at = machine.reached();

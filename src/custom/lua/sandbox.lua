@@ -1,5 +1,5 @@
 -- What a code finds: the language without anything that reaches outside, loads code, or runs past the limits.
-local stopped, clock, date, time = ...
+local stopped, clock, date, time, bytes_max = ...
 
 local next = next
 local keep = {
@@ -15,13 +15,20 @@ os = { clock = clock, date = date, time = time }
 string.dump = nil
 
 -- A code that is being stopped cannot catch that.
-local error, getmetatable, pcall, rawget, select, type, xpcall = error, getmetatable, pcall, rawget, select, type, xpcall
+local error, getmetatable, pcall, rawget, select, type = error, getmetatable, pcall, rawget, select, type
 local function pass(ok, ...)
     if not ok and stopped() then error((...), 0) end
     return ok, ...
 end
-function _G.pcall(f, ...) return pass(pcall(f, ...)) end
-function _G.xpcall(f, handler, ...) return pass(xpcall(f, handler, ...)) end
+local function safely(f, ...) return pass(pcall(f, ...)) end
+_G.pcall = safely
+-- The handler runs after the fact: within it nothing would stop a code.
+local function handle(handler, ok, ...)
+    if ok then return true, ... end
+    if stopped() then error((...), 0) end
+    return false, select(2, safely(handler, ...))
+end
+function _G.xpcall(f, handler, ...) return handle(handler, pcall(f, ...)) end
 
 -- A finalizer would run where it cannot be stopped.
 local setmetatable = setmetatable
@@ -33,10 +40,14 @@ end
 -- All texts share one: who could change it would change them for the library, too.
 getmetatable("").__metatable = "string"
 
--- Nothing, however often.
+-- Nothing, however often; and what there is no memory for, whose line nobody would know.
 local rep = string.rep
 function string.rep(s, count, between)
-    if s == "" and (between or "") == "" and type(count) == "number" then count = 1 end
+    if type(count) == "number" and type(s) == "string" then
+        local bytes = #s + (type(between) == "string" and #between or 0)
+        if bytes == 0 then count = 1 end
+        if bytes * (count + 0.0) > bytes_max then error("not enough memory") end
+    end
     return rep(s, count, between)
 end
 

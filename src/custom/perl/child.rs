@@ -10,23 +10,24 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::AbortHandle;
 
-use crate::custom::Code;
+use crate::custom::{Code, OUTPUT_BYTES_MAX, TOO_MUCH};
 
-const DRIVER: &str = include_str!("host.pl");
+const DRIVER: &str =
+    concat!(include_str!("host.pl"), "\n", include_str!("handles.pl"), "\n", include_str!("modules.pl"));
 /// Reads the driver, so that it does not stand in the list of processes.
 const BEGINNING: &str = "my ($left, $driver) = (shift, ''); \
     while ($left > 0) { $left -= sysread(STDIN, $driver, $left, length $driver) || exit } \
     eval qq{#line 1 \"host.pl\"\\n$driver}; die $@";
 /// What Perl takes by itself, before any code has said anything.
 const OWN_MB: u64 = 48;
-/// A line of the child has so many bytes at most.
-const LINE_BYTES_MAX: u64 = 64 << 20;
 /// A code may write so much to its standard error while the child lives; more is a flood.
 const NOISE_BYTES_MAX: usize = 4 << 20;
 /// So many of its lines go to the log.
 const NOISE_LINES_MAX: usize = 1000;
 /// The last lines, for the report of its end.
 const LAST_LINES: usize = 5;
+/// So many processes of it are looked for when it is ended.
+const BELOW_MAX: usize = 10_000;
 /// So long a code may take to say where it stands when it is stopped.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
 /// `prctl(2)`, with which it asks for an end when the daemon ends: by its number, as Perl knows no better.
@@ -61,7 +62,7 @@ struct Noise {
     lines: usize,
 }
 
-/// A running child. Dropped, it and all of its process group are killed.
+/// A running child. Dropped, it and all that it has started are killed.
 pub(super) struct PerlChild {
     process: Child,
     group: Pid,
@@ -125,12 +126,12 @@ impl PerlChild {
     /// Waits for the next line.
     pub(super) async fn receive(&mut self) -> Result<Vec<u8>, Lost> {
         let mut line = Vec::new();
-        let read = (&mut self.stdout).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
+        let read = (&mut self.stdout).take(OUTPUT_BYTES_MAX as u64).read_until(b'\n', &mut line).await;
         if line.ends_with(b"\n") {
             return Ok(line);
         }
-        if line.len() as u64 == LINE_BYTES_MAX {
-            return Err(Lost::Flood("it returned more than 64 MB at a time"));
+        if line.len() == OUTPUT_BYTES_MAX {
+            return Err(Lost::Flood(TOO_MUCH));
         }
         if let Err(error) = read {
             tracing::debug!(%error, "cannot read from a custom code");
@@ -173,8 +174,13 @@ impl PerlChild {
     }
 
     fn kill(&self) {
+        // Once it has been waited for, its number may be another one's.
+        let below = if self.process.id().is_some() { below(self.group) } else { Vec::new() };
         // Nothing is left of it: that is what is wanted.
         let _ = kill_process_group(self.group, Signal::KILL);
+        for process in below {
+            let _ = kill_process(process, Signal::KILL);
+        }
     }
 }
 
@@ -183,6 +189,22 @@ impl Drop for PerlChild {
         self.kill();
         self.listener.abort();
     }
+}
+
+/// All processes that a process has started, and those that they have, also in process groups of their own.
+fn below(process: Pid) -> Vec<Pid> {
+    let (mut all, mut next) = (Vec::new(), vec![process]);
+    while let Some(pid) = next.pop()
+        && all.len() < BELOW_MAX
+    {
+        let id = pid.as_raw_nonzero();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?));
+        let before = all.len();
+        all.extend(children);
+        next.extend_from_slice(&all[before..]);
+    }
+    all
 }
 
 /// Logs what it writes to standard error; ends it when that is too much.

@@ -11,10 +11,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::host::Runner;
 use super::statement::numbered;
-use super::{Code, CodeError, Column, Databases, Found, MAILS_MAX, Refused, Statement};
+use super::{Code, CodeError, Column, Databases, Found, MAILS_MAX, OUTPUT_BYTES_MAX, Refused, Statement, TOO_MUCH};
 use child::{Lost, PerlChild};
 
 const PROGRAM: &str = "perl";
+/// Where a code is that takes too long before it runs.
+const COMPILING: &str = "what runs while it compiles (BEGIN, use)";
 /// Inputs go in batches of about so many bytes.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -43,7 +45,14 @@ enum Said {
     /// It was stopped, there.
     Stopped(String),
     /// It asks a database, and waits.
-    Ask { number: u64, db: String, sql: String, values: Values },
+    Ask {
+        number: u64,
+        db: String,
+        sql: String,
+        values: Values,
+        /// Not zero: values stand as `$1`, and nothing else does.
+        dollars: u8,
+    },
 }
 
 /// The values of a statement, by place or by name.
@@ -103,14 +112,14 @@ impl PerlHost {
         let compile = json!({"id": code.id, "name": code.name, "source": code.source});
         let asked = json!({"number": self.number, "compile": compile});
         child.send(asked.to_string().into_bytes()).await.map_err(|lost| lost_child(code, lost))?;
-        match hear(&mut child, code, self.number).await.map_err(|ended| ended.error(code))? {
+        match hear(&mut child, code, self.number).await.map_err(|ended| ended.error(code))?.0 {
             Said::Compiled => {
                 self.compiled.insert(code.id, code.clone());
                 Ok(child)
             }
             Said::Broken(why) => {
                 self.child = Some(child);
-                Err(CodeError::Compile { code: code.name.clone(), why: one_line(&why) })
+                Err(CodeError::Compile { code: code.name.clone(), why })
             }
             other => Err(unexpected(code, &other)),
         }
@@ -140,7 +149,7 @@ impl Runner for PerlHost {
                 self.child = Some(ready?);
                 Ok(())
             }
-            Err(_) => Err(code.limits.late(&code.name, None)),
+            Err(_) => Err(code.limits.late(&code.name, Some(COMPILING))),
         }
     }
 
@@ -158,7 +167,7 @@ impl Runner for PerlHost {
         self.at = None;
         let until = Instant::now() + code.limits.timeout;
         let Ok(ready) = timeout_at(until, self.ready(code)).await else {
-            return Err(code.limits.late(&code.name, None));
+            return Err(code.limits.late(&code.name, Some(COMPILING)));
         };
         let mut child = ready?;
         match timeout_at(until, talk(&mut child, code, &mut self.number, (common, inputs), dbs, &mut self.at)).await {
@@ -185,10 +194,18 @@ impl Runner for PerlHost {
 }
 
 fn lost_child(code: &Code, lost: Lost) -> CodeError {
+    lost_at(code, lost, None)
+}
+
+/// The same; `place`: where the code was.
+fn lost_at(code: &Code, lost: Lost, place: Option<&str>) -> CodeError {
     let name = code.name.clone();
     match lost {
-        Lost::Ended(how) => CodeError::Died { code: name, why: format!("its process ended: {how}") },
-        Lost::Memory => code.limits.full(&name, None),
+        Lost::Ended(how) => {
+            let place = place.map_or_else(String::new, |place| format!("; it was at {place}"));
+            CodeError::Died { code: name, why: format!("its process ended: {how}{place}") }
+        }
+        Lost::Memory => code.limits.full(&name, place),
         Lost::Flood(why) => CodeError::Stopped { code: name, why: why.to_owned() },
     }
 }
@@ -226,8 +243,8 @@ async fn talk(
     let names = if code.getdbh { json!(dbs.names()) } else { Value::Null };
     let unwritten = |error: serde_json::Error| Ended::Failed(garbage(code, &error.to_string()));
     let common = serde_json::to_string(common).map_err(unwritten)?;
-    let expected = inputs.len();
-    let mut outputs = Vec::with_capacity(expected);
+    let mut outputs = Vec::with_capacity(inputs.len());
+    let mut room = OUTPUT_BYTES_MAX;
     let mut inputs = inputs.into_iter().peekable();
     while inputs.peek().is_some() {
         *number += 1;
@@ -250,7 +267,8 @@ async fn talk(
         child.send(line).await?;
         let found = answers(child, code, *number, dbs, reached).await;
         *reached = reached.map(|at| at + outputs.len());
-        let found = found?;
+        let (found, bytes) = found?;
+        room = room.checked_sub(bytes).ok_or(Lost::Flood(TOO_MUCH))?;
         if found.len() != sent || !found.iter().all(Value::is_object) {
             return Err(Ended::Failed(garbage(code, "it is not one object for each input")));
         }
@@ -259,30 +277,39 @@ async fn talk(
     Ok(outputs)
 }
 
+/// Answers what the code asks; returns what it leaves in the end, and the bytes of that.
 async fn answers(
     child: &mut PerlChild,
     code: &Code,
     number: u64,
     dbs: &mut dyn Databases,
     reached: &mut Option<usize>,
-) -> Result<Vec<Value>, Ended> {
+) -> Result<(Vec<Value>, usize), Ended> {
     loop {
-        match hear(child, code, number).await? {
-            Said::Outputs(outputs) => return Ok(outputs),
+        let (said, bytes) = hear(child, code, number).await?;
+        match said {
+            Said::Outputs(outputs) => return Ok((outputs, bytes)),
             Said::Died(at, why) => {
                 *reached = Some(at);
-                return Err(Ended::Failed(CodeError::Died { code: code.name.clone(), why: one_line(&why) }));
+                return Err(Ended::Failed(CodeError::Died { code: code.name.clone(), why }));
             }
             Said::Garbage(why) => return Err(Ended::Failed(garbage(code, &why))),
-            Said::Ask { number, db, sql, values } => {
-                let answered = match statement(&sql, values) {
+            // Perl itself has ended it.
+            Said::Stopped(place) => {
+                return Err(match child.receive().await {
+                    Err(lost) => Ended::Failed(lost_at(code, lost, Some(&place))),
+                    Ok(_) => Ended::Failed(garbage(code, "it has ended, and speaks on")),
+                });
+            }
+            Said::Ask { number, db, sql, values, dollars } => {
+                let answered = match statement(&sql, values, dollars != 0) {
                     Ok(statement) => dbs.run(&db, statement).await,
                     Err(refused) => Err(refused),
                 };
                 let line = match answered {
                     Ok(found) => told(number, &found),
-                    Err(Refused { message, sqlstate }) => {
-                        json!({"to": number, "refused": {"message": message, "sqlstate": sqlstate}})
+                    Err(Refused { message, sqlstate, full }) => {
+                        json!({"to": number, "refused": {"message": message, "sqlstate": sqlstate, "full": full}})
                     }
                 };
                 child.send(line.to_string().into_bytes()).await?;
@@ -292,8 +319,9 @@ async fn answers(
     }
 }
 
-fn statement(sql: &str, values: Values) -> Result<Statement, Refused> {
+fn statement(sql: &str, values: Values, dollars: bool) -> Result<Statement, Refused> {
     match values {
+        Values::Listed(values) if dollars => Ok(Statement { sql: sql.to_owned(), values }),
         Values::Listed(values) => numbered(sql, values, &BTreeMap::new()),
         Values::Named(named) => numbered(sql, Vec::new(), &named),
     }
@@ -305,32 +333,23 @@ fn told(number: u64, found: &Found) -> Value {
     json!({"to": number, "found": {"columns": columns, "rows": found.rows, "count": found.count}})
 }
 
-/// What it says about this number. Of an earlier one nobody wants to hear any more.
-async fn hear(child: &mut PerlChild, code: &Code, number: u64) -> Result<Said, Ended> {
+/// What it says about this number, and the bytes of that. Of an earlier one nobody wants to hear any more.
+async fn hear(child: &mut PerlChild, code: &Code, number: u64) -> Result<(Said, usize), Ended> {
     loop {
         let line = child.receive().await?;
+        let bytes = line.len();
         let line = serde_json::from_slice::<Line>(&line);
         let Line { of, said } = line.map_err(|error| Ended::Failed(garbage(code, &error.to_string())))?;
         if of >= number {
-            return if of == number { Ok(said) } else { Err(Ended::Failed(unexpected(code, &said))) };
+            return if of == number { Ok((said, bytes)) } else { Err(Ended::Failed(unexpected(code, &said))) };
         }
     }
 }
 
 fn garbage(code: &Code, why: &str) -> CodeError {
-    CodeError::Garbage { code: code.name.clone(), why: one_line(why) }
+    CodeError::Garbage { code: code.name.clone(), why: why.to_owned() }
 }
 
 fn unexpected(code: &Code, said: &Said) -> CodeError {
-    garbage(code, &format!("an answer that was not asked for: {}", one_line(&format!("{said:?}"))))
-}
-
-/// A message of Perl has several lines; a log has one for each.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .take(2000)
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    garbage(code, &format!("an answer that was not asked for: {said:?}"))
 }
