@@ -138,13 +138,14 @@ pub(super) struct Story<'a> {
     /// The changed keys.
     pub(super) rows: Value,
     pub(super) attempts: u64,
+    pub(super) kidloop: u64,
     told: std::vec::IntoIter<Told>,
 }
 
 impl<'a> Story<'a> {
     pub(super) fn of(lab: &'a SyncLab, witness: &Witness, synctype: &'a str, dbs: &'a [&'a str]) -> Self {
         let told = told(lab, witness);
-        Self { lab, synctype, dbs, rows: json!({}), attempts: 1, told: told.into_iter() }
+        Self { lab, synctype, dbs, rows: json!({}), attempts: 1, kidloop: 1, told: told.into_iter() }
     }
 
     /// What is told next, of the sync and, where it is not for another table, of the odd table.
@@ -187,7 +188,7 @@ impl<'a> Story<'a> {
         let attempts = if hook == Hook::BeforeTxn { 1 } else { self.attempts };
         let mut input = json!({
             "version": env!("CARGO_PKG_VERSION"), "syncname": "s", "synctype": self.synctype, "whenrun": hook.word(),
-            "goatlist": goats, "rellist": goats, "sourcename": "a", "targetname": "b", "kidloop": 1, "attempts": attempts,
+            "goatlist": goats, "rellist": goats, "sourcename": "a", "targetname": "b", "kidloop": self.kidloop, "attempts": attempts,
             "message": "", "warning": "", "error": "", "nextcode": false, "lastcode": false, "endsync": false,
             "runagain": false, "skip": false, "sendmail": [], "shared": {}, "ran_on": self.lab.on("b").name,
         });
