@@ -39,7 +39,6 @@ fn cases(way: Way) -> Vec<Case> {
     let case = |says, mends, end, asked| Case { says, mends, deadletter: false, end, asked };
     // A merge asks when its transactions are over: what codes do is done, and the next try comes anyway.
     let unasked = if way == Way::Merge { End::Mended } else { End::Refused };
-    let parked = if way == Way::Copy { End::Refused } else { End::Waits };
     vec![
         case(None, again(), End::Mended, &["mends"]),
         case(None, Some(json!({"retry": "yes"})), End::Mended, &["mends"]),
@@ -55,7 +54,7 @@ fn cases(way: Way) -> Vec<Case> {
             End::Mended,
             &["says", "mends"],
         ),
-        Case { deadletter: true, ..case(Some(json!({})), None, parked, &["says"]) },
+        Case { deadletter: true, ..case(Some(json!({})), None, End::Waits, &["says"]) },
     ]
 }
 

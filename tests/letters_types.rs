@@ -1,7 +1,7 @@
 //! Values that the types of another database do not have, as words of an enumeration and what a domain refuses, in rows and
 //! in keys: such rows are told to codes, or wait alone, and everything else goes on.
 
-use bucardo::custom::Hook;
+use bucardo::custom::{Code, Hook};
 use serde_json::{Value, json};
 
 use crate::support::SyncLab;
@@ -101,11 +101,15 @@ async fn codes_are_told_what_a_targets_types_refuse() {
         assert!(why.contains(keys), "{table}: {why}");
     }
     assert_eq!(counts(&lab, "b").await, "0 0 0 1");
-    let mend = "a: UPDATE people SET mood = 'sad' WHERE mood = 'new'\n\
-        a: UPDATE people SET size = 50, moods = '{}' WHERE size = 500 OR 'new' = ANY (moods)\n\
-        a: DELETE FROM moods WHERE mood = 'new'\na: UPDATE sizes SET size = 50 WHERE size = 500\nrunagain=1";
+    let mends = [
+        "a: UPDATE people SET mood = 'sad' WHERE mood = 'new'\n\
+            a: UPDATE people SET size = 50, moods = '{}' WHERE size = 500 OR 'new' = ANY (moods)\nrunagain=1",
+        "a: DELETE FROM moods WHERE mood = 'new'\nrunagain=1",
+        "a: UPDATE sizes SET size = 50 WHERE size = 500\nrunagain=1",
+    ];
     let diary = Diary::default();
-    give(&mut lab, &diary, vec![code(Hook::Exception, mend)]);
+    let of_table = |(goat, mend)| Code { id: goat, goat: Some(goat), ..code(Hook::Exception, mend) };
+    give(&mut lab, &diary, (1..).zip(mends).map(of_table).collect());
     let report = lab.round("b").await.unwrap();
     assert!(report.quarantined.is_empty(), "{:?}", report.quarantined);
     let inputs: Vec<Value> = diary.inputs().into_iter().map(|(_, input)| input).collect();

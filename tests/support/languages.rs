@@ -92,6 +92,20 @@ pub(crate) fn seen_by(language: Language, input: &Value, database: impl Fn(&str)
     }
     // It may be called.
     input.insert("sendmail".to_owned(), json!("a function"));
+    // In the words of the driver.
+    if language == Language::Perl && input.contains_key("error_string") {
+        let detail = input["detail"].as_str().unwrap_or_default().to_owned();
+        let told = |text: &Value| {
+            let text = text.as_str().unwrap();
+            json!(format!("ERROR:  {}", text.replace(&format!(": {detail}"), &format!("\nDETAIL:  {detail}"))))
+        };
+        for key in ["error_string", "dbi_error"] {
+            input[key] = told(&input[key]);
+        }
+        if let Some(error) = input.get_mut("rowinfo").and_then(|info| info.get_mut("dbi_error")) {
+            *error = told(error);
+        }
+    }
     rendered(language, &Value::Object(input)).unwrap()
 }
 
