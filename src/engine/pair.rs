@@ -78,13 +78,13 @@ impl PairSession {
     }
 
     async fn repeat(&mut self, reason: Reason, watch: &Watch, copy_only: bool) -> Result<RoundReport, RoundError> {
-        let Some(hooks) = &mut self.hooks else { return self.tries(reason, watch, copy_only).await };
+        let Some(hooks) = &mut self.hooks else { return Box::pin(self.tries(reason, watch, copy_only)).await };
         hooks.begin_round();
         // In a merge, what surrounds its transactions is its own affair.
         if !copy_only {
             hooks.outside(Hook::BeforeTxn, watch).await?;
         }
-        let mut report = self.tries(reason, watch, copy_only).await?;
+        let mut report = Box::pin(self.tries(reason, watch, copy_only)).await?;
         if let Some(hooks) = self.hooks.as_mut().filter(|_| !report.is_empty()) {
             if !copy_only {
                 hooks.after(watch).await?;

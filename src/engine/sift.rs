@@ -139,7 +139,8 @@ impl Bench<'_> {
                 [] => {}
                 [key] => refused.push(Refused::new(key.clone(), why)),
                 some if is_coarse => {
-                    refused.extend(some.iter().map(|key| Refused { is_unsure: true, ..Refused::new(key.clone(), why) }))
+                    refused
+                        .extend(some.iter().map(|key| Refused { is_unsure: true, ..Refused::new(key.clone(), why) }));
                 }
                 more => {
                     let (left, right) = more.split_at(more.len() / 2);

@@ -150,7 +150,8 @@ impl Spool {
         let Way::File(mut file) = self.way else { return self.send(site, what, into).await.map(|()| Vec::new()) };
         file.write_all(&self.piece).map_err(lost)?;
         let ends = ends(&mut file).map_err(lost)?;
-        let (mut refused, mut pieces) = (Vec::new(), vec![0..ends.len() - 1]);
+        let mut refused = Vec::new();
+        let mut pieces: Vec<_> = std::iter::once(0..ends.len() - 1).collect();
         while let Some(piece) = pieces.pop().filter(|piece| !piece.is_empty()) {
             let (start, end) = (ends[piece.start], ends[piece.end]);
             site.run(what, "SAVEPOINT bucardo_lines").await?;
